@@ -1,0 +1,41 @@
+"""Guards what is open, then sizes what is wanted, within limits that nothing here can change (E1-E7)."""
+
+from __future__ import annotations
+
+from agents.base import View
+from core.types import Adjustment, AdjustKind, Event, Plan, Refusal
+from tools.state import RiskDecision, Selection
+from tools.toolkit import Toolkit
+from tools.tools_risk_manager_agent.dd_guard import dd_guard
+from tools.tools_risk_manager_agent.position_sizer import Add, Entry, position_sizer
+from tools.tools_risk_manager_agent.stop_planner import stop_planner
+
+
+class RiskManagerAgent:
+    """Exits before entries: open positions are looked at first, on every bar, in every state."""
+
+    name = "risk_manager"
+
+    async def run(self, view: View, kit: Toolkit) -> RiskDecision:
+        event: Event = view["event"]
+        selection: Selection = view["selection"]
+        governor = kit.call(dd_guard, event.ts)
+        adjustments: list[Adjustment] = []
+        plans: list[Plan] = []
+        refusals: list[Refusal] = []
+        for symbol in selection.manage:
+            adjustment = kit.call(stop_planner, event, symbol, governor)
+            if adjustment is not None:
+                adjustments.append(adjustment)
+            if adjustment is None or adjustment.kind is not AdjustKind.CLOSE:
+                _sort_answer(kit.call(position_sizer, Add(symbol, event, governor), tuple(plans)), plans, refusals)
+        for scored in selection.candidates:
+            _sort_answer(kit.call(position_sizer, Entry(scored, governor), tuple(plans)), plans, refusals)
+        return RiskDecision(tuple(plans), tuple(adjustments), tuple(refusals))
+
+
+def _sort_answer(answer: Plan | Refusal | None, plans: list[Plan], refusals: list[Refusal]) -> None:
+    if isinstance(answer, Plan):
+        plans.append(answer)
+    elif isinstance(answer, Refusal):
+        refusals.append(answer)

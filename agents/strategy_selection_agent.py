@@ -1,0 +1,75 @@
+"""Chooses what is worth planning: signals, scored, through the gates, best first (G7, X17)."""
+
+from __future__ import annotations
+
+from agents.base import View
+from configs.validators import EnableMap
+from core.exec.instrument import Instrument
+from core.strategies.gates import GateInputs, refuse
+from core.types import Event, Refusal, ScoredSignal
+from tools.context import BrainContext
+from tools.state import Regimes, Selection, Status
+from tools.toolkit import Toolkit
+from tools.tools_strategy_selection_agent.cooldown_manager import cooldown_manager
+from tools.tools_strategy_selection_agent.enable_map_loader import enable_map_loader
+from tools.tools_strategy_selection_agent.strategy_scorer import strategy_scorer
+
+
+class StrategySelectionAgent:
+    """Every raw signal leaves here as a candidate or as a refusal with its code."""
+
+    name = "strategy_selection"
+
+    async def run(self, view: View, kit: Toolkit) -> Selection:
+        event: Event = view["event"]
+        status: Status = view["status"]
+        regimes: Regimes = view["regimes"]
+        context = kit.context
+        enable_map = kit.call(enable_map_loader)
+        found = kit.call(strategy_scorer, event, regimes)
+        manage = tuple(context.ledger.positions)
+        if not found.scored and not found.abstentions and not manage:
+            return _QUIET
+        candidates: list[ScoredSignal] = []
+        refusals: list[Refusal] = list(found.abstentions)
+        for scored in found.scored:
+            resting = kit.call(cooldown_manager, scored.signal.strategy, event.ts)
+            refusal = refuse(scored, _gate_inputs(context, scored, status, enable_map, resting))
+            if refusal is None:
+                candidates.append(scored)
+            else:
+                refusals.append(refusal)
+        candidates.sort(key=lambda scored: _rank(scored, enable_map))
+        return Selection(tuple(candidates), tuple(refusals), found.scored, manage)
+
+
+_QUIET = Selection()
+
+
+def _rank(scored: ScoredSignal, enable_map: EnableMap) -> tuple[float, int, str]:
+    order = enable_map.order(scored.regime.value)
+    return (-scored.score, order.index(scored.signal.strategy), scored.signal.symbol)
+
+
+def _gate_inputs(
+    context: BrainContext, scored: ScoredSignal, status: Status, enable_map: EnableMap, resting_until: int | None
+) -> GateInputs:
+    signal = scored.signal
+    instrument: Instrument = context.market.instruments[context.market.index[signal.symbol]]
+    return GateInputs(
+        health=status.health,
+        governor=status.governor,
+        instrument=instrument,
+        owner=_owner(context, signal.symbol),
+        enabled=signal.strategy in enable_map.order(scored.regime.value),
+        forbidden=scored.regime in context.strategies[signal.strategy].forbidden_regimes,
+        resting_until=resting_until,
+        news_clear=context.calendar.status(signal.ts, signal.symbol),
+    )
+
+
+def _owner(context: BrainContext, symbol: str) -> str | None:
+    position = context.ledger.positions.get(symbol)
+    if position is not None:
+        return position.plan.strategy
+    return next((plan.strategy for plan in context.orders.pending() if plan.symbol == symbol), None)

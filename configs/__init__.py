@@ -1,0 +1,1 @@
+"""YAML configuration and the pydantic schemas that guard it."""

@@ -1,0 +1,1 @@
+"""The deterministic ground: data, indicators, strategies, risk, execution, simulation, monitoring."""

@@ -1,0 +1,48 @@
+"""Time as a port: nothing else in the house asks the operating system what time it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What every part of the system may know of time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch, UTC."""
+        ...
+
+
+class VirtualClock:
+    """A clock that moves only when told: replay, synthetic markets, tests.
+
+    Example:
+        >>> clock = VirtualClock(1_000)
+        >>> clock.set(2_000)
+        >>> clock.now_ms()
+        2000
+    """
+
+    def __init__(self, start_ms: int = 0) -> None:
+        self._now = start_ms
+
+    def now_ms(self) -> int:
+        return self._now
+
+    def set(self, now_ms: int) -> None:
+        """Move to ``now_ms``.
+
+        Raises:
+            ValueError: the time lies before the present one; time never runs backwards.
+        """
+        if now_ms < self._now:
+            raise ValueError(f"clock was asked to go back to {now_ms}, now is {self._now}")
+        self._now = now_ms
+
+
+class SystemClock:
+    """The host's clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""Market data: sources, feed, quality checks, features, health."""

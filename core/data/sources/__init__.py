@@ -1,0 +1,1 @@
+"""Where raw market data comes from: replay, synthetic, and (later) the exchange."""

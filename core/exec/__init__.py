@@ -1,0 +1,1 @@
+"""Execution and portfolio: orders, positions, admission."""

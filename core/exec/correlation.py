@@ -1,0 +1,122 @@
+"""How closely instruments move together: Pearson of daily log returns on closed days (F4, X25)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.errors import StateError
+from core.types import Timeframe
+
+_DAY_MS = Timeframe.D1.ms
+
+
+class Correlations:
+    """Correlations of a run's symbols over the last ``window_days`` daily log returns.
+
+    A day's return needs that day's close and the one before; a pair is judged on the days on which both have a return,
+    and is unknown (None) with fewer than ``min_days`` of them or when one of the two did not move at all. A value depends
+    on its own two symbols and the last day only.
+    """
+
+    def __init__(self, symbols: Sequence[str], window_days: int = 90, min_days: int = 80) -> None:
+        self.symbols = tuple(symbols)
+        self._index = {symbol: i for i, symbol in enumerate(self.symbols)}
+        self._window = window_days
+        self._min = min_days
+        self._closes: list[dict[int, float]] = [{} for _ in self.symbols]
+        self._last_day: int | None = None
+        self._returns: dict[int, list[float | None]] = {}
+        self._rho: dict[tuple[int, int], float | None] = {}
+
+    @property
+    def last_day(self) -> int | None:
+        """Number (days since the epoch) of the latest closed day; None before the first."""
+        return self._last_day
+
+    def update(self, day_ts: int, closes: Sequence[float | None]) -> None:
+        """Take the closes of one day, by symbol position; ``day_ts`` is the close time (UTC ms) of the daily bars.
+
+        None, NaN and prices <= 0 mean: no close of that symbol. History may come in any order, and the closes of a day
+        in several parts.
+        """
+        day = day_ts // _DAY_MS
+        for own, close in zip(self._closes, closes, strict=True):
+            if close is not None and math.isfinite(close) and close > 0.0:
+                own[day] = float(close)
+        self._last_day = day if self._last_day is None else max(self._last_day, day)
+        oldest = self._last_day - self._window
+        for own in self._closes:
+            for old in [d for d in own if d < oldest]:
+                del own[old]
+        self._returns.clear()
+        self._rho.clear()
+
+    def rho(self, i: int, j: int) -> float | None:
+        """Correlation of the symbols at positions ``i`` and ``j`` in [-1, 1]; None when unknown."""
+        pair = (i, j) if i <= j else (j, i)
+        if pair not in self._rho:
+            self._rho[pair] = self._pearson(*pair)
+        return self._rho[pair]
+
+    def between(self, symbol: str, other: str) -> float | None:
+        """Correlation of two symbols by name; None when unknown, also for a symbol that is not of this run."""
+        if symbol not in self._index or other not in self._index:
+            return None
+        return self.rho(self._index[symbol], self._index[other])
+
+    def _returns_of(self, i: int) -> list[float | None]:
+        if i not in self._returns:
+            own, last = self._closes[i], self._last_day or 0
+            row: list[float | None] = []
+            for day in range(last - self._window + 1, last + 1):
+                now, before = own.get(day), own.get(day - 1)
+                row.append(None if now is None or before is None else math.log(now / before))
+            self._returns[i] = row
+        return self._returns[i]
+
+    def _pearson(self, i: int, j: int) -> float | None:
+        pairs = [(a, b) for a, b in zip(self._returns_of(i), self._returns_of(j), strict=True) if a is not None and b is not None]
+        n = len(pairs)
+        if n < self._min:
+            return None
+        sum_a = sum_b = 0.0
+        for a, b in pairs:
+            sum_a += a
+            sum_b += b
+        mean_a, mean_b = sum_a / n, sum_b / n
+        var_a = var_b = cov = 0.0
+        for a, b in pairs:
+            da, db = a - mean_a, b - mean_b
+            var_a += da * da
+            var_b += db * db
+            cov += da * db
+        scale = math.sqrt(var_a) * math.sqrt(var_b)
+        return max(-1.0, min(1.0, cov / scale)) if scale > 0.0 else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """The closes that are kept, as plain JSON values."""
+        return {
+            "version": 1,
+            "symbols": list(self.symbols),
+            "last_day": self._last_day,
+            "closes": [[[day, own[day]] for day in sorted(own)] for own in self._closes],
+        }
+
+    def restore(self, obj: Mapping[str, Any]) -> None:
+        """Become what :meth:`snapshot` described.
+
+        Raises:
+            StateError: the snapshot is of another version or of other symbols.
+        """
+        if obj.get("version") != 1 or tuple(obj.get("symbols", ())) != self.symbols:
+            raise StateError(
+                f"correlation snapshot was of {obj.get('symbols')}, expected version 1 of {list(self.symbols)}",
+                help="start with the symbols of the saved run, or with a fresh state folder",
+                code="STATE-011",
+            )
+        self._last_day = obj["last_day"]
+        self._closes = [{int(day): float(close) for day, close in rows} for rows in obj["closes"]]
+        self._returns.clear()
+        self._rho.clear()

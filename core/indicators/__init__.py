@@ -1,0 +1,1 @@
+"""Technical indicators: pure functions over whole histories."""

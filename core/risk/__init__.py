@@ -1,0 +1,1 @@
+"""Risk: sizing, exits, the governor. Every branch of this room is under test."""

@@ -1,0 +1,1 @@
+"""The one matching engine behind replay and paper."""

@@ -1,0 +1,473 @@
+"""The one matching engine: a simulated exchange on the lowest timeframe there is (requirement K, decision X14).
+
+Inside a bar, for each symbol in order:
+
+1. at the open: orders sent since the last close trade (IOC within their cap, else they expire);
+2. within the bar: stops first, then takes, pessimistically (:mod:`core.sim.matching`), liquidation among the stops;
+3. funding at its time, on the position held then.
+
+After every group of events the owner's callback is awaited, so that a stop can stand before the rest of the bar.
+Fills at the open carry the bar's open time, fills inside it its close time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from core.codes import RefusalCode
+from core.data.blocks import Batch, Book, Floats, FundingRate, Ints
+from core.errors import StateError
+from core.exec.broker import AccountView
+from core.exec.instrument import Instrument
+from core.sim.account import Account, price_array, price_list
+from core.sim.book import OrderStore
+from core.sim.filters import Refused, filter_order
+from core.sim.matching import (
+    Bar,
+    Resting,
+    crosses,
+    gapped,
+    limit_traded_through,
+    liquidation_price,
+    slippage_bps,
+    slipped_price,
+    stop_reached,
+    would_trigger,
+)
+from core.types import (
+    BrokerEvent,
+    ExitReason,
+    Fill,
+    FundingPayment,
+    Order,
+    OrderPurpose,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+)
+
+OnEvents = Callable[[tuple[BrokerEvent, ...]], Awaitable[None]]
+
+_TAKERS = (OrderType.IOC_LIMIT, OrderType.MARKET)
+_FOREVER = 2**62
+
+
+@dataclass(slots=True)
+class _Frame:
+    """What matching one bar of one symbol needs; ``ts`` is the time that events carry at this stage."""
+
+    symbol: str
+    index: int
+    bar: Bar
+    spread_bps: float
+    depth_usd: float
+    ts: int
+    first_seq: int
+    on_events: OnEvents
+
+
+class SimExchange:
+    """A broker (:class:`core.exec.broker.Broker`) that fills against bars.
+
+    Args:
+        instruments: the run's instruments, in order; rows of bars refer to positions in it.
+        starting_equity: USD in the wallet at the start.
+        leverage_cap: leverage at which perps are margined (governance).
+
+    Fees, filters, modelled spread and depth come from the instruments; a book in the batch replaces the model for that
+    batch. A bar that is stale (not newer than the last of its symbol) or impossible is not traded on; of impossible ones
+    ``bad_bars`` keeps count where orders or a position were waiting.
+    """
+
+    def __init__(self, instruments: Sequence[Instrument], starting_equity: float, *, leverage_cap: float) -> None:
+        self.instruments = tuple(instruments)
+        self.bad_bars = 0
+        self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
+        self._account = Account(self.instruments, starting_equity, leverage_cap)
+        self._prices = np.full(len(self.instruments), np.nan)
+        self._bar_open: Ints = np.full(len(self.instruments), -1, dtype=np.int64)
+        self._orders = OrderStore()
+        self._events: list[BrokerEvent] = []
+        self._fill_counts = [0] * len(self.instruments)
+        self._ts = 0
+        self._now = 0
+        self._trading = False
+
+    # --- the broker port --------------------------------------------------------------------------
+
+    async def place(self, order: Order) -> OrderUpdate:
+        """Accept ``order`` (NEW) or say why not (REJECTED); it acts from the next price on."""
+        refused = self._refuse(order)
+        if refused is not None:
+            code, message = refused
+            return OrderUpdate(order.client_id, order.symbol, OrderStatus.REJECTED, order.ts, code=code, message=message)
+        present = float(self._prices[self._index[order.symbol]])
+        maker = order.type is OrderType.LIMIT and not crosses(order.side, float(order.price or 0), present)
+        self._orders.add(order, self._now, maker=maker)
+        return OrderUpdate(order.client_id, order.symbol, OrderStatus.NEW, order.ts)
+
+    async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:
+        """Cancel one order; what is already gone answers with its final status.
+
+        An id never seen (or long forgotten) answers CANCELED with nothing filled.
+        """
+        return self._orders.cancel(symbol, client_id, self._now)
+
+    def drain(self) -> tuple[BrokerEvent, ...]:
+        """Events since the last call; :meth:`advance` hands them to its callback, so that none are left after it."""
+        events = tuple(self._events)
+        self._events.clear()
+        return events
+
+    def account(self) -> AccountView:
+        """The account, marked to the last prices; orders that would open risk hold margin too."""
+        unrealised = self._account.unrealised(self._prices)
+        equity = self._account.wallet + unrealised
+        used = self._account.used_margin() + self._reserved()
+        return AccountView(self._ts, self._account.wallet, unrealised, equity, used, equity - used)
+
+    def open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        """Orders at the exchange, oldest first."""
+        return tuple(resting.order for resting in self._orders.all(symbol))
+
+    def position_qty(self, symbol: str) -> Decimal:
+        """Signed position of ``symbol`` (0 when flat)."""
+        return self._account.qty(symbol)
+
+    @property
+    def prices(self) -> Floats:
+        """Last price of each instrument, shape (S,), NaN where unknown; not to be written to."""
+        return self._prices
+
+    # --- acceptance -------------------------------------------------------------------------------
+
+    def _refuse(self, order: Order) -> Refused | None:
+        index = self._index.get(order.symbol)
+        if index is None:
+            return RefusalCode.FILTER_REJECTED, f"symbol was {order.symbol}, which is not traded here"
+        if self._orders.used(order.client_id):
+            return RefusalCode.DUPLICATE_CLIENT_ID, f"client id {order.client_id} was used before"
+        present = float(self._prices[index])
+        if math.isnan(present):
+            return RefusalCode.MISSING_INPUT, "no price is known yet"
+        refused = filter_order(self.instruments[index], order, Decimal(repr(present)))
+        if refused is not None:
+            return refused
+        if order.reduce_only and self._account.qty(order.symbol) * order.side.sign >= 0:
+            return RefusalCode.REDUCE_ONLY_REJECTED, f"position is {self._account.qty(order.symbol)}"
+        price = present if order.price is None else float(order.price)
+        if order.type is OrderType.STOP_MARKET and would_trigger(order.side, price, present):
+            return RefusalCode.STOP_WOULD_TRIGGER, f"trigger {price}, price {present}"
+        return None if order.reduce_only else self._refuse_margin(order, price)
+
+    def _refuse_margin(self, order: Order, price: float) -> Refused | None:
+        instrument = self.instruments[self._index[order.symbol]]
+        if not instrument.is_perp and order.side is OrderSide.SELL and order.qty > self._account.qty(order.symbol):
+            return (
+                RefusalCode.INSUFFICIENT_MARGIN,
+                f"a spot sale of {order.qty}, holds {self._account.qty(order.symbol)}",
+            )
+        notional = float(order.qty) * price
+        needed = notional / self._account.leverage(order.symbol) + notional * instrument.taker_fee_rate
+        free = self.account().free_margin
+        if needed > free:
+            return RefusalCode.INSUFFICIENT_MARGIN, f"needs {needed:.2f} USD, free are {free:.2f} USD"
+        return None
+
+    def _reserved(self) -> float:
+        total = 0.0
+        for order in self.open_orders():
+            if not order.reduce_only:
+                index = self._index[order.symbol]
+                price = float(self._prices[index]) if order.price is None else float(order.price)
+                total += float(order.qty) * price / self._account.leverage(order.symbol)
+        return total
+
+    # --- time -------------------------------------------------------------------------------------
+
+    async def advance(self, batch: Batch, on_events: OnEvents) -> None:
+        """Trade through everything that closed at ``batch.ts``.
+
+        Args:
+            batch: bars, funding, and marks and books where the source has them.
+            on_events: awaited with each group of events while the symbol's bar is still being traded.
+
+        Raises:
+            StateError: the batch lies before the last one.
+        """
+        if batch.ts < self._ts:
+            raise StateError(f"batch was of {batch.ts}, expected not before {self._ts}", help="feed batches in time order")
+        self._ts = batch.ts
+        untraded: list[tuple[int, float, int]] = []
+        if self._orders or self._account.holdings:
+            untraded = await self._trade(batch, on_events)
+        for block in batch.bars:
+            fresh = (block.open_ts > self._bar_open[block.idx]) & (block.close > 0.0)
+            if np.count_nonzero(fresh) == fresh.size:
+                self._prices[block.idx] = block.close
+                self._bar_open[block.idx] = block.open_ts
+            else:
+                rows = block.idx[fresh]
+                self._prices[rows] = block.close[fresh]
+                self._bar_open[rows] = block.open_ts[fresh]
+        for index, price, open_ts in untraded:
+            self._prices[index], self._bar_open[index] = price, open_ts
+        self._now = batch.ts
+
+    async def _trade(self, batch: Batch, on_events: OnEvents) -> list[tuple[int, float, int]]:
+        """Trade every symbol that waits for something; the answer is the old state of those whose bar was impossible."""
+        self._trading = True
+        books = {book.symbol: book for book in batch.books}
+        marks = {(mark.symbol, mark.ts): mark.price for mark in batch.marks}
+        dues: dict[str, list[FundingRate]] = {}
+        for funding in sorted(batch.funding, key=lambda item: item.ts):
+            dues.setdefault(funding.symbol, []).append(funding)
+        untraded = []
+        for index, bar in self._bars(batch):
+            if not bar.sane:
+                self.bad_bars += 1
+                untraded.append((index, float(self._prices[index]), int(self._bar_open[index])))
+                continue
+            symbol = self.instruments[index].symbol
+            spread, depth = self._book(index, books.get(symbol))
+            frame = _Frame(symbol, index, bar, spread, depth, bar.open_ts, self._orders.seq, on_events)
+            await self._trade_bar(frame, dues.get(symbol, []), marks)
+        self._now = batch.ts
+        for symbol in sorted(dues, key=lambda name: self._index.get(name, -1)):
+            self._settle(symbol, dues[symbol], _FOREVER, marks)
+        if self._events:
+            await on_events(self.drain())
+        self._trading = False
+        return untraded
+
+    def _bars(self, batch: Batch) -> list[tuple[int, Bar]]:
+        """Fresh bars of the symbols that wait for something, in symbol order."""
+        active = {self._index[symbol] for symbol in (*self._orders.symbols, *self._account.holdings)}
+        found = []
+        for block in batch.bars:
+            for row, index in enumerate(block.idx.tolist()):
+                open_ts = int(block.open_ts[row])
+                if index in active and open_ts > self._bar_open[index]:
+                    prices = (float(column[row]) for column in (block.open, block.high, block.low, block.close))
+                    found.append((index, Bar(open_ts, open_ts + block.tf.ms, *prices)))
+        return sorted(found)
+
+    def _book(self, index: int, book: Book | None) -> tuple[float, float]:
+        """Spread (bps) and depth (USD): the batch's book, or what the instrument models."""
+        if book is None:
+            return self.instruments[index].modelled_spread_bps, self.instruments[index].modelled_depth_usd
+        return book.spread_bps, book.depth_usd
+
+    async def _trade_bar(self, frame: _Frame, dues: list[FundingRate], marks: dict[tuple[str, int], float]) -> None:
+        bar = frame.bar
+        self._settle(frame.symbol, dues, bar.open_ts, marks)
+        self._now = bar.open_ts
+        self._prices[frame.index] = bar.open
+        self._execute_takers(frame)
+        await self._react(frame)
+        self._settle(frame.symbol, dues, bar.close_ts - 1, marks)
+        frame.ts = bar.close_ts
+        while self._trigger_stop(frame) or self._trigger_take(frame):
+            await self._react(frame)
+        self._prices[frame.index] = bar.close
+        self._bar_open[frame.index] = bar.open_ts
+
+    async def _react(self, frame: _Frame) -> None:
+        """Hand over what happened, then execute at the present price what was sent in answer."""
+        while self._events:
+            await frame.on_events(self.drain())
+            self._execute_takers(frame)
+
+    # --- matching ---------------------------------------------------------------------------------
+
+    def _live(self, frame: _Frame, *types: OrderType) -> list[Resting]:
+        return [resting for resting in self._orders.of(frame.symbol, *types) if resting.since <= frame.bar.open_ts]
+
+    def _execute_takers(self, frame: _Frame) -> None:
+        for resting in self._live(frame, *_TAKERS):
+            if resting.order.type is OrderType.IOC_LIMIT and resting.since < frame.bar.open_ts:
+                self._expire(frame, resting.order, RefusalCode.ENTRY_NOT_FILLED, "no bar followed the decision")
+            else:
+                self._take_liquidity(frame, resting.order, float(self._prices[frame.index]))
+
+    def _trigger_stop(self, frame: _Frame) -> bool:
+        """Trade the stop (or the liquidation) that the bar reaches first; False when it reaches none."""
+        bar = frame.bar
+        reached: list[tuple[float, int, float, Order]] = []
+        for resting in self._live(frame, OrderType.STOP_MARKET):
+            if stop_reached(resting.order.side, resting.price, bar.low, bar.high):
+                rested = resting.seq <= frame.first_seq
+                reference = bar.open if rested and gapped(resting.order.side, resting.price, bar.open) else resting.price
+                reached.append((abs(reference - bar.open), resting.seq, reference, resting.order))
+        liquidation = self._liquidation(frame)
+        if liquidation is not None:
+            reached.append((abs(liquidation[0] - bar.open), _FOREVER, *liquidation))
+        if not reached:
+            return False
+        _, rank, reference, order = min(reached, key=lambda item: item[:2])
+        self._prices[frame.index] = reference
+        if rank == _FOREVER:
+            self._fill(frame, order, order.qty, self._slipped(frame, order, order.qty, reference), reference, maker=False)
+        else:
+            self._take_liquidity(frame, order, reference)
+        return True
+
+    def _liquidation(self, frame: _Frame) -> tuple[float, Order] | None:
+        """Price and order of a forced exit inside the bar, if the position's margin does not outlast it."""
+        held = self._account.holdings.get(frame.symbol)
+        instrument = self.instruments[frame.index]
+        if held is None or not instrument.is_perp:
+            return None
+        is_long = held.qty > 0
+        side = OrderSide.SELL if is_long else OrderSide.BUY
+        price = liquidation_price(instrument, is_long, held.average, self._account.leverage(frame.symbol))
+        if not stop_reached(side, price, frame.bar.low, frame.bar.high):
+            return None
+        reference = frame.bar.open if gapped(side, price, frame.bar.open) else price
+        order = Order(
+            client_id=f"liquidation-{self._fill_counts[frame.index] + 1}",
+            plan_id="",
+            symbol=frame.symbol,
+            side=side,
+            type=OrderType.MARKET,
+            purpose=OrderPurpose.EXIT,
+            qty=abs(held.qty),
+            price=None,
+            reduce_only=True,
+            ts=frame.ts,
+            reason=ExitReason.LIQUIDATION,
+        )
+        return reference, order
+
+    def _trigger_take(self, frame: _Frame) -> bool:
+        """Trade the nearest resting limit that the bar went through; False when there is none."""
+        bar, tick = frame.bar, float(self.instruments[frame.index].tick_size)
+        reached = [
+            resting
+            for resting in self._live(frame, OrderType.LIMIT)
+            if limit_traded_through(resting.order.side, resting.price, tick, bar.low, bar.high)
+        ]
+        if not reached:
+            return False
+        resting = min(reached, key=lambda item: (abs(item.price - bar.open), item.seq))
+        self._prices[frame.index] = resting.price
+        qty = self._fillable(frame, resting.order)
+        if qty:
+            limit = resting.order.price or Decimal(0)
+            self._fill(frame, resting.order, qty, limit, resting.price, maker=resting.maker)
+            self._complete(frame, resting.order, qty)
+        return True
+
+    def _take_liquidity(self, frame: _Frame, order: Order, reference: float) -> None:
+        qty = self._fillable(frame, order)
+        if not qty:
+            return
+        price = self._slipped(frame, order, qty, reference)
+        if order.type is OrderType.IOC_LIMIT and order.price is not None and (price - order.price) * order.side.sign > 0:
+            self._expire(frame, order, RefusalCode.ENTRY_NOT_FILLED, f"cap {order.price}, price {price}")
+            return
+        self._fill(frame, order, qty, price, reference, maker=False)
+        self._complete(frame, order, qty)
+
+    def _fillable(self, frame: _Frame, order: Order) -> Decimal:
+        """Quantity that may trade: a reduce-only order is cut to the position, and expires when there is none."""
+        if not order.reduce_only:
+            return order.qty
+        held = self._account.qty(frame.symbol)
+        if held * order.side.sign >= 0:
+            self._expire(frame, order, RefusalCode.REDUCE_ONLY_REJECTED, f"position is {held}")
+            return Decimal(0)
+        return min(order.qty, abs(held))
+
+    def _slipped(self, frame: _Frame, order: Order, qty: Decimal, reference: float) -> Decimal:
+        bps = slippage_bps(float(qty) * reference, frame.spread_bps, frame.depth_usd)
+        return slipped_price(self.instruments[frame.index], order.side, reference, bps)
+
+    def _fill(self, frame: _Frame, order: Order, qty: Decimal, price: Decimal, expected: float, *, maker: bool) -> None:
+        instrument = self.instruments[frame.index]
+        rate = instrument.maker_fee_rate if maker else instrument.taker_fee_rate
+        fee = float(qty) * float(price) * rate
+        self._account.trade(frame.symbol, qty * order.side.sign, float(price), fee, frame.ts)
+        self._fill_counts[frame.index] += 1
+        self._events.append(
+            Fill(
+                id=f"{frame.symbol}#{self._fill_counts[frame.index]}",
+                client_id=order.client_id,
+                plan_id=order.plan_id,
+                symbol=frame.symbol,
+                side=order.side,
+                purpose=order.purpose,
+                qty=qty,
+                price=price,
+                expected_price=expected,
+                spread_bps=frame.spread_bps,
+                fee=fee,
+                maker=maker,
+                ts=frame.ts,
+                reason=order.reason,
+            )
+        )
+
+    def _complete(self, frame: _Frame, order: Order, qty: Decimal) -> None:
+        self._events.append(self._orders.finish(frame.symbol, order.client_id, OrderStatus.FILLED, frame.ts, filled=qty))
+
+    def _expire(self, frame: _Frame, order: Order, code: RefusalCode, message: str) -> None:
+        self._events.append(
+            self._orders.finish(frame.symbol, order.client_id, OrderStatus.EXPIRED, frame.ts, code=code, message=message)
+        )
+
+    def _settle(self, symbol: str, dues: list[FundingRate], until: int, marks: dict[tuple[str, int], float]) -> None:
+        """Pay funding that fell due up to ``until`` on a position held before it fell due; longs pay a positive rate."""
+        while dues and dues[0].ts <= until:
+            due = dues.pop(0)
+            held = self._account.holdings.get(symbol)
+            if held is None or held.since >= due.ts:
+                continue
+            mark = marks.get((symbol, due.ts), float(self._prices[self._index[symbol]]))
+            amount = -float(held.qty) * mark * due.rate
+            self._account.wallet += amount
+            self._events.append(FundingPayment(symbol, due.ts, due.rate, mark, held.qty, amount))
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as JSON-like values.
+
+        Raises:
+            StateError: taken inside a bar, or after one that did not end.
+        """
+        if self._trading:
+            raise StateError("the exchange was asked for a snapshot inside a bar", help="take it after advance() returned")
+        return {
+            "ts": self._ts,
+            "now": self._now,
+            "bad_bars": self.bad_bars,
+            "prices": price_list(self._prices),
+            "bar_open": self._bar_open.tolist(),
+            "fill_counts": list(self._fill_counts),
+            "account": self._account.snapshot(),
+            "orders": self._orders.snapshot(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a :meth:`snapshot`; what follows is as if there had been no stop.
+
+        Raises:
+            StateError: the snapshot is of another number of instruments.
+        """
+        if len(state["prices"]) != len(self.instruments):
+            raise StateError(f"the snapshot has {len(state['prices'])} instruments, expected {len(self.instruments)}")
+        self._ts, self._now = int(state["ts"]), int(state["now"])
+        self.bad_bars = int(state["bad_bars"])
+        self._prices = price_array(state["prices"])
+        self._bar_open = np.array(state["bar_open"], dtype=np.int64)
+        self._fill_counts = [int(count) for count in state["fill_counts"]]
+        self._account.restore(state["account"])
+        self._orders.restore(state["orders"])

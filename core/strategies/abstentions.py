@@ -1,0 +1,52 @@
+"""Says once, not on every bar, that a strategy cannot speak about a symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core.codes import RefusalCode
+from core.strategies.base import Abstention
+from core.types import Refusal
+
+STAGE = "strategy_selection"
+
+
+class AbstentionLog:
+    """Turns the abstentions of one strategy on one bar into refusals, where they are news.
+
+    A symbol is reported when it falls silent or its code changes; speaking again clears it.
+    """
+
+    def __init__(self) -> None:
+        self._silent: dict[tuple[str, str], str] = {}
+
+    def news(self, strategy: str, ts: int, judged: Iterable[str], abstaining: tuple[Abstention, ...]) -> list[Refusal]:
+        """Refusals for ``abstaining`` that are news; ``judged`` are all symbols the strategy looked at now."""
+        now = {(strategy, item.symbol): item for item in abstaining}
+        if self._silent:
+            for symbol in judged:
+                if (strategy, symbol) not in now:
+                    self._silent.pop((strategy, symbol), None)
+        found = []
+        for key, item in now.items():
+            # A flagged bar passes with the bar; it does not make a strategy silent.
+            if item.code is RefusalCode.BAR_FLAGGED or self._silent.get(key) == item.code.value:
+                continue
+            self._silent[key] = item.code.value
+            found.append(_refusal(strategy, ts, item))
+        return found
+
+    def snapshot(self) -> list[list[str]]:
+        """Who is silent and why, for :meth:`restore`."""
+        return [[strategy, symbol, code] for (strategy, symbol), code in self._silent.items()]
+
+    def restore(self, saved: list[list[str]]) -> None:
+        """Go on from a snapshot."""
+        self._silent = {(strategy, symbol): code for strategy, symbol, code in saved}
+
+
+def _refusal(strategy: str, ts: int, item: Abstention) -> Refusal:
+    missing = ", ".join(item.missing)
+    message = f"{strategy} abstains on {item.symbol}: {item.code.meaning} (missing: {missing})"
+    detail = (("missing", missing),)
+    return Refusal(item.code, ts, STAGE, item.symbol, strategy, f"{ts}-{strategy}", message, detail)

@@ -1,0 +1,270 @@
+"""What a strategy is: an entry rule over features, and what it asks of exits (requirement D1).
+
+A rule is a pure function of feature arrays, element by element. Live it sees (S,) arrays, one element a symbol; in
+research the very same function sees (T,) arrays, one element a bar (X29). NaN in a rule must come out as False, so rules
+are made of comparisons joined by *and*.
+
+:class:`RuleStrategy` is the machinery around a rule; a strategy module gives it the rule, the features it needs, the words
+of its reason and its exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from core.codes import RefusalCode
+from core.data.blocks import Bools, Bytes, Floats, Ints
+from core.exec.instrument import venue_id
+from core.types import Regime, Side, Signal, Timeframe, Trail
+
+HOUR_MS = 3_600_000
+STREAMS = ("funding", "basis")
+"""Features that are a stream's own value: when one is missing, data is missing, not time."""
+
+
+@dataclass(slots=True)
+class MarketSnapshot:
+    """What strategies may see at the close ``ts``: features of everything up to it, and nothing later.
+
+    ``closed`` gives, by timeframe, the rows whose bar closed at ``ts``; ``features`` and ``ready`` are the feature store's
+    own (S,) arrays by ``name@tf`` (streams without ``@tf``) and are only read; ``flags`` are
+    :class:`~core.data.blocks.BarFlag` bits of the last base bar.
+    """
+
+    ts: int
+    symbols: tuple[str, ...]
+    closed: Mapping[Timeframe, Ints]
+    features: Mapping[str, Floats]
+    ready: Mapping[str, Bools]
+    flags: Bytes
+    base_tf: tuple[Timeframe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExitProfile:
+    """What a strategy asks of exits (X2-X4). ``stop_atr`` multiplies ATR of ``tf``; ``take_fractions`` are of the entry."""
+
+    tf: Timeframe
+    stop_atr: float
+    takes_r: tuple[float, ...]
+    take_fractions: tuple[float, ...]
+    trail: Trail
+    time_stop_ms: int
+    funding_exit: bool
+
+
+class Masks(NamedTuple):
+    """Where a rule says long and where it says short; never both."""
+
+    long: Bools
+    short: Bools
+
+
+def nothing(masks: Masks) -> bool:
+    """Whether a rule's first conditions already rule everything out, so that the rest need not be looked at."""
+    return not np.count_nonzero(masks.long) and not np.count_nonzero(masks.short)
+
+
+class Abstention(NamedTuple):
+    """Why a strategy says nothing about a symbol although its bar closed; ``missing`` names the features."""
+
+    symbol: str
+    code: RefusalCode
+    missing: tuple[str, ...]
+
+
+Rule = Callable[[Mapping[str, Floats]], Masks]
+Reason = Callable[[Side, Mapping[str, float]], str]
+
+
+class Strategy(Protocol):
+    """What the selection agent needs of a strategy."""
+
+    @property
+    def name(self) -> str:
+        """Name in configuration, records and metrics."""
+        ...
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The run's symbols, in order."""
+        ...
+
+    @property
+    def tfs(self) -> tuple[Timeframe, ...]:
+        """Timeframes at whose closes it may speak, finest first."""
+        ...
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Every feature that it reads for the run's symbols."""
+        ...
+
+    @property
+    def forbidden_regimes(self) -> tuple[Regime, ...]:
+        """Regimes of its carrier in which it must not enter, whatever the enable map says (D5)."""
+        ...
+
+    def generate(self, snapshot: MarketSnapshot) -> list[Signal]:
+        """Signals of the bars that closed at ``snapshot.ts``, in symbol order."""
+        ...
+
+    def abstaining(self, snapshot: MarketSnapshot) -> tuple[Abstention, ...]:
+        """Symbols whose bar closed but about which the rule cannot speak, in symbol order."""
+        ...
+
+    def profile(self, tf: Timeframe) -> ExitProfile:
+        """Exits of a position that was opened on ``tf``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One timeframe on which a strategy is evaluated.
+
+    ``members`` are the rows that use this frame (None: all whose bars close on it); ``required`` the features of the rule
+    and of the signal, which always include ``close@tf`` and ``atr@tf``.
+    """
+
+    tf: Timeframe
+    required: tuple[str, ...]
+    rule: Rule
+    exits: ExitProfile
+    members: Bools | None = None
+
+
+class RuleStrategy:
+    """A rule, evaluated at the closes of its timeframes.
+
+    Args:
+        name: name in configuration.
+        symbols: the run's symbols, in order.
+        frames: timeframes with their rules; a symbol belongs to one of them.
+        reason: words for people: which rule fired, with which numbers.
+        forbidden_regimes: see :class:`Strategy`.
+    """
+
+    __slots__ = ("_frames", "_reason", "_used", "_venue_ids", "forbidden_regimes", "name", "required", "symbols", "tfs")
+
+    def __init__(
+        self,
+        name: str,
+        symbols: Sequence[str],
+        frames: Sequence[Frame],
+        reason: Reason,
+        forbidden_regimes: tuple[Regime, ...] = (),
+    ) -> None:
+        self.name = name
+        self.symbols = tuple(symbols)
+        self.tfs = tuple(frame.tf for frame in frames)
+        self.forbidden_regimes = forbidden_regimes
+        self._frames = tuple(frames)
+        self._used = tuple(frame for frame in frames if frame.members is None or np.count_nonzero(frame.members))
+        self.required = tuple(dict.fromkeys(key for frame in self._used for key in frame.required))
+        self._reason = reason
+        self._venue_ids = tuple(_unique_id(symbol) for symbol in self.symbols)
+
+    def profile(self, tf: Timeframe) -> ExitProfile:
+        """Exits of a position that was opened on ``tf``. Raises ValueError when the strategy never opens there."""
+        for frame in self._frames:
+            if frame.tf is tf:
+                return frame.exits
+        raise ValueError(f"timeframe was {tf}, expected one of {', '.join(self.tfs)} for {self.name}")
+
+    def generate(self, snapshot: MarketSnapshot) -> list[Signal]:
+        """Signals of the bars that closed at ``snapshot.ts``, in symbol order.
+
+        A row whose base bar is flagged (X44) or whose required features are not all ready gives none.
+        """
+        found: list[tuple[int, Signal]] = []
+        for frame in self._used:
+            rows = snapshot.closed.get(frame.tf)
+            if rows is None:
+                continue
+            masks = frame.rule(snapshot.features)
+            if not nothing(masks):
+                found.extend(self._fired(frame, snapshot, rows, masks))
+        found.sort(key=_row)
+        return [signal for _, signal in found]
+
+    def _fired(self, frame: Frame, snapshot: MarketSnapshot, rows: Ints, masks: Masks) -> list[tuple[int, Signal]]:
+        found = []
+        for row in rows.tolist():
+            is_long = bool(masks.long[row])
+            if not is_long and not masks.short[row]:
+                continue
+            if snapshot.flags[row] or not _member(frame, row) or _not_ready(frame, snapshot, row):
+                continue
+            found.append((row, self._signal(frame, snapshot, row, Side.LONG if is_long else Side.SHORT)))
+        return found
+
+    def _signal(self, frame: Frame, snapshot: MarketSnapshot, row: int, side: Side) -> Signal:
+        numbers = {key: float(snapshot.features[key][row]) for key in frame.required}
+        return Signal(
+            id=f"{snapshot.ts}-{self.name}-{self._venue_ids[row]}",
+            strategy=self.name,
+            symbol=snapshot.symbols[row],
+            side=side,
+            entry=numbers[f"close@{frame.tf}"],
+            tf=frame.tf,
+            ts=snapshot.ts,
+            validity_ts=snapshot.ts + snapshot.base_tf[row].ms,
+            reason=self._reason(side, numbers),
+            atr=numbers[f"atr@{frame.tf}"],
+            meta=tuple(numbers.items()),
+        )
+
+    def abstaining(self, snapshot: MarketSnapshot) -> tuple[Abstention, ...]:
+        """Symbols whose bar closed but about which the rule cannot speak, in symbol order.
+
+        MISSING_INPUT when a stream's own value (funding, basis) is among what is missing, WARMING_UP when only time is,
+        BAR_FLAGGED when everything is there but the bar is flagged (X44).
+        """
+        found: list[tuple[int, Abstention]] = []
+        for frame in self._used:
+            rows = snapshot.closed.get(frame.tf)
+            if rows is not None and not _all_clear(frame, snapshot):
+                found.extend((row, _abstention(frame, snapshot, row)) for row in rows.tolist() if _silent(frame, snapshot, row))
+        found.sort(key=_row)
+        return tuple(abstention for _, abstention in found)
+
+
+def _unique_id(symbol: str) -> str:
+    """The venue's id; a spot market gets a suffix, since a venue gives it the same id as its perpetual."""
+    return venue_id(symbol) if ":" in symbol else f"{venue_id(symbol)}.S"
+
+
+def _row(found: tuple[int, object]) -> int:
+    return found[0]
+
+
+def _member(frame: Frame, row: int) -> bool:
+    return frame.members is None or bool(frame.members[row])
+
+
+def _not_ready(frame: Frame, snapshot: MarketSnapshot, row: int) -> bool:
+    return not all(snapshot.ready[key][row] for key in frame.required)
+
+
+def _silent(frame: Frame, snapshot: MarketSnapshot, row: int) -> bool:
+    return _member(frame, row) and (bool(snapshot.flags[row]) or _not_ready(frame, snapshot, row))
+
+
+def _all_clear(frame: Frame, snapshot: MarketSnapshot) -> bool:
+    size = len(snapshot.symbols)
+    if np.count_nonzero(snapshot.flags):
+        return False
+    return all(np.count_nonzero(snapshot.ready[key]) == size for key in frame.required)
+
+
+def _abstention(frame: Frame, snapshot: MarketSnapshot, row: int) -> Abstention:
+    missing = tuple(key for key in frame.required if not snapshot.ready[key][row])
+    if any(key in STREAMS for key in missing):
+        code = RefusalCode.MISSING_INPUT
+    else:
+        code = RefusalCode.WARMING_UP if missing else RefusalCode.BAR_FLAGGED
+    return Abstention(snapshot.symbols[row], code, missing)

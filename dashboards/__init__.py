@@ -1,0 +1,1 @@
+"""Exporter, Grafana provisioning, live page."""

@@ -1,0 +1,1 @@
+"""The brain: StateGraph, direct runner, daemon, command line (the only room that wires things)."""

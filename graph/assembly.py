@@ -1,0 +1,118 @@
+"""Composition root: makes every service of a run and ties them into the frozen context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from configs.validators import Configuration
+from core.clock import VirtualClock
+from core.data.market import Market
+from core.data.sources.base import Source
+from core.errors import SourceError
+from core.exec.correlation import Correlations
+from core.exec.instrument import Instrument
+from core.exec.ledger import Ledger
+from core.exec.orders import OrderManager
+from core.exec.portfolio import Portfolio
+from core.monitor.metrics import Metrics, MetricLabels
+from core.monitor.store import Store
+from core.monitor.telemetry import Telemetry
+from core.regimes import RegimeTracker
+from core.risk.engine import RiskEngine
+from core.risk.governor import Governor
+from core.sim.exchange import SimExchange
+from core.strategies.abstentions import AbstentionLog
+from core.strategies.blackouts import NewsCalendar
+from core.strategies.cooldown import Cooldowns
+from core.strategies.quality import SelectionQuality
+from core.strategies.registry import build_strategies
+from core.strategies.score import SetupScorer
+from graph.recorder import RunRecorder
+from graph.version import VERSION
+from tools.context import BrainContext
+from tools.topology import AGENT_EDGES, TOOL_EDGES
+from tools.trace import Board, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of a run that the runner drives, and the context in which the brain sees them."""
+
+    context: BrainContext
+    source: Source
+    clock: VirtualClock
+    exchange: SimExchange
+    recorder: RunRecorder
+    store: Store
+    telemetry: Telemetry
+    metrics: Metrics
+
+
+def instruments_for(config: Configuration, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+    """Instruments of ``symbols``, in order.
+
+    Raises:
+        SourceError: ``symbols.yaml`` has no entry for one of them.
+    """
+    known = config.symbols.by_name()
+    missing = [symbol for symbol in symbols if symbol not in known]
+    if missing:
+        raise SourceError(
+            f"symbols.yaml has no entry for {', '.join(missing)}; it has {', '.join(known)}",
+            help="add the instrument with its filters to symbols.yaml, or choose others with --symbols",
+            code="DATA-010",
+        )
+    return tuple(Instrument.from_config(known[symbol]) for symbol in symbols)
+
+
+def assemble(config: Configuration, source: Source, store: Store, equity: float) -> Assembly:
+    """Make a paper run over ``source`` with ``equity`` USD to start with."""
+    info, governance = source.info, config.governance
+    instruments = instruments_for(config, info.symbols)
+    market = Market(instruments, info, config.strategies, governance)
+    strategies = build_strategies(config.strategies, market.symbols, market.base_tf)
+    telemetry = Telemetry(market.symbols, tuple(strategies), governance.per_trade_r_pct_max)
+    recorder = RunRecorder(store, telemetry)
+    exchange = SimExchange(instruments, equity, leverage_cap=governance.leverage_cap)
+    ledger = Ledger(instruments, starting_equity=equity, scratch_r=governance.scratch_r)
+    correlations = Correlations(market.symbols, governance.correlation_window_days, governance.correlation_min_days)
+    board = Board(
+        ((edge.src, edge.dst) for edge in TOOL_EDGES),
+        ((edge.src, edge.dst) for edge in AGENT_EDGES),
+    )
+    clock = VirtualClock()
+    context = BrainContext(
+        clock=clock,
+        config=config,
+        market=market,
+        regimes=RegimeTracker(market.symbols, market.features, config.strategies.regimes, governance.min_bars_hold, market.base_tf),
+        strategies=strategies,
+        abstentions=AbstentionLog(),
+        scorer=SetupScorer(config.strategies.score, governance.correlation_limit),
+        calendar=NewsCalendar(config.blackouts),
+        cooldowns=Cooldowns(governance),
+        quality=SelectionQuality(governance),
+        governor=Governor(governance),
+        risk=RiskEngine(governance, config.governance_digest),
+        portfolio=Portfolio(governance, correlations),
+        correlations=correlations,
+        ledger=ledger,
+        orders=OrderManager(exchange, ledger, instruments, recorder),
+        broker=exchange,
+        recorder=recorder,
+        board=board,
+        trace=Trace(),
+    )
+    return Assembly(context, source, clock, exchange, recorder, store, telemetry, _metrics(context, telemetry))
+
+
+def _metrics(context: BrainContext, telemetry: Telemetry) -> Metrics:
+    labels = MetricLabels(
+        tools=tuple(context.board.tool_state),
+        edges=tuple(context.board.edge_state),
+        symbols=context.market.symbols,
+        strategies=tuple(context.strategies),
+        timeframes=context.market.feed.timeframes,
+        build=(VERSION, context.config.digest[:12], context.config.governance_digest[:12]),
+    )
+    return Metrics(labels, telemetry, context.config.governance.kill_switch_drawdown_72h)

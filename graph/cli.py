@@ -1,0 +1,170 @@
+"""The command line. Heavy imports wait until a command needs them, so that help comes at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="brain",
+    help="A personal crypto trading system: a typed LangGraph brain over a deterministic core.",
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+governance_app = typer.Typer(help="The locked limits of risk.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(governance_app, name="governance")
+
+
+class SourceName(StrEnum):
+    """Where market data comes from."""
+
+    SYNTHETIC = "synthetic"
+    REPLAY = "replay"
+
+
+class EngineName(StrEnum):
+    """Which engine carries the bars; auto: direct at full speed, else the compiled graph."""
+
+    AUTO = "auto"
+    GRAPH = "graph"
+    DIRECT = "direct"
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, also on failure.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors and reasons stay.")]
+Color = Annotated[str, typer.Option(help="auto, always or never.")]
+State = Annotated[Path | None, typer.Option(help="Folder of the session; the next start with it goes on from there.")]
+Configs = Annotated[Path | None, typer.Option(help="Folder of the YAML configuration (default: the packaged one).")]
+
+
+@app.callback(invoke_without_command=True)
+def home(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    """Without a command: what is installed, and what to do next."""
+    if version:
+        from graph.version import VERSION
+
+        typer.echo(f"brain {VERSION}")
+        raise typer.Exit(0)
+    if context.invoked_subcommand is None:
+        from graph.commands.home import show
+
+        raise typer.Exit(show())
+
+
+@app.command()
+def paper(
+    source: Annotated[SourceName, typer.Option(help="synthetic: a made market, nothing else needed; replay: recorded history.")] = (
+        SourceName.SYNTHETIC
+    ),
+    data: Annotated[Path | None, typer.Option(help="Folder of recordings, for --source replay.")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated: BTC/USDT:USDT or BINANCE:BTCUSDT.P.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="First bar's open (UTC date or time).")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Last bar's close (UTC date or time), exclusive.")] = None,
+    speed: Annotated[str | None, typer.Option(help="max, or times real time (default: replay max, synthetic 1500).")] = None,
+    until_bars: Annotated[int | None, typer.Option(min=1, help="End after this many bars of the session.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic market.")] = 7,
+    scenario: Annotated[str, typer.Option(help="Story of the synthetic market.")] = "mixed",
+    unlock_after: Annotated[str | None, typer.Option(help="Replay only: lift a kill-switch after this long, e.g. 24h.")] = None,
+    state: State = None,
+    configs: Configs = None,
+    equity: Annotated[float, typer.Option(min=1.0, help="Starting equity, USD.")] = 300.0,
+    engine: Annotated[EngineName, typer.Option(help="auto, graph (compiled) or direct.")] = EngineName.AUTO,
+    json: Json = False,
+    quiet: Quiet = False,
+    color: Color = "auto",
+) -> None:
+    """Trade on paper through the whole brain: a made market, or recorded real history."""
+    from graph.commands.paper import PaperRequest, run_paper
+
+    request = PaperRequest(
+        source=source.value,
+        data=data,
+        symbols=symbols,
+        start=from_,
+        end=to,
+        speed=speed,
+        until_bars=until_bars,
+        seed=seed,
+        scenario=scenario,
+        unlock_after=unlock_after,
+        state=state,
+        configs=configs,
+        equity=equity,
+        engine=engine.value,
+    )
+    raise typer.Exit(run_paper(request, json=json, quiet=quiet, color=color))
+
+
+@app.command()
+def doctor(configs: Configs = None, state: State = None, json: Json = False, color: Color = "auto") -> None:
+    """Check that everything a start needs is there; each failed check says how to mend it."""
+    from graph.commands.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(configs=configs, state=state, json=json, color=color))
+
+
+@app.command()
+def unlock(
+    state: Annotated[Path, typer.Option(help="Folder of the session whose kill-switch fired.")],
+    reason: Annotated[str | None, typer.Option(help="Why it is safe to go on; asked for when not given.")] = None,
+    color: Color = "auto",
+) -> None:
+    """Lift a kill-switch: from a terminal only, with a reason on record."""
+    from graph.commands.unlock import run_unlock
+
+    raise typer.Exit(run_unlock(state=state, reason=reason, color=color))
+
+
+@app.command()
+def export(
+    state: Annotated[Path, typer.Option(help="Folder of the session.")],
+    out: Annotated[Path, typer.Option(help="Folder for the CSV files.")],
+    json: Json = False,
+    color: Color = "auto",
+) -> None:
+    """Write trades, plans, orders, fills and refusals of a session as CSV."""
+    from graph.commands.export import run_export
+
+    raise typer.Exit(run_export(state=state, out=out, json=json, color=color))
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(help="A code from a refusal or an error, e.g. COST_SHARE.")], color: Color = "auto") -> None:
+    """Say what a code means."""
+    from graph.commands.explain import run_explain
+
+    raise typer.Exit(run_explain(code, color=color))
+
+
+@governance_app.command("verify")
+def governance_verify(configs: Configs = None, json: Json = False, color: Color = "auto") -> None:
+    """Check that governance.yaml is what was signed."""
+    from graph.commands.governance import run_verify
+
+    raise typer.Exit(run_verify(configs=configs, json=json, color=color))
+
+
+@governance_app.command("sign")
+def governance_sign(configs: Configs = None, color: Color = "auto") -> None:
+    """Sign a reviewed change of the limits: shows the difference, asks for a typed confirmation, from a terminal only."""
+    from graph.commands.governance import run_sign
+
+    raise typer.Exit(run_sign(configs=configs, color=color))
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    try:
+        app(prog_name="brain")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,431 @@
+"""What all commands share: where words go, colour, errors, the JSON answer, and honest exit codes.
+
+The answer of a command, and nothing else, goes to stdout; progress, hints, warnings and errors go to stderr. With
+``--json`` stdout gets exactly one object, also on failure. A command is a function that returns an :class:`Answer` or
+raises; :func:`run_command` turns both into output and an exit code::
+
+    def run_verify(...) -> int:
+        console = Console(color=color, json=json)
+        return run_command(console, "brain.governance/1", lambda: Answer({"signed": True}, text="signed"))
+
+With Typer the code must be *raised*: ``raise typer.Exit(run_verify(...))``; a returned ``typer.Exit`` exits with 0.
+Heavy modules are imported only where they are used, so that ``brain --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+from graph.envelope import envelope
+from graph.exit_codes import ExitCode, UsageError, exit_code_of
+from graph.progress import BarProgress, LineProgress, Progress, SilentProgress
+
+NOTHING_STARTED = "nothing was started; no order was sent"
+
+
+class ColorMode(StrEnum):
+    """Values of ``--color``."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+def wants_color(mode: ColorMode, environ: Mapping[str, str], is_terminal: bool) -> bool:
+    """Whether to colour a stream: ``--color`` decides, then NO_COLOR, FORCE_COLOR, TERM=dumb, then the terminal.
+
+    A variable counts only when it is set and not empty; FORCE_COLOR=0 counts as not set.
+    """
+    if mode is not ColorMode.AUTO:
+        return mode is ColorMode.ALWAYS
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return is_terminal and environ.get("TERM") != "dumb"
+
+
+class Style(StrEnum):
+    """What a piece of text is; the SGR code that shows it."""
+
+    ERROR = "1;31"
+    WARNING = "1;33"
+    PLACE = "34"
+    HINT = "36"
+    STRONG = "1"
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_PAINT: tuple[tuple[re.Pattern[str], Style], ...] = (
+    (re.compile(r"^error(?:\[[^\]]*\])?(?=:)", re.MULTILINE), Style.ERROR),
+    (re.compile(r"^warning(?=:)", re.MULTILINE), Style.WARNING),
+    (re.compile(r"^ *-->", re.MULTILINE), Style.PLACE),
+    (re.compile(r"(?<=\| ) *\^+"), Style.ERROR),
+    (re.compile(r"(?<=^   = )\w+(?=:)", re.MULTILINE), Style.HINT),
+)
+
+
+def paint(text: str, style: Style) -> str:
+    """``text`` in the colour of ``style``."""
+    return f"\x1b[{style.value}m{text}\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters (terminal escapes among them) made visible and harmless."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def render_error(error: BaseException, *, effect: str = "", color: bool = False) -> str:
+    """An error for people: what, place, evidence, effect, help, more.
+
+    Takes any exception with the attributes of :class:`core.errors.BrainError`; ``place``, ``evidence`` (lines) and
+    ``effect`` are used where it has them, and an error that can ``render()`` itself does so.
+
+    Args:
+        error: what went wrong.
+        effect: what that means for trading, where the error itself does not say it.
+        color: whether to add colours.
+    """
+    own = getattr(error, "render", None)
+    code = str(getattr(error, "code", ""))
+    lines = [_own_rendering(own, effect)] if callable(own) else _lines_of(error, code, effect)
+    if code:
+        lines.append(f"   = more: brain explain {code}")
+    text = printable("\n".join(lines))
+    for pattern, style in _PAINT if color else ():
+        text = pattern.sub(lambda match, style=style: paint(match[0], style), text)  # type: ignore[misc]
+    return text
+
+
+def _own_rendering(render: Callable[..., str], effect: str) -> str:
+    takes = inspect.signature(render).parameters
+    arguments: dict[str, Any] = {}
+    if "color" in takes:
+        arguments["color"] = False
+    if "effect" in takes and effect:
+        arguments["effect"] = effect
+    return str(render(**arguments)).rstrip("\n")
+
+
+def _lines_of(error: BaseException, code: str, effect: str) -> list[str]:
+    what = str(getattr(error, "what", "") or error or type(error).__name__)
+    lines = [f"error[{code}]: {what}" if code else f"error: {what}"]
+    place, evidence = getattr(error, "place", None), getattr(error, "evidence", ())
+    lines += [f"  --> {place}"] if place else []
+    lines += [f"   | {line}" for line in evidence]
+    effect = str(getattr(error, "effect", "") or effect)
+    lines += [f"   = effect: {effect}"] if effect else []
+    lines += [f"   = report: {error.report}"] if isinstance(error, _Fault) and error.report else []
+    help_ = str(getattr(error, "help", ""))
+    lines += [f"   = help: {help_}"] if help_ else []
+    return lines
+
+
+def error_object(error: BaseException, *, effect: str = "") -> dict[str, Any]:
+    """The same error for ``--json``: ``code what place effect help more`` and whatever the error adds itself."""
+    as_dict = getattr(error, "as_dict", None)
+    code = str(getattr(error, "code", ""))
+    answer: dict[str, Any] = {
+        "code": code or type(error).__name__,
+        "what": printable(str(getattr(error, "what", "") or error)),
+        "place": getattr(error, "place", None) and str(error.place),  # type: ignore[attr-defined]
+        "effect": str(getattr(error, "effect", "") or effect),
+        "help": str(getattr(error, "help", "")),
+        "more": f"brain explain {code}" if code else "",
+    }
+    if isinstance(error, _Fault):
+        answer["report"] = str(error.report) if error.report else None
+    return answer | (as_dict() if callable(as_dict) else {})
+
+
+class _Fault(Exception):
+    """An exception that nobody expected, made presentable."""
+
+    code = "BUG-001"
+    exit_code = 70
+
+    def __init__(self, kind: str, report: Path | None, why_no_report: str) -> None:
+        super().__init__(kind)
+        self.what = f"an unexpected {kind} stopped the command; this is a fault of Brain itself"
+        self.report = report
+        self.help = (
+            f"keep {report} for whoever mends it, then try `brain doctor`"
+            if report
+            else f"no report could be written ({why_no_report}); try `brain doctor`"
+        )
+
+
+@dataclass(slots=True)
+class Console:
+    """Where a command's words go.
+
+    ``stdout``, ``stderr`` and ``stdin`` default to the process's own, looked up when used. ``report_dir`` takes fault
+    reports. ``warnings`` collects what :meth:`warn` said, for the JSON answer.
+    """
+
+    color: ColorMode | str = ColorMode.AUTO
+    quiet: bool = False
+    json: bool = False
+    no_input: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    stdout: TextIO | None = None
+    stderr: TextIO | None = None
+    stdin: TextIO | None = None
+    report_dir: Path | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.color not in set(ColorMode):
+            wrong, self.color = self.color, ColorMode.AUTO
+            self.warn(f"--color was {wrong!r}, expected {', '.join(ColorMode)}; auto is used")
+        self.color = ColorMode(self.color)
+
+    # --- streams ----------------------------------------------------------------------------------
+
+    @property
+    def out(self) -> TextIO:
+        """Where the answer goes."""
+        return self.stdout if self.stdout is not None else sys.stdout
+
+    @property
+    def err(self) -> TextIO:
+        """Where everything else goes."""
+        return self.stderr if self.stderr is not None else sys.stderr
+
+    def colored(self, stream: TextIO) -> bool:
+        """Whether colours go to ``stream``."""
+        return wants_color(ColorMode(self.color), self.environ, _is_terminal(stream))
+
+    @property
+    def accessible(self) -> bool:
+        """ACCESSIBLE=1: no spinner, no bar, no box characters."""
+        return self.environ.get("ACCESSIBLE", "0") not in {"", "0"}
+
+    @property
+    def animated(self) -> bool:
+        """Whether something may be redrawn in place on stderr."""
+        return _is_terminal(self.err) and self.environ.get("TERM") != "dumb" and not self.accessible and not self.quiet
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can be asked."""
+        stdin = self.stdin if self.stdin is not None else sys.stdin
+        return not self.no_input and _is_terminal(stdin) and _is_terminal(self.err)
+
+    def style(self, text: str, style: Style, stream: TextIO | None = None) -> str:
+        """``text`` in colour where ``stream`` (default: stdout) takes colour."""
+        return paint(text, style) if self.colored(stream if stream is not None else self.out) else text
+
+    # --- saying -----------------------------------------------------------------------------------
+
+    def answer(self, text: str) -> None:
+        """The answer, or a line of it, to stdout; with ``--json`` the object is the answer and this says nothing."""
+        if not self.json:
+            _write(self.out, text)
+
+    def info(self, text: str) -> None:
+        """A hint or a stage, to stderr; not with ``--quiet``."""
+        if not self.quiet:
+            _write(self.err, text)
+
+    def warn(self, text: str, *, money: bool = False) -> None:
+        """A warning, to stderr and into the JSON answer; one about money is shown even with ``--quiet``."""
+        self.warnings.append(text)
+        if money or not self.quiet:
+            self._to_err(f"warning: {printable(text)}")
+
+    def error(self, error: BaseException, *, effect: str = "") -> None:
+        """An error for people, to stderr, always."""
+        _write(self.err, render_error(error, effect=effect, color=self.colored(self.err)))
+
+    def emit_json(
+        self, schema: str, data: Mapping[str, Any] | None, *, code: int = 0, error: Mapping[str, Any] | None = None
+    ) -> None:
+        """The one JSON object, to stdout (:mod:`graph.envelope`)."""
+        _write(self.out, envelope(schema, data, code=code, warnings=self.warnings, error=error))
+
+    def progress(self, total: int | None, description: str) -> Progress:
+        """Context manager that shows how far a long command is; ``total`` None where the end is not known."""
+        if self.quiet:
+            return SilentProgress()
+        if self.animated:
+            return BarProgress(self.err, total, description, color=self.colored(self.err))
+        return LineProgress(lambda text: _write(self.err, text), total, description)
+
+    def confirm(self, question: str, expected: str, given: str | None = None) -> bool:
+        """Whether a person typed ``expected``, or a script gave it as ``--confirm``.
+
+        Raises:
+            UsageError: nothing was given and nobody can be asked.
+        """
+        if given is not None:
+            return given == expected
+        if not self.interactive:
+            raise UsageError(f"this needs a confirmation: {question}", help=f"--confirm {expected}", code="CLI-003")
+        self.err.write(f"{question}\nType {expected} to go on: ")
+        self.err.flush()
+        return (self.stdin if self.stdin is not None else sys.stdin).readline().strip() == expected
+
+    def _to_err(self, text: str) -> None:
+        if self.colored(self.err):
+            text = re.sub(r"^warning(?=:)", paint("warning", Style.WARNING), text)
+        _write(self.err, text)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):  # a closed stream, or one that was never a file
+        return False
+
+
+def _write(stream: TextIO, text: str) -> None:
+    line = f"{text}\n"
+    try:
+        stream.write(line)
+    except UnicodeEncodeError:  # a terminal that knows only ASCII
+        stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
+    stream.flush()
+
+
+# --- running a command -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command found: ``data`` for ``--json``, ``text`` for people, ``code`` for the shell."""
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+    code: ExitCode = ExitCode.DONE
+
+
+def run_command(
+    console: Console,
+    schema: str,
+    body: Callable[[], Answer | None],
+    *,
+    effect: str = "",
+    passes: Sequence[type[BaseException]] = (),
+) -> int:
+    """Run ``body``, say what came of it, and return the exit code; no traceback ever reaches the terminal.
+
+    Args:
+        console: where words go.
+        schema: name and version of the JSON answer, e.g. ``brain.paper/1``.
+        body: the command; None stands for an empty answer. It may print answers itself as it goes.
+        effect: what a failure means for trading; shown with every error that does not say it itself.
+        passes: exceptions that are not caught (Typer's own never are).
+    """
+    try:
+        answer = body() or Answer()
+        return _give(console, schema, answer)
+    except BrokenPipeError:
+        return _nobody_reads(console)
+    except KeyboardInterrupt as error:
+        return _fail(console, schema, _Interrupted(error), effect)
+    except Exception as error:
+        if isinstance(error, tuple(passes)) or type(error).__module__.partition(".")[0] in {"typer", "click"}:
+            raise
+        return _fail(console, schema, _presentable(error, console), effect)
+
+
+class _Interrupted(Exception):
+    code = ""
+    exit_code = 130
+    what = "interrupted"
+    help = ""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__("interrupted")
+        self.__cause__ = cause
+
+
+def _give(console: Console, schema: str, answer: Answer) -> int:
+    if console.json:
+        console.emit_json(schema, answer.data, code=answer.code)
+    elif answer.text:
+        console.answer(answer.text)
+    return int(answer.code)
+
+
+def _fail(console: Console, schema: str, error: BaseException, effect: str) -> int:
+    code = exit_code_of(error)
+    try:
+        console.error(error, effect=effect)
+        if console.json:
+            console.emit_json(schema, {}, code=code, error=error_object(error, effect=effect))
+    except BrokenPipeError:
+        _nobody_reads(console)
+    return int(code)
+
+
+def _presentable(error: Exception, console: Console) -> BaseException:
+    """The error itself where it says what, how to mend it and its code; otherwise a fault with a report."""
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    if all(hasattr(inner, name) for name in ("code", "what", "help", "exit_code")) and exit_code_of(inner) is not ExitCode.BUG:
+        return inner
+    report, why = _report(error, console)
+    if hasattr(inner, "what") and hasattr(inner, "code"):
+        inner.help = _Fault(type(inner).__name__, report, why).help
+        return inner
+    return _Fault(type(inner).__name__, report, why)
+
+
+def _report(error: BaseException, console: Console) -> tuple[Path | None, str]:
+    from graph.fault_report import write_report
+
+    try:
+        return write_report(error, console.environ, console.report_dir), ""
+    except OSError as problem:
+        return None, problem.strerror or str(problem)
+
+
+def _nobody_reads(console: Console) -> int:
+    """The reader of stdout went away (``| head``): nothing more is said, and the interpreter must not try at exit."""
+    if console.stdout is None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+    return int(ExitCode.SURROUNDINGS)
+
+
+def run_app(app: Callable[..., Any], console: Console, arguments: Sequence[str], *, schema: str = "brain.cli/1") -> int:
+    """Run a Typer application so that misuse of its flags is told like every other error, also with ``--json``.
+
+    Args:
+        app: the application; called with ``standalone_mode=False``.
+        console: where words go; ``json`` is switched on when ``--json`` stands among ``arguments``.
+        arguments: the command line without the program's name.
+        schema: of the JSON answer to a misuse.
+    """
+    console.json = console.json or "--json" in arguments
+
+    def body() -> Answer | None:
+        result = app(args=list(arguments), prog_name="brain", standalone_mode=False)
+        return Answer(code=ExitCode(result)) if isinstance(result, int) else Answer()
+
+    try:
+        result = body()
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in {"typer", "click"}:
+            return _fail(console, schema, _presentable(error, console), "")
+        if type(error).__name__ == "Abort":
+            return _fail(console, schema, _Interrupted(error), "")
+        said = getattr(error, "format_message", None)
+        what = str(said() if callable(said) else error).rstrip(".")
+        words = " ".join(a for a in arguments[:1] if not a.startswith("-"))
+        misuse = UsageError(what, help=f"brain {words} --help".replace("  ", " "), code="CLI-002")
+        return _fail(console, schema, misuse, NOTHING_STARTED)
+    except KeyboardInterrupt as error:
+        return _fail(console, schema, _Interrupted(error), "")
+    return int(result.code) if result else int(ExitCode.DONE)

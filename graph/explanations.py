@@ -1,0 +1,111 @@
+"""What every code means, for ``brain explain``: refusals, configuration problems, errors, exit codes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from configs.errors import ConfigCode
+from core.codes import RefusalCode
+from graph.exit_codes import ExitCode, UsageError
+
+ERROR_CODES: dict[str, str] = {
+    "BRAIN-000": "Something went wrong that has no code of its own; the sentence beside it says what.",
+    "BUG-001": "Brain met a situation that it was not made for. The report file named in the message has the details.",
+    "CLI-001": "A flag or an argument has a value that cannot be used.",
+    "CLI-002": "A command, a flag or an argument is unknown, missing, or given twice.",
+    "CLI-003": "The command needs a confirmation, and none can be asked for here; give it with --confirm.",
+    "CLI-004": "A symbol has neither of the accepted forms: BTC/USDT:USDT or BINANCE:BTCUSDT.P.",
+    "CLI-005": "brain explain was asked for a code that does not exist.",
+    "DATA-001": "Market data is missing, broken or in the wrong form.",
+    "DATA-002": "A source of market data cannot give what was asked of it.",
+    "DATA-010": "The data folder cannot be used, or symbols.yaml has no entry for a symbol.",
+    "DATA-011": "The data folder holds no candles.",
+    "DATA-012": "A recording cannot be read as parquet.",
+    "DATA-013": "A recording lacks a column, or a column has the wrong type.",
+    "DATA-014": "The recordings have no candles of a symbol.",
+    "DATA-015": "The recordings have no candles in the range that was asked for.",
+    "DATA-020": "The synthetic market was asked for something that it cannot make.",
+    "DATA-021": "The synthetic market was asked for a symbol that it does not run.",
+    "STATE-001": "Saved state is absent, damaged or of another run.",
+    "STATE-002": "The state folder or file cannot be used.",
+    "STATE-003": "The disk is full; everything up to the last commit is there.",
+    "STATE-004": "The state file is damaged, or is not a state file.",
+    "STATE-005": "The state folder holds no run.",
+    "STATE-006": "A record was there already or is incomplete; nothing of the commit was written.",
+    "STATE-007": "The state file was made by another version of Brain.",
+    "STATE-008": "The records go further than the last snapshot; going on would record them twice.",
+    "STATE-009": "Another run uses the state folder.",
+    "STATE-010": "A snapshot does not fit this run.",
+    "STATE-011": "A snapshot of correlations does not fit the symbols of this run.",
+    "STATE-012": "A snapshot of the portfolio has another version.",
+    "LOG-001": "LOG_LEVEL is not one of the known levels.",
+    "LOG-002": "Logs would be kept for less than the six months that are required.",
+    "LOG-003": "The log folder cannot be written to.",
+    "MON-001": "The metrics cannot be served, most often because the port is taken.",
+    "MON-002": "The metrics cannot be written to a file.",
+    "REPORT-001": "A daily report cannot be written.",
+    "TOOL-001": "An agent asked for a tool outside its grant.",
+    "TOPO-001": "The table of agents, tools and edges breaks a rule.",
+    "NODE-001": "A node read, wrote or returned what it did not declare.",
+    "LOCK-001": "Trading is locked and a person is needed.",
+}
+"""Error codes that are raised by the code itself; configuration problems and refusals have enums of their own."""
+
+FAMILIES: dict[str, str] = {
+    "BRAIN": "an error of Brain without a family",
+    "BUG": "a fault of Brain itself",
+    "CFG": "a problem of the configuration; nothing was started",
+    "CLI": "a command was used wrongly; nothing was started",
+    "DATA": "market data is missing, broken or in the wrong form",
+    "LOCK": "trading is locked and a person is needed",
+    "LOG": "the log cannot be kept as required",
+    "MON": "metrics cannot be served or written",
+    "NODE": "a node broke its declaration",
+    "REPORT": "a report cannot be written",
+    "STATE": "saved state is absent, damaged or of another run",
+    "TOOL": "a tool was used outside its grant",
+    "TOPO": "the table of agents, tools and edges breaks a rule",
+}
+"""What the letters before the number say, for codes that have no text of their own yet."""
+
+
+def did_you_mean(word: str, choices: Iterable[str], limit: int = 3) -> tuple[str, ...]:
+    """Those of ``choices`` that ``word`` may have been meant to be, nearest first; letter case does not matter.
+
+    Example:
+        >>> did_you_mean("scenaro", ["source", "scenario", "symbols"])
+        ('scenario',)
+    """
+    by_fold = {choice.casefold(): choice for choice in reversed(sorted(choices))}
+    return tuple(by_fold[m] for m in difflib.get_close_matches(word.casefold(), by_fold, n=limit, cutoff=0.6))
+
+
+def known_codes() -> tuple[str, ...]:
+    """Every code that :func:`explain` has a text for, sorted within its kind."""
+    return (*sorted(ERROR_CODES), *sorted(c.value for c in ConfigCode), *sorted(c.value for c in RefusalCode))
+
+
+def explain(code: str) -> str:
+    """What ``code`` means, for people; letter case does not matter.
+
+    Raises:
+        UsageError: there is no such code; the nearest ones are named.
+    """
+    wanted = code.strip().upper()
+    if wanted in RefusalCode.__members__:
+        refusal = RefusalCode[wanted]
+        return f"{refusal.value}: a refusal; something was wanted and not done.\n{refusal.meaning}"
+    if wanted in {c.value for c in ConfigCode}:
+        return f"{wanted}: {FAMILIES['CFG']}.\n{ConfigCode(wanted).meaning}"
+    family = wanted.partition("-")[0]
+    if wanted in ERROR_CODES:
+        return f"{wanted}: {FAMILIES[family]}.\n{ERROR_CODES[wanted]}"
+    if wanted.isdigit() and int(wanted) in {c.value for c in ExitCode}:
+        return f"{wanted}: an exit code.\n{ExitCode(int(wanted)).meaning}"
+    if family in FAMILIES and wanted.partition("-")[2].isdigit():
+        return f"{wanted}: {FAMILIES[family]}.\nThis code has no text of its own; the message that names it says what happened."
+    near = did_you_mean(wanted, known_codes())
+    hint = f"brain explain {near[0]}" if near else "docs/refusals.md lists the codes of refusals"
+    others = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise UsageError(f"code was {code!r}, which does not exist{others}", help=hint, code="CLI-005")

@@ -1,0 +1,78 @@
+"""Reading what people type: times, durations, speeds, lists of symbols."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from core.exec.instrument import parse_symbol
+from graph.exit_codes import UsageError
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)$")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds of ``2024-01-31``, ``2024-01-31T12:00`` or any RFC 3339 time; UTC unless an offset is given.
+
+    Raises:
+        UsageError: the text is none of these.
+
+    Example:
+        >>> parse_time("1970-01-02")
+        86400000
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"time was {text!r}, expected a date such as 2024-01-31 or a time such as 2024-01-31T12:00:00Z",
+            help="brain paper --from 2024-01-01 --to 2024-02-01 …",
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of ``90s``, ``15m``, ``24h`` or ``2d``.
+
+    Raises:
+        UsageError: the text has another form.
+
+    Example:
+        >>> parse_duration("24h")
+        86400000
+    """
+    match = _DURATION.match(text.strip())
+    if match is None:
+        raise UsageError(f"duration was {text!r}, expected a number and a unit such as 90s, 15m, 24h or 2d")
+    return round(float(match[1]) * _UNIT_MS[match[2]])
+
+
+def parse_speed(text: str) -> float | None:
+    """Times real time; None for ``max``.
+
+    Raises:
+        UsageError: neither ``max`` nor a number above zero.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise UsageError(f"speed was {text!r}, expected max or a number above zero (1 is real time)")
+    return speed
+
+
+def parse_symbols(text: str | None) -> tuple[str, ...] | None:
+    """Canonical symbols of a comma-separated list, each once; None when nothing was given.
+
+    Raises:
+        BrainError: a symbol has neither of the two accepted forms.
+    """
+    if text is None:
+        return None
+    return tuple(dict.fromkeys(parse_symbol(part) for part in text.split(",") if part.strip()))

@@ -1,0 +1,118 @@
+"""Where a run writes things down: the store keeps them, the telemetry counts them, the chain links decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.canonical import EMPTY_HASH, chain, encode
+from core.monitor.schema import Alert, AlertLevel
+from core.monitor.store import Store
+from core.monitor.telemetry import Telemetry
+from core.risk.governor import GovernorEvent, GovernorEventKind
+from core.types import (
+    Adjustment,
+    DecisionRecord,
+    Fill,
+    FundingPayment,
+    Order,
+    OrderUpdate,
+    Plan,
+    Refusal,
+    ScoredSignal,
+    TradeRecord,
+)
+
+_LOUD = {
+    GovernorEventKind.KILL_SWITCH: AlertLevel.PAGE,
+    GovernorEventKind.DAY_LOCK_SET: AlertLevel.WARNING,
+    GovernorEventKind.GOVERNANCE_CHANGED: AlertLevel.WARNING,
+}
+
+
+class RunRecorder:
+    """Implements the recorder port of the brain and the order log of the order manager."""
+
+    def __init__(self, store: Store, telemetry: Telemetry) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._head = EMPTY_HASH
+        self.last_refusal: Refusal | None = None
+
+    @property
+    def decisions_hash(self) -> str:
+        """Head of the chain over every decision record so far, hex."""
+        return self._head.hex()
+
+    # --- the brain's recorder -------------------------------------------------------------------------
+
+    def decision(self, record: DecisionRecord) -> None:
+        payload = encode(record)
+        self._head = chain(self._head, payload)
+        self._store.record_decision(record.seq, record.ts, self._head.hex(), payload)
+        self._telemetry.on_decision()
+
+    def signal(self, scored: ScoredSignal) -> None:
+        self._store.record_signal(scored)
+        self._telemetry.on_signal(scored)
+
+    def plan(self, plan: Plan) -> None:
+        self._store.record_plan(plan)
+        self._telemetry.on_plan(plan)
+
+    def refusal(self, refusal: Refusal, seq: int) -> None:
+        self._store.record_refusal(refusal)
+        self._telemetry.on_refusal(refusal)
+        self.last_refusal = refusal
+
+    def adjustment(self, adjustment: Adjustment, seq: int) -> None:
+        self._store.record_adjustment(adjustment)
+
+    # --- the order manager's log ----------------------------------------------------------------------
+
+    def record_intent(self, order: Order) -> None:
+        self._store.record_intent(order)
+        self._telemetry.on_order(order)
+
+    def record_update(self, update: OrderUpdate) -> None:
+        self._store.record_update(update)
+        self._telemetry.on_update(update)
+        if update.code is not None:
+            self._telemetry.on_refused_order(update.code)
+
+    def record_fill(self, fill: Fill) -> None:
+        self._store.record_fill(fill)
+        self._telemetry.on_fill(fill)
+
+    # --- the runner's -------------------------------------------------------------------------------------
+
+    def funding(self, payment: FundingPayment) -> None:
+        """Funding settled on an open position."""
+        self._store.record_funding(payment)
+        self._telemetry.on_funding(payment)
+
+    def trade(self, trade: TradeRecord) -> None:
+        """A closed trade."""
+        self._store.record_trade(trade)
+        self._telemetry.on_trade(trade)
+
+    def governor_event(self, event: GovernorEvent) -> None:
+        """A lock, a kill-switch, a change of the allowed risk."""
+        if event.kind is GovernorEventKind.DAY_LOCK_SET:
+            self._telemetry.on_daily_lock()
+        elif event.kind is GovernorEventKind.KILL_SWITCH:
+            self._telemetry.on_kill_switch()
+        level = _LOUD.get(event.kind, AlertLevel.INFO)
+        detail = ", ".join(f"{name} {value}" for name, value in event.detail)
+        self.alert(event.ts, level, event.kind.value, f"equity {event.equity:.2f} USD" + (f", {detail}" if detail else ""))
+
+    def alert(self, ts: int, level: AlertLevel, code: str, text: str) -> None:
+        """Something that a person should know."""
+        self._store.record_alert(Alert(ts, level, code, text))
+        if level is not AlertLevel.INFO:
+            self._telemetry.on_warning()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"head": self._head.hex()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self._head = bytes.fromhex(saved["head"])

@@ -1,0 +1,355 @@
+"""The daemon: drives a source through exchange, market and brain, one announcement at a time, and can be stopped anywhere.
+
+What is on disk after a commit is a whole number of bars with the state to go on from; a run that was killed and one that
+was not give the same decisions, byte for byte (X43).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.data.blocks import Batch, Closed, ClosedBlock, Ints
+from core.errors import StateError
+from core.monitor.schema import AlertLevel
+from core.monitor.telemetry import RunResult
+from core.types import BrokerEvent, Event, EventKind, FundingPayment, Timeframe
+from graph.assembly import Assembly
+from graph.engines import Engine
+from graph.session_dir import SessionDir
+from tools.state import BrainState
+
+COMMIT_EVERY = 256
+"""Announcements in one transaction at full speed; a paced run commits each."""
+_YIELD_EVERY = 64
+"""Announcements between two looks at the event loop at full speed, so that a signal is heard."""
+
+# Measures how long decisions take; no decision ever sees it.
+_elapsed_ns = time.perf_counter_ns
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run. ``speed`` is times real time (None: as fast as it goes); ``until_bars`` counts the whole session's
+    announcements; ``unlock_after_ms`` lifts the kill-switch in a replay (X42).
+    """
+
+    speed: float | None = None
+    until_bars: int | None = None
+    unlock_after_ms: int | None = None
+
+
+class Snapshotable(Protocol):
+    """A service whose state outlives the process."""
+
+    def snapshot(self) -> Any: ...
+
+    def restore(self, saved: Any) -> None: ...
+
+
+class Daemon:
+    """One run over one source.
+
+    Args:
+        parts: from :func:`graph.assembly.assemble`.
+        engine: carries events through the brain.
+        folder: where an unlock may wait.
+        options: pace and end.
+        governance_changed: asked between bars whether the locked file was touched.
+        on_progress: called now and then with what to show; how often is the caller's business.
+    """
+
+    def __init__(
+        self,
+        parts: Assembly,
+        engine: Engine,
+        folder: SessionDir,
+        options: RunOptions,
+        governance_changed: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[Daemon], None] | None = None,
+    ) -> None:
+        self._parts = parts
+        self._context = parts.context
+        self._engine = engine
+        self._folder = folder
+        self._options = options
+        self._governance_changed = governance_changed
+        self._on_progress = on_progress
+        self._stop = asyncio.Event()
+        self._seq = 0
+        self._halted_since: int | None = None
+        base_tf = self._context.market.base_tf
+        self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
+        self._step_ms = min(tf.ms for tf in base_tf)
+        self._look_every = COMMIT_EVERY if options.speed is None else 1
+        self.resumed_from = 0
+        self.warming = True
+        self.last_state: BrainState = {}
+
+    # --- control ------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask the run to end after the present bar, with its state saved."""
+        self._stop.set()
+
+    @property
+    def seq(self) -> int:
+        """Announcements decided so far in this session."""
+        return self._seq
+
+    @property
+    def parts(self) -> Assembly:
+        """The parts that this daemon drives."""
+        return self._parts
+
+    async def run(self) -> RunResult:
+        """Run until the source ends, ``until_bars`` is reached or :meth:`stop` is called.
+
+        Raises:
+            StateError: saved state is of another run or damaged.
+            SourceError: the source broke off.
+        """
+        self._warm()
+        after_ts = await self._resume()
+        self.warming = False
+        commit_every = COMMIT_EVERY if self._options.speed is None else 1
+        async for batch in self._parts.source.batches(after_ts):
+            if self._finished():
+                break
+            await self._bar(batch)
+            if self._seq % commit_every == 0:
+                self._commit()
+            await self._pace(batch)
+        self._commit()
+        return self._parts.telemetry.result()
+
+    def _finished(self) -> bool:
+        until = self._options.until_bars
+        return self._stop.is_set() or (until is not None and self._seq >= until)
+
+    # --- start --------------------------------------------------------------------------------------------
+
+    def _warm(self) -> None:
+        source, market = self._parts.source, self._context.market
+        market.warm(source, source.info.start, self._on_warm)
+
+    def _on_warm(self, closed: Closed) -> None:
+        self._context.regimes.update(closed)
+        for block in closed.blocks:
+            if block.tf is Timeframe.D1:
+                self._take_daily(block)
+
+    async def _resume(self) -> int | None:
+        """Bring a fresh assembly to where the saved session stands; the time of its last bar, or None."""
+        store = self._parts.store
+        saved = store.load_snapshot()
+        identity = self._identity()
+        if saved is None:
+            for key, value in identity.items():
+                store.set_meta(key, value)
+            return None
+        self._check_identity(identity)
+        state = saved[1]
+        await self._fast_forward(int(state["ts"]))
+        self._restore(state)
+        return int(state["ts"])
+
+    async def _fast_forward(self, until_ts: int) -> None:
+        """Feed the bars already decided to features and regimes again, so that both are bit-identical."""
+        async for batch in self._parts.source.batches(None):
+            if batch.ts > until_ts:
+                return
+            self._context.regimes.update(self._ingest(batch))
+            self._seq += 1
+            self.resumed_from = self._seq
+            await self._breathe()
+
+    def _identity(self) -> dict[str, str]:
+        info, config = self._parts.source.info, self._context.config
+        return {
+            "source": info.name,
+            "symbols": ",".join(info.symbols),
+            "start": str(info.start),
+            "config_digest": config.digest,
+            "governance_digest": config.governance_digest,
+        }
+
+    def _check_identity(self, identity: dict[str, str]) -> None:
+        for key, value in identity.items():
+            saved = self._parts.store.get_meta(key)
+            if saved != value:
+                raise StateError(
+                    f"the saved session has {key} {saved!r}, this run has {value!r}",
+                    help="start with the same source, symbols, range and configuration, or with another --state DIR",
+                    code="STATE-010",
+                )
+
+    # --- a bar --------------------------------------------------------------------------------------------
+
+    async def _bar(self, batch: Batch) -> None:
+        context, parts = self._context, self._parts
+        parts.clock.set(batch.ts)
+        self._between_bars(batch.ts)
+        await parts.exchange.advance(batch, self._on_events)
+        closed = self._ingest(batch)
+        base = self._base_rows(closed)
+        if context.ledger.positions:
+            self._mark_positions(closed)
+        await self._decide(Event(EventKind.BAR, self._seq, batch.ts, self._names(closed)))
+        parts.telemetry.on_bars(base.size)
+        parts.telemetry.on_regimes(context.regimes.h1[base])
+        self._seq += 1
+
+    async def _decide(self, event: Event) -> None:
+        context, parts = self._context, self._parts
+        start = _elapsed_ns()
+        self.last_state = await self._engine.run(event, context)
+        parts.metrics.decision_latency.observe((_elapsed_ns() - start) / 1e9)
+        view = context.governor.view
+        parts.telemetry.on_equity(view.equity)
+        for happened in context.governor.drain_events():
+            parts.recorder.governor_event(happened)
+
+    async def _on_events(self, events: tuple[BrokerEvent, ...]) -> None:
+        context, recorder = self._context, self._parts.recorder
+        for event in events:
+            if isinstance(event, FundingPayment):
+                recorder.funding(event)
+        await context.orders.handle(events)
+        for trade in context.ledger.drain_trades():
+            recorder.trade(trade)
+            context.governor.on_trade(trade)
+            context.cooldowns.on_trade(trade)
+            request = context.quality.on_trade(trade)
+            if request is not None:
+                recorder.alert(request.ts, AlertLevel.INFO, "selection_tightened", request.note)
+
+    def _ingest(self, batch: Batch) -> Closed:
+        context = self._context
+        closed = context.market.ingest(batch)
+        if closed.blocks and closed.blocks[-1].tf is Timeframe.D1:
+            self._take_daily(closed.blocks[-1])
+        return closed
+
+    def _take_daily(self, block: ClosedBlock) -> None:
+        closes: list[float | None] = [None] * len(self._context.market.symbols)
+        for row, close in zip(block.idx.tolist(), block.close.tolist(), strict=True):
+            closes[row] = close
+        self._context.correlations.update(block.ts, closes)
+        self._context.portfolio.on_day(self._context.market.symbols)
+
+    def _base_rows(self, closed: Closed) -> Ints:
+        """Symbols whose base bar closed now, in order of timeframe."""
+        rows = [block.idx[self._is_base[block.tf][block.idx]] for block in closed.blocks if block.tf in self._is_base]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows) if rows else _NO_ROWS
+
+    def _mark_positions(self, closed: Closed) -> None:
+        for block in closed.blocks:
+            base = self._is_base.get(block.tf)
+            if base is not None:
+                rows = np.flatnonzero(base[block.idx])
+                self._context.ledger.on_close(
+                    closed.ts, block.close[rows], block.high[rows], block.low[rows], block.idx[rows]
+                )
+
+    def _names(self, closed: Closed) -> tuple[tuple[Timeframe, tuple[str, ...]], ...]:
+        symbols = self._context.market.symbols
+        named = []
+        for block in closed.blocks:
+            everyone = block.idx.size == len(symbols)
+            named.append((block.tf, symbols if everyone else tuple(symbols[row] for row in block.idx.tolist())))
+        return tuple(named)
+
+    # --- between bars -------------------------------------------------------------------------------------
+
+    def _between_bars(self, ts: int) -> None:
+        """What a person or the file system may have changed: an unlock, the locked limits."""
+        if self._seq % self._look_every == 0:
+            request = self._folder.take_unlock()
+            if request is not None:
+                self._unlock(ts, request.reason, request.who)
+            if self._governance_changed():
+                self._context.governor.governance_changed(ts)
+        self._unlock_in_replay(ts)
+
+    def _unlock_in_replay(self, ts: int) -> None:
+        after = self._options.unlock_after_ms
+        if not self._context.governor.view.kill_switch:
+            self._halted_since = None
+        elif self._halted_since is None:
+            self._halted_since = ts
+        elif after is not None and ts - self._halted_since >= after:
+            self._unlock(ts, f"replay: --unlock-after {after // 60_000} min", "replay")
+
+    def _unlock(self, ts: int, reason: str, who: str) -> None:
+        if self._context.governor.unlock(ts, reason, who):
+            self._halted_since = None
+            self._parts.recorder.alert(ts, AlertLevel.WARNING, "unlocked", f"{who}: {reason}")
+
+    async def _pace(self, batch: Batch) -> None:
+        """Wait until the next bar is due; at full speed only look at the event loop now and then."""
+        if self._on_progress is not None:
+            self._on_progress(self)
+        speed = self._options.speed
+        if speed is None:
+            await self._breathe()
+            return
+        step_s = self._step_ms / 1000.0 / speed
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), step_s)
+
+    async def _breathe(self) -> None:
+        if self._seq % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        store = self._parts.store
+        store.save_snapshot(self._seq - 1, self._snapshot())
+        store.commit()
+
+    def _services(self) -> dict[str, Snapshotable]:
+        context, parts = self._context, self._parts
+        return {
+            "exchange": parts.exchange,
+            "ledger": context.ledger,
+            "orders": context.orders,
+            "governor": context.governor,
+            "cooldowns": context.cooldowns,
+            "quality": context.quality,
+            "portfolio": context.portfolio,
+            "correlations": context.correlations,
+            "abstentions": context.abstentions,
+            "regimes": context.regimes,
+            "telemetry": parts.telemetry,
+            "recorder": parts.recorder,
+        }
+
+    def _snapshot(self) -> dict[str, Any]:
+        saved: dict[str, Any] = {name: service.snapshot() for name, service in self._services().items()}
+        saved["ts"] = self._parts.clock.now_ms()
+        saved["seq"] = self._seq
+        saved["halted_since"] = self._halted_since
+        return saved
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if int(state["seq"]) != self._seq:
+            raise StateError(
+                f"the saved session stands at bar {state['seq']}, the source gave {self._seq} bars up to the same time",
+                help="the data behind the session has changed; start with another --state DIR",
+                code="STATE-011",
+            )
+        for name, service in self._services().items():
+            service.restore(state[name])
+        self._parts.clock.set(int(state["ts"]))
+        self._halted_since = state["halted_since"]
+
+
+_NO_ROWS: Ints = np.empty(0, dtype=np.int64)

@@ -1,0 +1,73 @@
+"""A run's folder: database, logs, reports, and the place where a person leaves an unlock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from core.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockRequest:
+    """A person's decision to lift the kill-switch, left for the daemon to find."""
+
+    reason: str
+    who: str
+
+
+class SessionDir:
+    """Layout of a run's folder.
+
+    Raises:
+        StateError: the folder can't be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for folder in (root, self.logs, self.reports):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"state folder {root} can't be made: {error.strerror}", help="give another one with --state DIR", code="STATE-002"
+            ) from error
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file of decisions, orders and trades; the store holds its lock."""
+        return self.root / "brain.sqlite"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def _unlock(self) -> Path:
+        return self.root / "unlock.json"
+
+    def request_unlock(self, request: UnlockRequest) -> None:
+        """Leave an unlock for the running daemon, or for the next start; replaced atomically."""
+        draft = self._unlock.with_suffix(".tmp")
+        draft.write_text(json.dumps(asdict(request)), encoding="utf-8")
+        draft.replace(self._unlock)
+
+    def take_unlock(self) -> UnlockRequest | None:
+        """The waiting unlock, removed; None when there is none.
+
+        Raises:
+            StateError: the request can't be read; it stays where it is.
+        """
+        if not self._unlock.exists():
+            return None
+        try:
+            request = UnlockRequest(**json.loads(self._unlock.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise StateError(f"unlock request {self._unlock} is damaged", help="run `brain unlock` again") from error
+        self._unlock.unlink()
+        return request

@@ -1,0 +1,1 @@
+"""Candidates, generators, back-tests and gates; the core never imports it."""

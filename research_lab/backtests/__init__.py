@@ -1,0 +1,1 @@
+"""Back-tests of candidates (empty until the research lab is built)."""

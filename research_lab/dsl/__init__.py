@@ -1,0 +1,1 @@
+"""Strategies as configuration (empty until the research lab is built)."""

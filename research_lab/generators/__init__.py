@@ -1,0 +1,1 @@
+"""Hypothesis generators (empty until the research lab is built)."""

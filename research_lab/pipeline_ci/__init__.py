@@ -1,0 +1,1 @@
+"""Champion/challenger gates (empty until the research lab is built)."""

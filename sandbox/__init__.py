@@ -1,0 +1,1 @@
+"""Isolation and the LLM gateway (empty until the research lab is built)."""

@@ -1,0 +1,1 @@
+"""One capability each, and the one table of agents, tools and edges."""

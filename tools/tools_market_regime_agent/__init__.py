@@ -1,0 +1,1 @@
+"""Tools of the market_regime agent."""

@@ -1,0 +1,1 @@
+"""Tools of the risk_manager agent."""

@@ -1,0 +1,123 @@
+"""Size what is wanted and ask for admission (capability plan_position; X39)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.exec.portfolio import Exposure, ExposureView
+from core.exec.position import Position
+from core.risk.context import RiskContext
+from core.risk.costs import CostModel
+from core.types import Event, GovernorView, Plan, Refusal, ScoredSignal, Timeframe
+from tools.base import Capability, tool
+from tools.context import BrainContext
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate that wants a position."""
+
+    scored: ScoredSignal
+    governor: GovernorView
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """An open position that may have earned its one add (X16)."""
+
+    symbol: str
+    event: Event
+    governor: GovernorView
+
+
+@tool("position_sizer", Capability.PLAN_POSITION)
+def position_sizer(context: BrainContext, idea: Entry | Add, admitted: tuple[Plan, ...]) -> Plan | Refusal | None:
+    """Give an admitted plan, a refusal with its arithmetic, or None when no add is due.
+
+    ``admitted`` are the plans of this bar so far: they count as if they were already open.
+    """
+    view = exposure(context, idea.governor, admitted)
+    if isinstance(idea, Entry):
+        signal = idea.scored.signal
+        risk = _risk_context(context, view, signal.symbol, signal.strategy, signal.tf, signal.ts)
+        answer: Plan | Refusal | None = context.risk.plan(idea.scored, idea.governor.equity, risk)
+    else:
+        answer = _add(context, idea, view)
+    if not isinstance(answer, Plan):
+        return answer
+    return context.portfolio.admit(answer, view).refusal or answer
+
+
+def exposure(context: BrainContext, governor: GovernorView, admitted: tuple[Plan, ...]) -> ExposureView:
+    """Everything open, on its way, or admitted on this bar."""
+    market = context.market
+    positions = tuple(_exposure_of(context, position) for position in context.ledger.positions.values())
+    pending = tuple(Exposure.of_plan(plan) for plan in (*context.orders.pending(), *admitted))
+    return ExposureView(governor.equity, governor, positions, pending, market.symbols)
+
+
+def _exposure_of(context: BrainContext, position: Position) -> Exposure:
+    index = context.market.index[position.symbol]
+    mark = context.market.mark(index)
+    return Exposure.of_position(position, mark, exit_cost_rate(context, position, mark))
+
+
+def exit_cost_rate(context: BrainContext, position: Position, mark: float) -> float:
+    """Fee and slippage of leaving ``position`` at once, as a fraction of price; modelled where there is no book."""
+    index = context.market.index[position.symbol]
+    instrument = context.market.instruments[index]
+    book = context.market.book(index, int(context.market.last_ts[index]))
+    model = CostModel.modelled(instrument) if book is None else CostModel.of(instrument, book.spread_bps, book.depth_usd)
+    return model.exit_cost_rate(float(position.qty) * mark)
+
+
+def _add(context: BrainContext, idea: Add, view: ExposureView) -> Plan | Refusal | None:
+    position = context.ledger.positions.get(idea.symbol)
+    index = context.market.index[idea.symbol]
+    if position is None or not _closed_now(context, index, idea.event.ts) or context.orders.closing(idea.symbol):
+        return None
+    plan = position.plan
+    risk = _risk_context(context, view, plan.symbol, plan.strategy, plan.tf, idea.event.ts)
+    return context.risk.plan_add(position, float(context.market.last_close[index]), risk)
+
+
+def _closed_now(context: BrainContext, index: int, ts: int) -> bool:
+    return int(context.market.last_ts[index]) == ts and not context.market.flags[index]
+
+
+def _risk_context(
+    context: BrainContext, view: ExposureView, symbol: str, strategy: str, tf: Timeframe, ts: int
+) -> RiskContext:
+    market = context.market
+    index = market.index[symbol]
+    book = market.book(index, ts)
+    return RiskContext(
+        ts=ts,
+        instrument=market.instruments[index],
+        profile=context.strategies[strategy].profile(tf),
+        spread_bps=None if book is None else book.spread_bps,
+        depth_usd=None if book is None else book.depth_usd,
+        governor=view.governor,
+        atr_rank=_atr_rank(context, index, tf),
+        open_risk_usd=view.open_risk_usd,
+        open_drop_usd=view.open_drop_usd,
+        open_notional_usd=view.gross_usd,
+        net_notional_usd=view.net_usd,
+        hv_annual_pct=_feature(context, "hv@1h", index, 100.0),
+        governance=context.config.governance_digest,
+    )
+
+
+def _atr_rank(context: BrainContext, index: int, tf: Timeframe) -> float | None:
+    for name in ("atr_rank", "atr_rank480"):
+        rank = _feature(context, f"{name}@{tf.value}", index)
+        if rank is not None:
+            return rank
+    return None
+
+
+def _feature(context: BrainContext, key: str, index: int, scale: float = 1.0) -> float | None:
+    features = context.market.features
+    if key not in features.view or not features.ready[key][index]:
+        return None
+    return float(features.view[key][index]) * scale
