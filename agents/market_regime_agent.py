@@ -20,6 +20,6 @@ class MarketRegimeAgent:
     async def run(self, view: View, kit: Toolkit) -> Regimes:
         event: Event = view["event"]
         closed = kit.call(feature_loader, event)
-        kit.call(volatility_calc, closed)
-        kit.call(trend_detector, closed)
-        return kit.call(regime_classifier, closed)
+        volatility = kit.call(volatility_calc, closed)
+        trend = kit.call(trend_detector, closed)
+        return kit.call(regime_classifier, closed, volatility, trend)

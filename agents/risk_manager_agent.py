@@ -11,6 +11,9 @@ from tools.tools_risk_manager_agent.position_sizer import Add, Entry, position_s
 from tools.tools_risk_manager_agent.stop_planner import stop_planner
 
 
+ADD = "add"
+
+
 class RiskManagerAgent:
     """Exits before entries: open positions are looked at first, on every bar, in every state."""
 
@@ -28,7 +31,10 @@ class RiskManagerAgent:
             if adjustment is not None:
                 adjustments.append(adjustment)
             if adjustment is None or adjustment.kind is not AdjustKind.CLOSE:
-                _sort_answer(kit.call(position_sizer, Add(symbol, event, governor), tuple(plans)), plans, refusals)
+                answer = kit.call(position_sizer, Add(symbol, event, governor), tuple(plans))
+                # An add is wanted on every bar above its trigger; the same refusal is told once.
+                if not isinstance(answer, Refusal) or kit.context.abstentions.is_news(ADD, symbol, answer.code):
+                    _sort_answer(answer, plans, refusals)
         for scored in selection.candidates:
             _sort_answer(kit.call(position_sizer, Entry(scored, governor), tuple(plans)), plans, refusals)
         return RiskDecision(tuple(plans), tuple(adjustments), tuple(refusals))

@@ -139,6 +139,7 @@ class Problem:
             lines.append(f"   = effect: {effect}")
         if self.help:
             lines.append(f"   = help: {self.help}")
+        lines.append(f"   = more: brain explain {self.code}")
         return "\n".join(lines)
 
     def _evidence(self) -> list[str]:

@@ -108,7 +108,7 @@ def _enabled_are_scored(enable_map: EnableMap, strategies: StrategiesFile, docum
     for regime, names in enable_map.regimes.items():
         for i, name in enumerate(names):
             if regime not in strategies.score.regime_fit.get(name, {}):
-                what = f"{name} is enabled in {regime}, but score.regime_fit of strategies.yaml gives it no points there"
+                what = f"regimes.{regime}[{i}] enables {name}, but score.regime_fit of strategies.yaml gives it no points there"
                 yield _disagree(document, ("regimes", regime, i), what, f"strategies with points for {regime}")
 
 

@@ -18,7 +18,7 @@ at once (panic stays panic) and comes back only through confirmation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -108,25 +108,40 @@ def panics(shock: Floats, ret6_pct: Floats, close: Floats, hi72: Floats, rank: F
     return hit
 
 
-def raw_labels(inputs: Inputs, previous: Ints, limits: Thresholds) -> Codes:
-    """Raw label of each element, given the raw label before it: the one rule of live run and whole history (X29).
-
-    UNKNOWN where an input is NaN, except that panic needs only the inputs of its own condition.
-    """
+def trend_labels(inputs: Inputs, previous: Ints, limits: Thresholds) -> Codes:
+    """UP or DOWN where price, slope and ADX agree on a direction, else UNKNOWN (no trend); False where an input is NaN."""
     up = np.greater_equal(inputs.adx, limits.adx_up.take(previous))
     np.logical_and(up, np.greater_equal(inputs.slope, limits.slope_up.take(previous)), out=up)
     np.logical_and(up, np.greater(inputs.close, inputs.ema200), out=up)
     down = np.greater_equal(inputs.adx, limits.adx_down.take(previous))
     np.logical_and(down, np.less_equal(inputs.slope, limits.slope_down.take(previous)), out=down)
     np.logical_and(down, np.less(inputs.close, inputs.ema200), out=down)
-    codes = np.full(inputs.close.shape, LOW, dtype=np.int8)
-    np.copyto(codes, HIGH, where=np.greater_equal(inputs.atr_rank, limits.rank.take(previous)))
+    codes = np.zeros(inputs.close.shape, dtype=np.int8)
     np.copyto(codes, UP, where=up)
     np.copyto(codes, DOWN, where=down)
-    np.copyto(codes, UNKNOWN, where=_missing(inputs))
+    return codes
+
+
+def volatility_labels(inputs: Inputs, previous: Ints, limits: Thresholds) -> Codes:
+    """LOW, HIGH or PANIC by ATR rank, shock and fall; LOW where an input is NaN, which :func:`raw_labels` overrules."""
+    codes = np.full(inputs.close.shape, LOW, dtype=np.int8)
+    np.copyto(codes, HIGH, where=np.greater_equal(inputs.atr_rank, limits.rank.take(previous)))
     panic = panics(inputs.shock, inputs.ret6_pct, inputs.close, inputs.hi72, inputs.atr_rank, limits)
     np.copyto(codes, PANIC, where=panic)
     return codes
+
+
+def combined_labels(inputs: Inputs, trend: Codes, volatility: Codes) -> Codes:
+    """Raw label of each element: panic before trend, trend before range, UNKNOWN where an input other than panic's is NaN."""
+    codes = np.where(trend != UNKNOWN, trend, volatility)
+    np.copyto(codes, UNKNOWN, where=_missing(inputs))
+    np.copyto(codes, PANIC, where=volatility == PANIC)
+    return codes
+
+
+def raw_labels(inputs: Inputs, previous: Ints, limits: Thresholds) -> Codes:
+    """Raw label of each element, given the raw label before it: the one rule of live run and whole history (X29)."""
+    return combined_labels(inputs, trend_labels(inputs, previous, limits), volatility_labels(inputs, previous, limits))
 
 
 def _missing(inputs: Inputs) -> Bools:
@@ -233,9 +248,8 @@ class _Carrier:
         self.fast[rows] = True
         self.started[rows] = True
 
-    def step(self, inputs: Inputs, rows: Ints, limits: Thresholds) -> None:
-        """Take the bar of ``rows`` that closed now; other rows stay as they are."""
-        raw = raw_labels(inputs, self.raw, limits)
+    def step(self, raw: Codes, rows: Ints, limits: Thresholds) -> None:
+        """Take the raw labels of the bar of ``rows`` that closed now; other rows stay as they are."""
         everyone = rows.size == self.held.size
         changed = np.count_nonzero(np.not_equal(raw, self.raw)) or np.count_nonzero(np.not_equal(raw, self.held))
         if everyone and not changed and not np.count_nonzero(self.fast):
@@ -264,6 +278,16 @@ class _Carrier:
     def restore(self, saved: Mapping[str, Sequence[int]]) -> None:
         for name in ("held", "bars", "raw", "run", "fast", "started"):
             getattr(self, name)[:] = saved[name]
+
+
+class Volatility(NamedTuple):
+    """Volatility labels by carrier that closed, and rows whose base bar fell into panic, one array a base timeframe."""
+
+    labels: dict[Timeframe, Codes]
+    panic: tuple[Ints, ...]
+
+
+_NO_ROWS: Ints = np.empty(0, dtype=np.int64)
 
 
 class RegimeTracker:
@@ -322,24 +346,42 @@ class RegimeTracker:
 
     def update(self, closed: Closed) -> None:
         """Take an announcement: fast panic check at base closes, the whole rule at 1h and 4h closes."""
-        for block in closed.blocks:
-            fast = self._fast.get(block.tf)
-            if fast is not None:
-                self._check_panic(block, *fast)
-            carrier = self._carriers.get(block.tf)
-            if carrier is not None:
-                view = self._features.view
-                carrier.step(Inputs(*[view[key] for key in carrier.keys]), block.idx, self._limits)
+        self.classify(closed, self.measure_volatility(closed), self.detect_trend(closed))
 
-    def _check_panic(self, block: ClosedBlock, based: Bools, keys: tuple[str, str, str]) -> None:
-        view = self._features.view
-        hit = panics(view[keys[0]], view[keys[1]], view[keys[2]], view["hi72@1h"], view["atr_rank@1h"], self._limits)
-        if not np.count_nonzero(hit):
-            return
-        rows = block.idx[(hit & based)[block.idx]]
-        if rows.size:
+    def measure_volatility(self, closed: Closed) -> Volatility:
+        """Volatility labels of the carriers that closed, and symbols in panic by their own base bar."""
+        panic = tuple(
+            self._in_panic(block, *fast) for block in closed.blocks if (fast := self._fast.get(block.tf)) is not None
+        )
+        return Volatility(self._labels(closed, volatility_labels), tuple(rows for rows in panic if rows.size))
+
+    def detect_trend(self, closed: Closed) -> dict[Timeframe, Codes]:
+        """Trend labels of the carriers that closed, by carrier."""
+        return self._labels(closed, trend_labels)
+
+    def classify(self, closed: Closed, volatility: Volatility, trend: Mapping[Timeframe, Codes]) -> None:
+        """Put both together and hold the result against noise; once an announcement."""
+        for rows in volatility.panic:
             self._h1.panic_now(rows)
             self._h4.panic_now(rows)
+        for block in closed.blocks:
+            if block.tf in trend:
+                carrier = self._carriers[block.tf]
+                raw = combined_labels(self._inputs(carrier), trend[block.tf], volatility.labels[block.tf])
+                carrier.step(raw, block.idx, self._limits)
+
+    def _labels(self, closed: Closed, rule: Callable[[Inputs, Ints, Thresholds], Codes]) -> dict[Timeframe, Codes]:
+        carriers = [(block.tf, self._carriers[block.tf]) for block in closed.blocks if block.tf in self._carriers]
+        return {tf: rule(self._inputs(carrier), carrier.raw, self._limits) for tf, carrier in carriers}
+
+    def _inputs(self, carrier: _Carrier) -> Inputs:
+        view = self._features.view
+        return Inputs(*[view[key] for key in carrier.keys])
+
+    def _in_panic(self, block: ClosedBlock, based: Bools, keys: tuple[str, str, str]) -> Ints:
+        view = self._features.view
+        hit = panics(view[keys[0]], view[keys[1]], view[keys[2]], view["hi72@1h"], view["atr_rank@1h"], self._limits)
+        return block.idx[(hit & based)[block.idx]] if np.count_nonzero(hit) else _NO_ROWS
 
     def carrier(self, strategy: str, index: int) -> Regime:
         """Held regime that gates ``strategy``: 4h for breakout_4h, 1h for every other (X18)."""

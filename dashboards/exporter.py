@@ -22,7 +22,9 @@ def dump_prometheus(collector: Collector) -> str:
 
 
 def dump_csv(collector: Collector, path: Path | str) -> Path:
-    """All samples now as CSV: metric, type, sample, labels in order of name (``a=x;b=y``), value. An existing file is replaced whole.
+    """All samples now as CSV: metric, type, sample, labels in order of name (``a=x;b=y``), value.
+
+    An existing file is replaced whole.
 
     Raises:
         StateError: the file cannot be written.

@@ -160,10 +160,9 @@ def governance_sign(configs: Configs = None, color: Color = "auto") -> None:
 
 def main() -> None:
     """Entry point of the console command."""
-    try:
-        app(prog_name="brain")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    from graph.console import Console, run_app
+
+    sys.exit(run_app(app, Console(), sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ Heavy modules are imported only where they are used, so that ``brain --help`` an
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -116,7 +117,7 @@ def _own_rendering(render: Callable[..., str], effect: str) -> str:
 
 
 def _lines_of(error: BaseException, code: str, effect: str) -> list[str]:
-    what = str(getattr(error, "what", "") or error or type(error).__name__)
+    what = _what(error)
     lines = [f"error[{code}]: {what}" if code else f"error: {what}"]
     place, evidence = getattr(error, "place", None), getattr(error, "evidence", ())
     lines += [f"  --> {place}"] if place else []
@@ -129,14 +130,18 @@ def _lines_of(error: BaseException, code: str, effect: str) -> list[str]:
     return lines
 
 
+def _what(error: BaseException) -> str:
+    return str(getattr(error, "what", "")) or str(error) or type(error).__name__
+
+
 def error_object(error: BaseException, *, effect: str = "") -> dict[str, Any]:
     """The same error for ``--json``: ``code what place effect help more`` and whatever the error adds itself."""
     as_dict = getattr(error, "as_dict", None)
     code = str(getattr(error, "code", ""))
     answer: dict[str, Any] = {
         "code": code or type(error).__name__,
-        "what": printable(str(getattr(error, "what", "") or error)),
-        "place": getattr(error, "place", None) and str(error.place),  # type: ignore[attr-defined]
+        "what": printable(_what(error)),
+        "place": None if getattr(error, "place", None) is None else str(getattr(error, "place", "")),
         "effect": str(getattr(error, "effect", "") or effect),
         "help": str(getattr(error, "help", "")),
         "more": f"brain explain {code}" if code else "",
@@ -147,20 +152,20 @@ def error_object(error: BaseException, *, effect: str = "") -> dict[str, Any]:
 
 
 class _Fault(Exception):
-    """An exception that nobody expected, made presentable."""
+    """An error that is ours to mend, made presentable; ``report`` is the file that was written, if it could be."""
 
-    code = "BUG-001"
     exit_code = 70
 
-    def __init__(self, kind: str, report: Path | None, why_no_report: str) -> None:
+    def __init__(self, error: BaseException, report: Path | None, why_no_report: str) -> None:
+        kind = type(error).__name__
         super().__init__(kind)
-        self.what = f"an unexpected {kind} stopped the command; this is a fault of Brain itself"
+        coded = hasattr(error, "code") and hasattr(error, "what")
+        self.code = str(getattr(error, "code", "")) if coded else "BUG-001"
+        self.what = _what(error) if coded else f"an unexpected {kind} stopped the command; this is a fault of Brain itself"
         self.report = report
-        self.help = (
-            f"keep {report} for whoever mends it, then try `brain doctor`"
-            if report
-            else f"no report could be written ({why_no_report}); try `brain doctor`"
-        )
+        self.help = "keep the report for whoever mends it, then try `brain doctor`"
+        if report is None:
+            self.help = f"no report could be written ({why_no_report}); try `brain doctor`"
 
 
 @dataclass(slots=True)
@@ -168,7 +173,8 @@ class Console:
     """Where a command's words go.
 
     ``stdout``, ``stderr`` and ``stdin`` default to the process's own, looked up when used. ``report_dir`` takes fault
-    reports. ``warnings`` collects what :meth:`warn` said, for the JSON answer.
+    reports. ``warnings`` collects what :meth:`warn` said, for the JSON answer. A ``--color`` that does not exist becomes the
+    ``problem`` that :func:`run_command` tells, since a constructor has no exit code.
     """
 
     color: ColorMode | str = ColorMode.AUTO
@@ -181,11 +187,12 @@ class Console:
     stdin: TextIO | None = None
     report_dir: Path | None = None
     warnings: list[str] = field(default_factory=list)
+    problem: UsageError | None = None
 
     def __post_init__(self) -> None:
         if self.color not in set(ColorMode):
-            wrong, self.color = self.color, ColorMode.AUTO
-            self.warn(f"--color was {wrong!r}, expected {', '.join(ColorMode)}; auto is used")
+            self.problem = UsageError(f"--color was {self.color!r}, expected one of {', '.join(ColorMode)}", help="--color auto")
+            self.color = ColorMode.AUTO
         self.color = ColorMode(self.color)
 
     # --- streams ----------------------------------------------------------------------------------
@@ -325,6 +332,8 @@ def run_command(
         effect: what a failure means for trading; shown with every error that does not say it itself.
         passes: exceptions that are not caught (Typer's own never are).
     """
+    if console.problem is not None:
+        return _fail(console, schema, console.problem, NOTHING_STARTED)
     try:
         answer = body() or Answer()
         return _give(console, schema, answer)
@@ -333,7 +342,7 @@ def run_command(
     except KeyboardInterrupt as error:
         return _fail(console, schema, _Interrupted(error), effect)
     except Exception as error:
-        if isinstance(error, tuple(passes)) or type(error).__module__.partition(".")[0] in {"typer", "click"}:
+        if isinstance(error, tuple(passes)) or _is_typers(error):
             raise
         return _fail(console, schema, _presentable(error, console), effect)
 
@@ -376,10 +385,7 @@ def _presentable(error: Exception, console: Console) -> BaseException:
     if all(hasattr(inner, name) for name in ("code", "what", "help", "exit_code")) and exit_code_of(inner) is not ExitCode.BUG:
         return inner
     report, why = _report(error, console)
-    if hasattr(inner, "what") and hasattr(inner, "code"):
-        inner.help = _Fault(type(inner).__name__, report, why).help
-        return inner
-    return _Fault(type(inner).__name__, report, why)
+    return _Fault(inner, report, why)
 
 
 def _report(error: BaseException, console: Console) -> tuple[Path | None, str]:
@@ -393,9 +399,8 @@ def _report(error: BaseException, console: Console) -> tuple[Path | None, str]:
 
 def _nobody_reads(console: Console) -> int:
     """The reader of stdout went away (``| head``): nothing more is said, and the interpreter must not try at exit."""
-    if console.stdout is None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), console.out.fileno())
     return int(ExitCode.SURROUNDINGS)
 
 
@@ -409,23 +414,26 @@ def run_app(app: Callable[..., Any], console: Console, arguments: Sequence[str],
         schema: of the JSON answer to a misuse.
     """
     console.json = console.json or "--json" in arguments
-
-    def body() -> Answer | None:
-        result = app(args=list(arguments), prog_name="brain", standalone_mode=False)
-        return Answer(code=ExitCode(result)) if isinstance(result, int) else Answer()
-
     try:
-        result = body()
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in {"typer", "click"}:
+        result = app(args=list(arguments), prog_name="brain", standalone_mode=False)
+    except KeyboardInterrupt as error:
+        return _fail(console, schema, _Interrupted(error), "")
+    except Exception as error:  # noqa: BLE001 - the last border before the shell
+        if not _is_typers(error):
             return _fail(console, schema, _presentable(error, console), "")
         if type(error).__name__ == "Abort":
             return _fail(console, schema, _Interrupted(error), "")
-        said = getattr(error, "format_message", None)
-        what = str(said() if callable(said) else error).rstrip(".")
-        words = " ".join(a for a in arguments[:1] if not a.startswith("-"))
-        misuse = UsageError(what, help=f"brain {words} --help".replace("  ", " "), code="CLI-002")
-        return _fail(console, schema, misuse, NOTHING_STARTED)
-    except KeyboardInterrupt as error:
-        return _fail(console, schema, _Interrupted(error), "")
-    return int(result.code) if result else int(ExitCode.DONE)
+        return _fail(console, schema, _misuse(error, arguments), NOTHING_STARTED)
+    return result if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _misuse(error: Exception, arguments: Sequence[str]) -> UsageError:
+    said = getattr(error, "format_message", None)
+    what = str(said() if callable(said) else error).rstrip(".")
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    known = type(error).__name__ != "NoSuchCommand" and "No such command" not in what
+    return UsageError(what, help=f"brain {command} --help" if command and known else "brain --help", code="CLI-002")
+
+
+def _is_typers(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in {"typer", "click"}

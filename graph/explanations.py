@@ -77,7 +77,7 @@ def did_you_mean(word: str, choices: Iterable[str], limit: int = 3) -> tuple[str
         >>> did_you_mean("scenaro", ["source", "scenario", "symbols"])
         ('scenario',)
     """
-    by_fold = {choice.casefold(): choice for choice in reversed(sorted(choices))}
+    by_fold = {choice.casefold(): choice for choice in sorted(choices, reverse=True)}
     return tuple(by_fold[m] for m in difflib.get_close_matches(word.casefold(), by_fold, n=limit, cutoff=0.6))
 
 

@@ -15,6 +15,7 @@ from core.types import (
     Fill,
     FundingPayment,
     Order,
+    OrderStatus,
     OrderUpdate,
     Plan,
     Refusal,
@@ -76,7 +77,8 @@ class RunRecorder:
     def record_update(self, update: OrderUpdate) -> None:
         self._store.record_update(update)
         self._telemetry.on_update(update)
-        if update.code is not None:
+        # A rejection is answered to execution, which refuses with its code; an expiry comes later and only here.
+        if update.code is not None and update.status is OrderStatus.EXPIRED:
             self._telemetry.on_refused_order(update.code)
 
     def record_fill(self, fill: Fill) -> None:

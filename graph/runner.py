@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from agents.risk_manager_agent import ADD
 from core.data.blocks import Batch, Closed, ClosedBlock, Ints
 from core.errors import StateError
 from core.monitor.schema import AlertLevel
@@ -22,6 +23,7 @@ from core.monitor.telemetry import RunResult
 from core.types import BrokerEvent, Event, EventKind, FundingPayment, Timeframe
 from graph.assembly import Assembly
 from graph.engines import Engine
+from graph.live_metrics import LiveMetrics
 from graph.session_dir import SessionDir
 from tools.state import BrainState
 
@@ -62,7 +64,7 @@ class Daemon:
         folder: where an unlock may wait.
         options: pace and end.
         governance_changed: asked between bars whether the locked file was touched.
-        on_progress: called now and then with what to show; how often is the caller's business.
+        identity: facts besides source and configuration that a resumed session must share.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Daemon:
         folder: SessionDir,
         options: RunOptions,
         governance_changed: Callable[[], bool] = lambda: False,
-        on_progress: Callable[[Daemon], None] | None = None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         self._parts = parts
         self._context = parts.context
@@ -80,7 +82,9 @@ class Daemon:
         self._folder = folder
         self._options = options
         self._governance_changed = governance_changed
-        self._on_progress = on_progress
+        self._extra_identity = dict(identity or {})
+        self._on_progress: Callable[[], None] | None = None
+        self._live = LiveMetrics(parts.context, parts.metrics, parts.telemetry, has_books=parts.source.info.has_books)
         self._stop = asyncio.Event()
         self._seq = 0
         self._halted_since: int | None = None
@@ -108,13 +112,23 @@ class Daemon:
         """The parts that this daemon drives."""
         return self._parts
 
-    async def run(self) -> RunResult:
+    @property
+    def expected_bars(self) -> int | None:
+        """Announcements that this session will have seen at its end; None where nobody knows."""
+        known = [n for n in (self._options.until_bars, self._parts.source.info.batches) if n is not None]
+        return min(known) if known else None
+
+    async def run(self, on_progress: Callable[[], None] | None = None) -> RunResult:
         """Run until the source ends, ``until_bars`` is reached or :meth:`stop` is called.
+
+        Args:
+            on_progress: called after every bar, for whoever watches.
 
         Raises:
             StateError: saved state is of another run or damaged.
             SourceError: the source broke off.
         """
+        self._on_progress = on_progress
         self._warm()
         after_ts = await self._resume()
         self.warming = False
@@ -176,6 +190,7 @@ class Daemon:
             "source": info.name,
             "symbols": ",".join(info.symbols),
             "start": str(info.start),
+            **self._extra_identity,
             "config_digest": config.digest,
             "governance_digest": config.governance_digest,
         }
@@ -204,6 +219,7 @@ class Daemon:
         await self._decide(Event(EventKind.BAR, self._seq, batch.ts, self._names(closed)))
         parts.telemetry.on_bars(base.size)
         parts.telemetry.on_regimes(context.regimes.h1[base])
+        self._live.on_bar(closed, self.last_state)
         self._seq += 1
 
     async def _decide(self, event: Event) -> None:
@@ -226,6 +242,7 @@ class Daemon:
             recorder.trade(trade)
             context.governor.on_trade(trade)
             context.cooldowns.on_trade(trade)
+            context.abstentions.forget(ADD, trade.symbol)
             request = context.quality.on_trade(trade)
             if request is not None:
                 recorder.alert(request.ts, AlertLevel.INFO, "selection_tightened", request.note)
@@ -295,7 +312,7 @@ class Daemon:
     async def _pace(self, batch: Batch) -> None:
         """Wait until the next bar is due; at full speed only look at the event loop now and then."""
         if self._on_progress is not None:
-            self._on_progress(self)
+            self._on_progress()
         speed = self._options.speed
         if speed is None:
             await self._breathe()
@@ -311,6 +328,7 @@ class Daemon:
     # --- state --------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
+        self._live.sync()
         store = self._parts.store
         store.save_snapshot(self._seq - 1, self._snapshot())
         store.commit()

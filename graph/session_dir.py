@@ -20,12 +20,22 @@ class UnlockRequest:
 class SessionDir:
     """Layout of a run's folder.
 
+    Args:
+        root: the folder.
+        create: make it when it is not there; else it must be.
+
     Raises:
-        StateError: the folder can't be made.
+        StateError: the folder can't be made, or is not there.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root
+        if not create:
+            if not self.database.is_file():
+                raise StateError(
+                    f"there is no session in {root}", help="name the folder that `brain paper --state DIR` used", code="STATE-005"
+                )
+            return
         try:
             for folder in (root, self.logs, self.reports):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples each time, so that a failure is never luck; no deadline, so that a busy machine is no failure.
+settings.register_profile("brain", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("brain")
 
 ROOT = Path(__file__).resolve().parent.parent
 

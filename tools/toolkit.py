@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable
-from typing import ParamSpec, TypeVar
+from collections.abc import Coroutine, Iterable
+from typing import Any, ParamSpec, TypeVar
 
 from core.types import ToolState
 from tools.base import BaseTool
@@ -50,7 +50,7 @@ class Toolkit:
         self._done(key, start)
         return result
 
-    async def acall(self, tool: BaseTool[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def acall(self, tool: BaseTool[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Use an asynchronous tool; raises as :meth:`call` does."""
         key = self._granted(tool)
         start = _elapsed_ns()

@@ -96,9 +96,9 @@ def adx(high: Floats, low: Floats, close: Floats, bars: int) -> Floats:
 
 
 def rsi(x: Floats, bars: int) -> Floats:
-    """Wilder's relative strength index, 0-100; 50 where nothing moved.
+    """Wilder's relative strength index, 0-100; 50 where nothing ever moved.
 
-    TA-Lib's own RSI is 0 for a flat series, which would read as «oversold»; Chande's index holds the same smoothed
+    TA-Lib's own RSI is 0 for a flat series, which would read as «oversold». Chande's index is made of the same smoothed
     gains and losses and is 0 there, and RSI = 50 + CMO / 2.
     """
     check_window("bars", bars, 2)

@@ -10,7 +10,6 @@ and sums run along one symbol's contiguous row.
 What a step must remember is kept in :class:`Memory`, so that a symbol without a bar can be put back as it was.
 """
 
-# ruff: noqa: D102 - run and warm are described once, in Step
 from __future__ import annotations
 
 import math
@@ -19,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from core.indicators.arrays import ATR_FLOOR, SIGMA_FLOOR, TINY, VOLUME_STD_FLOOR, Floats
-from core.indicators.rows import Memory, Rows
+from core.indicators.rows import Memory, Rows, TrueCounter
 
 
 def _number(value: float) -> Floats:
@@ -27,9 +26,7 @@ def _number(value: float) -> Floats:
     return np.array(value, dtype=np.float64)
 
 
-_EPSILON = _number(1e-14)
-"""What TA-Lib's Wilder indicators take for zero."""
-_ZERO, _ONE, _FIFTY, _HUNDRED = _number(0.0), _number(1.0), _number(50.0), _number(100.0)
+_ZERO, _ONE, _HUNDRED = _number(0.0), _number(1.0), _number(100.0)
 _TINY, _HALF_TINY = _number(TINY), _number(0.5 * TINY)
 _ATR_FLOOR, _SIGMA_FLOOR = _number(ATR_FLOOR), _number(SIGMA_FLOOR)
 _VOLUME_VARIANCE_FLOOR = _number(VOLUME_STD_FLOOR * VOLUME_STD_FLOOR)
@@ -125,7 +122,6 @@ class Rsi:
         self._mean = WilderMean(memory, self._moves, bars, self._means)
         self.warm_bars = self._mean.warm_bars
         self._change, self._total = np.empty_like(out), np.empty_like(out)
-        self._flat = np.empty(out.size, dtype=np.bool_)
 
     def run(self) -> None:
         self._split()
@@ -146,11 +142,10 @@ class Rsi:
     def _ratio(self) -> None:
         total, out, means = self._total, self._out, self._means
         np.add(means[0], means[1], out=total)
-        np.less(total, _EPSILON, out=self._flat)
-        np.maximum(total, _EPSILON, out=total)
-        np.divide(means[0], total, out=out)
+        np.add(total, _TINY, out=total)
+        np.add(means[0], _HALF_TINY, out=out)
+        np.divide(out, total, out=out)
         np.multiply(out, _HUNDRED, out=out)
-        np.copyto(out, _FIFTY, where=self._flat)
 
 
 class Adx:
@@ -205,14 +200,14 @@ class Adx:
     def _direction_index(self) -> None:
         """DX into ``_next`` and whether there is one into ``_known``."""
         part, total, known, mask = self._part, self._total, self._known, self._mask
-        np.greater_equal(self._sums[2], _EPSILON, out=known)
-        np.maximum(self._sums[2], _EPSILON, out=total)
+        np.greater(self._sums[2], _ZERO, out=known)
+        np.add(self._sums[2], _TINY, out=total)
         np.divide(self._sums[:2], total, out=part[:2])
         np.multiply(part[:2], _HUNDRED, out=part[:2])
         np.add(part[0], part[1], out=total)
-        np.greater_equal(total, _EPSILON, out=mask)
+        np.greater(total, _ZERO, out=mask)
         np.logical_and(known, mask, out=known)
-        np.maximum(total, _EPSILON, out=total)
+        np.add(total, _TINY, out=total)
         np.subtract(part[0], part[1], out=self._next)
         np.abs(self._next, out=self._next)
         np.divide(self._next, total, out=self._next)
@@ -325,33 +320,6 @@ class Rank:
         self.run()
         oldest = self._rows.lag(self._bars - 1)
         np.copyto(self._out, np.nan, where=np.isnan(oldest))
-
-
-class TrueCounter:
-    """Counts what is true in each row of ``mask``, shape (S, ``bars``).
-
-    Eight cells at a time are added as the bytes of one word, which is several times faster than a sum of booleans and
-    as exact while no byte overflows.
-    """
-
-    _LONGEST = 8 * 255
-
-    def __init__(self, symbols: int, bars: int) -> None:
-        words = -(-bars // 8)
-        padded = np.zeros((symbols, 8 * words), dtype=np.bool_)
-        self.mask = padded[:, :bars]
-        self._words = padded.view(np.uint64)
-        self._sums = np.zeros(symbols, dtype=np.uint64)
-        self._bytes = self._sums.view(np.uint8).reshape(symbols, 8)
-        self._long = bars > self._LONGEST
-
-    def count(self, out: Floats) -> None:
-        """Number of true cells of each row into ``out``."""
-        if self._long:
-            np.add.reduce(self.mask, axis=1, dtype=np.float64, out=out)
-        else:
-            np.add.reduce(self._words, axis=1, out=self._sums)
-            np.add.reduce(self._bytes, axis=1, dtype=np.float64, out=out)
 
 
 class Extreme(Windowed):

@@ -92,3 +92,30 @@ class Memory:
         if seen.size:
             for rows in self._histories:
                 rows.hold(seen)
+
+
+class TrueCounter:
+    """Counts what is true in each row of ``mask``, shape (S, ``bars``).
+
+    Eight cells at a time are added as the bytes of one word, which is several times faster than a sum of booleans and
+    as exact while no byte overflows.
+    """
+
+    _LONGEST = 8 * 255
+
+    def __init__(self, symbols: int, bars: int) -> None:
+        words = -(-bars // 8)
+        padded = np.zeros((symbols, 8 * words), dtype=np.bool_)
+        self.mask = padded[:, :bars]
+        self._words = padded.view(np.uint64)
+        self._sums = np.zeros(symbols, dtype=np.uint64)
+        self._bytes = self._sums.view(np.uint8).reshape(symbols, 8)
+        self._long = bars > self._LONGEST
+
+    def count(self, out: Floats) -> None:
+        """Number of true cells of each row into ``out``."""
+        if self._long:
+            np.add.reduce(self.mask, axis=1, dtype=np.float64, out=out)
+        else:
+            np.add.reduce(self._words, axis=1, out=self._sums)
+            np.add.reduce(self._bytes, axis=1, dtype=np.float64, out=out)

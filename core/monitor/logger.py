@@ -12,6 +12,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -122,7 +123,8 @@ class LogHandle:
         logger.remove()
         logger.configure(patcher=_no_patch)
         if self._files is not None:
-            self._files.remove()
+            with suppress(OSError):  # what a full disk did not take was reported when it was written
+                self._files.remove()
 
     def _open(self, settings: LogSettings, stream: TextIO | None) -> None:
         logger.remove()

@@ -178,7 +178,7 @@ def _spell_out(value: Any) -> Any:
         return repr(value)
     if isinstance(value, list | tuple):
         return [_spell_out(item) for item in value]
-    if isinstance(value, dict):
+    if isinstance(value, dict):  # a nested record, such as one part of a score
         return {key: _spell_out(item) for key, item in value.items()}
     return value
 

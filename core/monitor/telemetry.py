@@ -265,6 +265,10 @@ class Telemetry:
         """Something was refused."""
         self.refusals[refusal.code.value] += 1
 
+    def on_refused_order(self, code: RefusalCode) -> None:
+        """The broker refused an order, or let it expire."""
+        self.refusals[code.value] += 1
+
     def on_plan(self, plan: Plan) -> None:
         """A plan was admitted."""
         self.plans += 1

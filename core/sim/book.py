@@ -12,7 +12,7 @@ from core.codes import RefusalCode
 from core.sim.matching import Resting
 from core.types import Order, OrderStatus, OrderType, OrderUpdate
 
-FINISHED_KEPT = 256
+FINISHED_KEPT = 128
 """How many finished orders are remembered, for their final status and against reuse of their id."""
 
 

@@ -34,6 +34,7 @@ from core.sim.matching import (
     crosses,
     gapped,
     limit_traded_through,
+    liquidation_order,
     liquidation_price,
     slippage_bps,
     slipped_price,
@@ -42,11 +43,9 @@ from core.sim.matching import (
 )
 from core.types import (
     BrokerEvent,
-    ExitReason,
     Fill,
     FundingPayment,
     Order,
-    OrderPurpose,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -82,13 +81,15 @@ class SimExchange:
         leverage_cap: leverage at which perps are margined (governance).
 
     Fees, filters, modelled spread and depth come from the instruments; a book in the batch replaces the model for that
-    batch. A bar that is stale (not newer than the last of its symbol) or impossible is not traded on; of impossible ones
-    ``bad_bars`` keeps count where orders or a position were waiting.
+    batch. Where orders or a position wait, a bar that is not newer than the last or has impossible prices is neither
+    traded nor marked on, and counted in ``bad_bars``; a settlement without a rate is counted in ``bad_funding``, and one
+    that comes twice is paid once.
     """
 
     def __init__(self, instruments: Sequence[Instrument], starting_equity: float, *, leverage_cap: float) -> None:
         self.instruments = tuple(instruments)
         self.bad_bars = 0
+        self.bad_funding = 0
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         self._account = Account(self.instruments, starting_equity, leverage_cap)
         self._prices = np.full(len(self.instruments), np.nan)
@@ -96,6 +97,7 @@ class SimExchange:
         self._orders = OrderStore()
         self._events: list[BrokerEvent] = []
         self._fill_counts = [0] * len(self.instruments)
+        self._settled: dict[str, int] = {}
         self._ts = 0
         self._now = 0
         self._trading = False
@@ -209,29 +211,23 @@ class SimExchange:
         if self._orders or self._account.holdings:
             untraded = await self._trade(batch, on_events)
         for block in batch.bars:
-            fresh = (block.open_ts > self._bar_open[block.idx]) & (block.close > 0.0)
-            if np.count_nonzero(fresh) == fresh.size:
-                self._prices[block.idx] = block.close
-                self._bar_open[block.idx] = block.open_ts
-            else:
-                rows = block.idx[fresh]
-                self._prices[rows] = block.close[fresh]
-                self._bar_open[rows] = block.open_ts[fresh]
+            self._prices[block.idx] = block.close
+            self._bar_open[block.idx] = block.open_ts
         for index, price, open_ts in untraded:
             self._prices[index], self._bar_open[index] = price, open_ts
         self._now = batch.ts
 
     async def _trade(self, batch: Batch, on_events: OnEvents) -> list[tuple[int, float, int]]:
-        """Trade every symbol that waits for something; the answer is the old state of those whose bar was impossible."""
+        """Trade every symbol that waits for something; the answer is the old marks of those whose bar is not believed."""
         self._trading = True
         books = {book.symbol: book for book in batch.books}
-        marks = {(mark.symbol, mark.ts): mark.price for mark in batch.marks}
+        marks = {(mark.symbol, mark.ts): mark.price for mark in batch.marks if mark.price > 0.0}
         dues: dict[str, list[FundingRate]] = {}
         for funding in sorted(batch.funding, key=lambda item: item.ts):
             dues.setdefault(funding.symbol, []).append(funding)
         untraded = []
         for index, bar in self._bars(batch):
-            if not bar.sane:
+            if bar.open_ts <= self._bar_open[index] or not bar.sane:
                 self.bad_bars += 1
                 untraded.append((index, float(self._prices[index]), int(self._bar_open[index])))
                 continue
@@ -248,13 +244,13 @@ class SimExchange:
         return untraded
 
     def _bars(self, batch: Batch) -> list[tuple[int, Bar]]:
-        """Fresh bars of the symbols that wait for something, in symbol order."""
+        """Bars of the symbols that wait for something, in symbol order."""
         active = {self._index[symbol] for symbol in (*self._orders.symbols, *self._account.holdings)}
         found = []
         for block in batch.bars:
             for row, index in enumerate(block.idx.tolist()):
-                open_ts = int(block.open_ts[row])
-                if index in active and open_ts > self._bar_open[index]:
+                if index in active:
+                    open_ts = int(block.open_ts[row])
                     prices = (float(column[row]) for column in (block.open, block.high, block.low, block.close))
                     found.append((index, Bar(open_ts, open_ts + block.tf.ms, *prices)))
         return sorted(found)
@@ -331,20 +327,8 @@ class SimExchange:
         if not stop_reached(side, price, frame.bar.low, frame.bar.high):
             return None
         reference = frame.bar.open if gapped(side, price, frame.bar.open) else price
-        order = Order(
-            client_id=f"liquidation-{self._fill_counts[frame.index] + 1}",
-            plan_id="",
-            symbol=frame.symbol,
-            side=side,
-            type=OrderType.MARKET,
-            purpose=OrderPurpose.EXIT,
-            qty=abs(held.qty),
-            price=None,
-            reduce_only=True,
-            ts=frame.ts,
-            reason=ExitReason.LIQUIDATION,
-        )
-        return reference, order
+        number = self._fill_counts[frame.index] + 1
+        return reference, liquidation_order(frame.symbol, held.qty, number, frame.ts)
 
     def _trigger_take(self, frame: _Frame) -> bool:
         """Trade the nearest resting limit that the bar went through; False when there is none."""
@@ -428,8 +412,12 @@ class SimExchange:
         while dues and dues[0].ts <= until:
             due = dues.pop(0)
             held = self._account.holdings.get(symbol)
-            if held is None or held.since >= due.ts:
+            if held is None or held.since >= due.ts or self._settled.get(symbol, 0) >= due.ts:
                 continue
+            if not math.isfinite(due.rate):
+                self.bad_funding += 1
+                continue
+            self._settled[symbol] = due.ts
             mark = marks.get((symbol, due.ts), float(self._prices[self._index[symbol]]))
             amount = -float(held.qty) * mark * due.rate
             self._account.wallet += amount
@@ -448,7 +436,8 @@ class SimExchange:
         return {
             "ts": self._ts,
             "now": self._now,
-            "bad_bars": self.bad_bars,
+            "bad": [self.bad_bars, self.bad_funding],
+            "settled": dict(self._settled),
             "prices": price_list(self._prices),
             "bar_open": self._bar_open.tolist(),
             "fill_counts": list(self._fill_counts),
@@ -465,7 +454,8 @@ class SimExchange:
         if len(state["prices"]) != len(self.instruments):
             raise StateError(f"the snapshot has {len(state['prices'])} instruments, expected {len(self.instruments)}")
         self._ts, self._now = int(state["ts"]), int(state["now"])
-        self.bad_bars = int(state["bad_bars"])
+        self.bad_bars, self.bad_funding = (int(count) for count in state["bad"])
+        self._settled = {symbol: int(ts) for symbol, ts in state["settled"].items()}
         self._prices = price_array(state["prices"])
         self._bar_open = np.array(state["bar_open"], dtype=np.int64)
         self._fill_counts = [int(count) for count in state["fill_counts"]]

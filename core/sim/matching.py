@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from core.exec.instrument import Instrument
 from core.exec.slippage import expected_slippage_bps
-from core.types import Order, OrderSide
+from core.types import ExitReason, Order, OrderPurpose, OrderSide, OrderType
 
 MAX_SLIPPAGE_BPS = 1_000.0
 """No fill is worse than this against its reference: exchanges bound market orders by a price band."""
@@ -104,3 +104,20 @@ def liquidation_price(instrument: Instrument, is_long: bool, average: float, lev
     if is_long:
         return average * (1.0 - 1.0 / leverage) / (1.0 - rate)
     return average * (1.0 + 1.0 / leverage) / (1.0 + rate)
+
+
+def liquidation_order(symbol: str, held: Decimal, number: int, ts: int) -> Order:
+    """The exchange's own order that ends a position of ``held`` (signed); it belongs to no plan."""
+    return Order(
+        client_id=f"liquidation-{number}",
+        plan_id="",
+        symbol=symbol,
+        side=OrderSide.SELL if held > 0 else OrderSide.BUY,
+        type=OrderType.MARKET,
+        purpose=OrderPurpose.EXIT,
+        qty=abs(held),
+        price=None,
+        reduce_only=True,
+        ts=ts,
+        reason=ExitReason.LIQUIDATION,
+    )

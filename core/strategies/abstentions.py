@@ -1,4 +1,4 @@
-"""Says once, not on every bar, that a strategy cannot speak about a symbol."""
+"""Says once, not on every bar, what stays the same: that a strategy cannot speak about a symbol, that an add is refused."""
 
 from __future__ import annotations
 
@@ -30,11 +30,20 @@ class AbstentionLog:
         found = []
         for key, item in now.items():
             # A flagged bar passes with the bar; it does not make a strategy silent.
-            if item.code is RefusalCode.BAR_FLAGGED or self._silent.get(key) == item.code.value:
-                continue
-            self._silent[key] = item.code.value
-            found.append(_refusal(strategy, ts, item))
+            if item.code is not RefusalCode.BAR_FLAGGED and self.is_news(*key, item.code):
+                found.append(_refusal(strategy, ts, item))
         return found
+
+    def is_news(self, kind: str, ref: str, code: RefusalCode) -> bool:
+        """Whether ``code`` for ``ref`` differs from what was said last; what is news now is not news next time."""
+        if self._silent.get((kind, ref)) == code.value:
+            return False
+        self._silent[(kind, ref)] = code.value
+        return True
+
+    def forget(self, kind: str, ref: str) -> None:
+        """``ref`` is over."""
+        self._silent.pop((kind, ref), None)
 
     def snapshot(self) -> list[list[str]]:
         """Who is silent and why, for :meth:`restore`."""

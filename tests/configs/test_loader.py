@@ -308,6 +308,16 @@ SLIPS = {
     "pair with one item": Slip(
         "strategies.yaml", "[0.30, 0.5]]", "[0.30]]", ConfigCode.LENGTH, "score.cost_points[3]", "", "a list of 2 items", ""
     ),
+    "points that do not fall": Slip(
+        "strategies.yaml",
+        "[0.10, 1.5]",
+        "[0.10, 2.0]",
+        ConfigCode.INCONSISTENT,
+        "score.cost_points",
+        "",
+        "falling points",
+        "",
+    ),
     "band upside down": Slip(
         "strategies.yaml",
         "adx_leave: 15.0",
@@ -426,7 +436,7 @@ def test_a_slip_is_named_with_file_field_value_and_remedy(slip: Slip, edit, refu
         ("version: 1\n".encode("utf-16-le"), ConfigCode.ENCODING),
         (b"version: !!python/object/apply:os.getcwd []\n", ConfigCode.TAG),
         (b"version: &a [*a]\n", ConfigCode.TOO_LARGE),
-        (b"version: " + b"[" * 5000, ConfigCode.TOO_LARGE),
+        (b"version: " + b"[" * 1000, ConfigCode.TOO_LARGE),
         (b"# " + b"x" * 1_000_001, ConfigCode.TOO_LARGE),
     ],
 )
@@ -495,7 +505,17 @@ def test_the_place_is_that_of_the_value(edit, refusal) -> None:
         "   |                       ^^^ allowed: a number from 0.05 to 0.8",
         "   = effect: nothing was started; no order was sent",
         "   = help: set it to a number from 0.05 to 0.8, then `brain governance sign`",
+        "   = more: brain explain CFG-014",
     ]
+
+
+def test_regimes_are_confirmed_no_sooner_than_governance_demands(edit, refusal) -> None:
+    """X18, X21: confirm_bars is at least min_bars_hold."""
+    edit(GOVERNANCE, "min_bars_hold: 6", "min_bars_hold: 10")
+    edit("enable_map.yaml", "min_bars_hold: 6", "min_bars_hold: 10")
+    found = {p.field: p for p in refusal().problems}
+    assert found["regimes.confirm_bars"].code is ConfigCode.FILES_DISAGREE
+    assert (found["regimes.confirm_bars"].value, found["regimes.confirm_bars"].allowed) == ("9", "10 or more")
 
 
 def test_a_shared_value_is_reported_where_it_stands(edit, refusal) -> None:

@@ -77,6 +77,7 @@ def test_nan_is_read_as_nan_so_that_the_schema_can_refuse_it(tmp_path: Path) -> 
         ("<<: 1\na: 1\n", [ConfigCode.NOT_YAML]),
         ("x: &x {a: 1}\ny: {<<: *x, <<: *x}\n", [ConfigCode.DUPLICATE_KEY]),
         ("a: {b: 1, b: 2}\na: 3\n", [ConfigCode.DUPLICATE_KEY, ConfigCode.DUPLICATE_KEY]),
+        (f"a: {'[' * 60}{']' * 60}\n", [ConfigCode.TOO_LARGE]),
         ("a: *nowhere\n", [ConfigCode.NOT_YAML]),
         ("a: %x\n", [ConfigCode.NOT_YAML]),
     ],
@@ -107,7 +108,7 @@ def test_a_merged_mapping_that_is_replaced_leaves_no_places_behind(tmp_path: Pat
 
 def test_a_place_that_is_unknown_is_that_of_what_is_above_it(tmp_path: Path) -> None:
     document, _ = _read(tmp_path, "a:\n  b: 1\n")
-    assert document.place_of(("a", "zz")) == Place(2, 3, 1)
+    assert document.place_of(("a", "zz")) == Place(1, 1, 1)
     assert document.place_of(("a", "b"), key=True) == Place(2, 3, 1)
 
 

@@ -220,12 +220,14 @@ def test_breakout_is_gated_by_four_hours_and_the_others_by_one():
     assert type(view.h1_bars) is int
 
 
-def test_a_store_without_the_carrier_leaves_the_regime_unknown():
+@pytest.mark.parametrize("tf", [Timeframe.H1, Timeframe.H4])
+def test_a_store_without_the_carrier_leaves_the_regime_unknown(tf):
     store = Store()
-    store.view = {key: values for key, values in store.view.items() if "@4h" not in key}
+    store.view = {key: values for key, values in store.view.items() if f"@{tf}" not in key}
     tracker = RegimeTracker(NAMES[:1], store, PARAMS, 6)
-    tracker.update(closed(TS, (Timeframe.H4, [0])))
-    assert tracker.view(0).h4 is UNKNOWN
+    tracker.update(closed(TS, (Timeframe.M5, [0]), (Timeframe.H1, [0]), (Timeframe.H4, [0])))
+    view = tracker.view(0)
+    assert (view.h1 if tf is Timeframe.H1 else view.h4) is UNKNOWN
 
 
 def test_a_restored_tracker_goes_on_bit_for_bit():

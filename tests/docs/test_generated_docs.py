@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from graph.cli import app
 from scripts import docs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,34 @@ def test_every_make_target_of_the_readme_exists_and_is_listed() -> None:
     assert phony == listed
     assert {"paper", "test"} <= named <= listed
     assert {"setup", "lint", "types", "imports", "bench", "docs", "acceptance", "lock", "clean"} <= listed
+
+
+def _readme_commands() -> list[list[str]]:
+    """What follows ``brain`` in the README's code: words and flags."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = [*re.findall(r"^\.venv/bin/(brain .+)$", text, re.MULTILINE), *re.findall(r"`(brain [^`]+)`", text)]
+    return [line.split()[1:] for line in code]
+
+
+def test_every_command_and_flag_of_the_readme_exists() -> None:
+    """K4: README commands are commands of the program."""
+    root = get_command(app)
+    assert _readme_commands()
+    for words in _readme_commands():
+        command, rest = root, words
+        while rest and hasattr(command, "commands"):
+            assert rest[0] in command.commands, f"brain {' '.join(words)}"
+            command, rest = command.commands[rest[0]], rest[1:]
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= known, f"brain {' '.join(words)}"
+
+
+def test_every_flag_that_the_readme_passes_through_make_exists() -> None:
+    known = {flag for p in get_command(app).commands["paper"].params for flag in p.opts}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    passed = {word for arguments in re.findall(r'ARGS="([^"]+)"', text) for word in arguments.split() if word.startswith("--")}
+    assert passed
+    assert passed <= known
 
 
 def test_every_page_that_a_page_links_to_exists() -> None:

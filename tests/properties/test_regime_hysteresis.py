@@ -68,7 +68,7 @@ def raws(bars: list[dict[str, float]]) -> list[int]:
 
 
 @given(SERIES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_label_but_panic_or_unknown_is_taken_without_its_confirmation(bars):
     """X18: nine equal raw labels in a row, except for the very first label; panic and loss of inputs act at once."""
     raw = raws(bars)
@@ -88,7 +88,7 @@ def test_no_label_but_panic_or_unknown_is_taken_without_its_confirmation(bars):
 
 
 @given(SERIES, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_label_at_a_bar_is_the_same_without_the_bars_after_it(bars, data):
     """B8: truncation."""
     cut = data.draw(st.integers(1, len(bars)))
@@ -97,7 +97,7 @@ def test_the_label_at_a_bar_is_the_same_without_the_bars_after_it(bars, data):
 
 
 @given(st.lists(SERIES, min_size=1, max_size=3), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_live_tracker_holds_what_the_whole_history_holds(series, data):
     """X29: same labels bar by bar, fast panics included, whatever runs beside a symbol and whichever bars are late."""
     size = len(series)

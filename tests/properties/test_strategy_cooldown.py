@@ -14,7 +14,7 @@ RESULTS = st.lists(st.tuples(st.sampled_from([-1.0, -0.5, -0.15, 0.0, 0.1, 0.6, 
 
 
 @given(RESULTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_rest_follows_exactly_the_second_of_two_stops_in_a_row(results):
     cooldowns, row = Cooldowns(governance()), 0
     for k, (r, stop) in enumerate(results):
@@ -29,7 +29,7 @@ def test_a_rest_follows_exactly_the_second_of_two_stops_in_a_row(results):
 
 
 @given(RESULTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_threshold_follows_the_win_rate_of_the_last_fifty_decided_trades(results):
     quality, decided, tight, requests = SelectionQuality(governance()), [], False, 0
     for r, stop in results * 2:

@@ -37,7 +37,7 @@ NAME, SIDE = st.sampled_from(STRATEGIES), st.sampled_from(list(Side))
 
 
 @given(NAME, SIDE, INPUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_score_is_the_sum_of_parts_inside_their_limits(name, side, inputs):
     scored = SCORER.score(signal(name, side), inputs)
     assert 0 <= scored.score <= 10
@@ -47,7 +47,7 @@ def test_the_score_is_the_sum_of_parts_inside_their_limits(name, side, inputs):
 
 
 @given(NAME, SIDE, INPUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_learning_a_missing_input_never_lowers_the_score(name, side, inputs):
     """A missing input gives the fewest points of its criterion: it is never better not to know."""
     scored = SCORER.score(signal(name, side), inputs).score
@@ -70,7 +70,7 @@ def score(name: str, side: Side, inputs: ScoreInputs, **change: float | bool) ->
 
 
 @given(NAME, SIDE, INPUTS, st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_cost_and_correlation_never_raise_the_score(name, side, inputs, one, other):
     low, high = sorted((one, other))
     assert score(name, side, inputs, cost_r=high) <= score(name, side, inputs, cost_r=low)
@@ -80,7 +80,7 @@ def test_cost_and_correlation_never_raise_the_score(name, side, inputs, one, oth
 
 
 @given(NAME, SIDE, INPUTS, st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_volume_close_and_average_move_the_score_one_way(name, side, inputs, one, other):
     """Upwards for those who follow, downwards for those who revert; mirrored for shorts where direction matters."""
     low, high = sorted((one, other))

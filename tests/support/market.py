@@ -33,16 +33,23 @@ def constant_bars(n: int, tf: Timeframe, price: float = 100.0, volume: float = 1
 
 def take_bars(bars: Bars, which: Sequence[int] | np.ndarray | slice) -> Bars:
     """Only the bars at positions ``which`` (a mask leaves gaps, a slice cuts)."""
-    return Bars(*(column[which] for column in bars))
+    opened, high, low, close, volume = (column[which] for column in bars[1:])
+    return Bars(bars.ts[which], opened, high, low, close, volume)
 
 
 def blocks_from_bars(list_of_bars: Sequence[Bars], tf: Timeframe) -> Iterator[ClosedBlock]:
     """One block for each moment at which at least one of the symbols (in order of the list) has a bar."""
-    moments = np.unique(np.concatenate([bars.ts for bars in list_of_bars])) if list_of_bars else np.array([], dtype=np.int64)
-    places = [{int(ts): at for at, ts in enumerate(bars.ts)} for bars in list_of_bars]
-    for moment in moments.tolist():
-        idx = [symbol for symbol, place in enumerate(places) if moment in place]
-        rows = [[list_of_bars[s][column][places[s][moment]] for s in idx] for column in range(1, 6)]
-        opened, high, low, close, volume = (np.array(row, dtype=np.float64) for row in rows)
+    if not list_of_bars:
+        return
+    moments = np.unique(np.concatenate([bars.ts for bars in list_of_bars]))
+    present = np.zeros((moments.size, len(list_of_bars)), dtype=np.bool_)
+    columns = np.full((5, moments.size, len(list_of_bars)), np.nan)
+    for symbol, bars in enumerate(list_of_bars):
+        places = np.searchsorted(moments, bars.ts)
+        present[places, symbol] = True
+        columns[:, places, symbol] = bars[1:]
+    for at, moment in enumerate(moments.tolist()):
+        idx = np.flatnonzero(present[at])
+        opened, high, low, close, volume = (np.ascontiguousarray(column[at, idx]) for column in columns)
         flags = np.where(volume == 0.0, BarFlag.ZERO_VOLUME, BarFlag.CLEAN).astype(np.uint8)
-        yield ClosedBlock(tf, moment + tf.ms, np.array(idx, dtype=np.int64), opened, high, low, close, volume, flags)
+        yield ClosedBlock(tf, moment + tf.ms, idx, opened, high, low, close, volume, flags)

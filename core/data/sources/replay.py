@@ -67,7 +67,8 @@ class ReplaySource:
         symbols: what to play, in either form of :func:`core.exec.instrument.parse_symbol`; spot symbols
             (``BTC/USDT``) are played from ``spot_<tf>/``. None: every perpetual that has bars of 15m or finer at the
             start of the range (every one that has any bars there, if none is that fine).
-        start: open of the first bar, at the earliest. None: the first base bar of the latest-starting symbol,
+        start: open of the first bar, at the earliest (the first moment from it on at which bars of all base
+            timeframes open). None: the first base bar of the latest-starting symbol,
             rounded up to the next midnight UTC.
         end: close of the last bar, at the latest. None: where the first of the symbols ends, so that none falls
             silent; with an ``end`` given, a symbol whose recording ends earlier simply stops.
@@ -86,6 +87,7 @@ class ReplaySource:
         chosen = self._choose(symbols, start)
         begin = self._default_start(chosen) if start is None else start
         bases = {symbol: self._base(symbol, begin, end) for symbol in chosen}
+        begin = self._common_begin(begin, bases.values())
         until = min(base.end for base in bases.values()) if end is None else end
         if until <= begin:
             raise self._no_bars(chosen[0], begin, until)
@@ -166,6 +168,14 @@ class ReplaySource:
         if end is not None and base.end < end and base.end < end - (base.tf.ms if base.tf else 0):
             self._notes.append(f"{symbol} ends at {say(base.end)}, before the range does")
         return base
+
+    def _common_begin(self, begin: int, bases: Iterable[Recording]) -> int:
+        """First moment from ``begin`` on at which a bar of every base timeframe opens: no symbol starts with a gap."""
+        grid = max(base.tf.ms for base in bases if base.tf is not None)
+        common = -(-begin // grid) * grid
+        if common != begin:
+            self._notes.append(f"the range starts at {say(common)}, where bars of all symbols begin together")
+        return common
 
     # --- loading ----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from core.errors import StateError
 from core.monitor.reader import StoreReader
 from core.monitor.schema import TRADE, Alert, AlertLevel, RowCodec, json_text
 from core.monitor.store import Store
-from core.types import ExitReason, Fill, OrderStatus, Plan, Regime, ScoredSignal, TradeRecord
+from core.types import ExitReason, Fill, OrderStatus, Plan, Regime, ScoredSignal, ScorePart, TradeRecord
 from tests.core.monitor import making
 from tests.core.monitor.making import BTC, HOUR, T0
 
@@ -92,6 +92,7 @@ def test_a_missing_number_is_null_and_reads_as_nan(path: Path) -> None:
 
 def test_json_never_turns_a_float_into_null() -> None:
     assert json_text((("a", math.nan), ("b", -math.inf), ("c", None))) == '[["a","nan"],["b","-inf"],["c",null]]'
+    assert json_text((ScorePart("news", math.nan, 1.0, False, (("until", None),)),)).startswith('[{"name":"news","points":"nan"')
 
 
 def test_the_present_state_of_an_order_follows_its_updates(path: Path) -> None:
@@ -341,6 +342,23 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path) -> 
             opening(path)
         assert caught.value.exit_code == 4
     assert path.read_bytes().startswith(b"these are my notes")
+
+
+def test_verify_finds_damage_inside_the_file(path: Path) -> None:
+    with Store(path) as store:
+        for seq in range(200):
+            store.record_decision(seq, T0, "", os.urandom(300))
+        store.save_snapshot(199, {})
+        store.commit()
+    content = bytearray(path.read_bytes())
+    page = content.index(b"CREATE TABLE meta") // 4096 + 1
+    last = len(content) // 4096 - 2
+    assert last > page
+    for offset in range(last * 4096, (last + 1) * 4096):
+        content[offset] ^= 0xFF
+    path.write_bytes(content)
+    with StoreReader(path) as reader, pytest.raises(StateError, match="damaged"):
+        reader.verify()
 
 
 def test_an_absent_file_is_said_by_name(path: Path) -> None:

@@ -53,7 +53,7 @@ def instrument(symbol: str = "SOL/USDT:USDT", **changes: Any) -> Instrument:
 
 
 def spot(**changes: Any) -> Instrument:
-    return instrument("SOL/USDT:USDT", symbol="SOL/USDT", is_perp=False, **changes)
+    return replace(instrument(), symbol="SOL/USDT", is_perp=False, **changes)
 
 
 def scored(symbol: str = "SOL/USDT:USDT", side: Side = Side.LONG, **changes: Any) -> ScoredSignal:

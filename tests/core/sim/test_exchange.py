@@ -332,6 +332,18 @@ def test_funding_inside_a_bar_finds_what_was_opened_at_its_open():
     assert len(payments(floor)) == 1
 
 
+def test_a_settlement_that_comes_twice_is_paid_once():
+    floor = long_floor().bar(2, FLAT, funding=[funding(3), funding(3)]).bar(3, FLAT, funding=[funding(3), funding(4)])
+    assert [paid.ts for paid in payments(floor)] == [T0 + 3 * STEP, T0 + 4 * STEP]
+
+
+def test_a_settlement_without_a_rate_is_counted_and_an_unknown_mark_is_no_mark():
+    marks = [PriceAt(BTC, T0 + 3 * STEP, math.nan)]
+    floor = long_floor().bar(2, FLAT, funding=[funding(3, math.nan), funding(3)], marks=marks)
+    assert floor.exchange.bad_funding == 1
+    assert [paid.mark for paid in payments(floor)] == [100.0]
+
+
 def test_funding_is_paid_without_a_bar_and_ignored_without_a_position():
     other = funding(3, symbol="XRP/USDT:USDT")
     floor = long_floor().bar(2, None, funding=[funding(3), other, funding(3, symbol=ETH)])
@@ -438,6 +450,7 @@ def test_a_bar_that_came_before_trades_nothing_again():
     floor.bar(2, {0: (99.0, 99.0, 80.0, 90.0), 1: FLAT}, open_ts={0: T0})
     assert len(floor.fills()) == 1
     assert floor.exchange.prices.tolist() == [100.0, 100.0]
+    assert floor.exchange.bad_bars == 1
 
 
 def test_time_never_runs_backwards():

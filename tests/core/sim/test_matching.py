@@ -44,7 +44,12 @@ def test_a_bar_is_sane_when_its_prices_can_be_those_of_a_market(prices, sane):
 
 @pytest.mark.parametrize(
     ("side", "trigger", "low", "high", "reached"),
-    [(SELL, 95.0, 95.0, 99.0, True), (SELL, 95.0, 95.01, 99.0, False), (BUY, 105.0, 99.0, 105.0, True), (BUY, 105.0, 99.0, 104.99, False)],
+    [
+        (SELL, 95.0, 95.0, 99.0, True),
+        (SELL, 95.0, 95.01, 99.0, False),
+        (BUY, 105.0, 99.0, 105.0, True),
+        (BUY, 105.0, 99.0, 104.99, False),
+    ],
 )
 def test_a_stop_acts_when_its_trigger_is_touched(side, trigger, low, high, reached):
     assert stop_reached(side, trigger, low, high) is reached

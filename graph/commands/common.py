@@ -1,0 +1,46 @@
+"""What several commands need: configuration, environment, time in words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from configs.environment import load_environment
+from configs.loader import default_folder, load
+from configs.validators import Configuration, Environment
+from core.monitor.reader import StoreReader
+from graph.envelope import rfc3339
+from graph.session_dir import SessionDir
+
+ENV_FILE = Path(".env")
+
+
+def read_environment() -> Environment:
+    """The process's variables over those of ``.env`` in the working folder. Raises ConfigError."""
+    return load_environment(ENV_FILE if ENV_FILE.is_file() else None, os.environ)
+
+
+def read_configuration(folder: Path | None) -> tuple[Configuration, Path]:
+    """Checked configuration and the folder it came from. Raises ConfigError."""
+    where = folder or default_folder()
+    return load(where), where
+
+
+def say_time(ts_ms: int) -> str:
+    """``2024-01-31 12:00`` UTC, for people."""
+    return rfc3339(ts_ms)[:16].replace("T", " ")
+
+
+def secrets_of(environment: Environment) -> tuple[str, ...]:
+    """Values that must never be written anywhere."""
+    values = (environment.api_key, environment.api_secret, environment.openai_api_key)
+    return tuple(value.get_secret_value() for value in values if value.get_secret_value())
+
+
+def open_reader(state: Path) -> StoreReader:
+    """The records of a session, for reading only; a running daemon is not disturbed.
+
+    Raises:
+        StateError: the folder holds no session.
+    """
+    return StoreReader(SessionDir(state, create=False).database)

@@ -1,0 +1,131 @@
+"""``brain doctor``: everything that a start needs, checked one by one, each with its remedy (K1)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from configs.environment import require_mode
+from configs.errors import ConfigError
+from configs.loader import default_folder, load
+from configs.lock import verify
+from configs.validators import Environment, Mode
+from graph.commands.common import read_environment
+from graph.console import Answer, Console, run_command
+from graph.exit_codes import ExitCode
+
+SCHEMA = "brain.doctor/1"
+_NEEDED = ("ccxt", "langgraph", "loguru", "msgspec", "numpy", "pandas", "prometheus_client", "pyarrow", "pydantic", "talib", "typer")
+_FREE_BYTES = 1_000_000_000
+"""Half a year of records and logs of a busy paper run stays well below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: ``ok``, what was seen, and what to do when it is not well."""
+
+    name: str
+    ok: bool
+    seen: str
+    remedy: str = ""
+
+
+def run_doctor(*, configs: Path | None, state: Path | None, json: bool, color: str) -> int:
+    """Run the checks: 0 when all are well, 2 for configuration, 4 for the surroundings."""
+    console = Console(color=color, json=json)
+    return run_command(console, SCHEMA, lambda: _doctor(configs or default_folder(), state or Path("var")))
+
+
+def _doctor(configs: Path, state: Path) -> Answer:
+    checks = [
+        _python(),
+        _packages(),
+        _configuration(configs),
+        _governance(configs),
+        _environment(),
+        _port(),
+        _folder(state),
+    ]
+    lines = [f"{'ok  ' if check.ok else 'FAIL'}  {check.name:14} {check.seen}" for check in checks]
+    lines += [f"      help: {check.name}: {check.remedy}" for check in checks if not check.ok]
+    failed = [check.name for check in checks if not check.ok]
+    code = ExitCode.DONE
+    if failed:
+        code = ExitCode.USAGE if {"configuration", "environment"} & set(failed) else ExitCode.SURROUNDINGS
+        code = ExitCode.REFUSED if failed == ["governance"] else code
+    return Answer({"checks": checks, "failed": failed}, "\n".join(lines), code)
+
+
+def _python() -> Check:
+    seen = ".".join(str(part) for part in sys.version_info[:3])
+    return Check("python", sys.version_info >= (3, 11), seen, "use Python 3.11 or later: `make setup` makes the environment")
+
+
+def _packages() -> Check:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    seen = f"{len(_NEEDED) - len(missing)} of {len(_NEEDED)} there" + (f", missing {', '.join(missing)}" if missing else "")
+    return Check("packages", not missing, seen, "make setup")
+
+
+def _configuration(folder: Path) -> Check:
+    return _guarded("configuration", f"{folder} is valid", lambda: load(folder), "mend what is named above", locked_is_fine=True)
+
+
+def _guarded(name: str, seen: str, look: Callable[[], object], remedy: str, *, locked_is_fine: bool = False) -> Check:
+    try:
+        look()
+    except ConfigError as error:
+        if locked_is_fine and error.exit_code == ExitCode.REFUSED:
+            return Check(name, True, seen)
+        return Check(name, False, error.what, error.help or remedy)
+    return Check(name, True, seen)
+
+
+def _governance(folder: Path) -> Check:
+    try:
+        status = verify(folder)
+    except ConfigError as error:
+        return Check("governance", False, error.what, error.help)
+    return Check(
+        "governance", status.ok, f"{status.state.value}, digest {status.digest[:12]}", "have it reviewed, then brain governance sign"
+    )
+
+
+def _environment() -> Check:
+    return _guarded(
+        "environment",
+        "variables are valid",
+        lambda: require_mode(read_environment(), Mode.PAPER),
+        "compare with .env.example",
+    )
+
+
+def _port() -> Check:
+    try:
+        port = read_environment().prometheus_port
+    except ConfigError:
+        port = Environment().prometheus_port
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            remedy = "choose another: PROMETHEUS_PORT=9109 brain paper (0 lets the system choose)"
+            return Check("metrics port", False, f"{port}: {error.strerror}", remedy)
+    return Check("metrics port", True, f"{port} is free")
+
+
+def _folder(state: Path) -> Check:
+    there = state
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    writable = os.access(there, os.W_OK)
+    seen = f"{state}: {'writable' if writable else 'not writable'}, {free / 1e9:.1f} GB free"
+    return Check("state folder", writable and free >= _FREE_BYTES, seen, "choose another: brain paper --state DIR")

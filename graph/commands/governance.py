@@ -1,0 +1,75 @@
+"""``brain governance``: check and sign the locked limits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+from pathlib import Path
+
+from configs.loader import default_folder
+from configs.lock import LockStatus, load_governance, verify, write_lock
+from core.clock import SystemClock
+from core.errors import LockedError
+from graph.console import Answer, Console, run_command
+from graph.exit_codes import ExitCode, UsageError
+
+SCHEMA = "brain.governance/1"
+WORD = "SIGN"
+
+
+class NotATerminal(LockedError):
+    """Limits are signed by a person only."""
+
+    default_code = "LOCK-003"
+    exit_code = 3
+
+
+def run_verify(*, configs: Path | None, json: bool, color: str) -> int:
+    """Run ``verify`` and give its exit code: 0 signed, 1 not what was signed."""
+    console = Console(color=color, json=json)
+    return run_command(console, SCHEMA, lambda: _verify(configs or default_folder()))
+
+
+def _verify(folder: Path) -> Answer:
+    status = verify(folder)
+    lines = [f"{folder / 'governance.yaml'}: {status.state.value}", f"digest {status.digest}"]
+    lines += [f"  {item.field}: signed {item.signed}, now {item.present}" for item in status.differences]
+    data = {"state": status.state.value, "digest": status.digest, "differences": [item.field for item in status.differences]}
+    return Answer(data, "\n".join(lines), ExitCode.DONE if status.ok else ExitCode.NO)
+
+
+def run_sign(*, configs: Path | None, color: str) -> int:
+    """Run ``sign`` and give its exit code."""
+    console = Console(color=color)
+    effect = "governance.lock was not written; a start refuses until it is"
+    return run_command(console, SCHEMA, lambda: _sign(configs or default_folder(), console), effect=effect)
+
+
+def _sign(folder: Path, console: Console) -> Answer:
+    if not console.interactive:
+        raise NotATerminal("sign was not run from a terminal, and only a person may sign limits of risk")
+    load_governance(folder)
+    status = verify(folder)
+    if status.ok:
+        return Answer({"signed": True}, "governance.yaml is what was signed already; nothing to do.")
+    console.info(_difference(status))
+    reason = _ask(console, "Reason for the change: ")
+    if not reason:
+        raise UsageError("the reason was empty, expected a sentence for the record", help="brain governance sign")
+    if not console.confirm("These limits hold from the next start on.", WORD):
+        return Answer({"signed": False}, "Not confirmed; the former signature stays.", ExitCode.NO)
+    today = dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, dt.UTC).date()
+    lock = write_lock(folder, getpass.getuser(), reason, today)
+    return Answer({"signed": True, "digest": lock.digest}, f"Signed: {lock.digest}")
+
+
+def _difference(status: LockStatus) -> str:
+    if not status.differences:
+        return "There is no readable former signature; every limit is new."
+    return "\n".join(f"{item.field}: {item.signed} -> {item.present}" for item in status.differences)
+
+
+def _ask(console: Console, question: str) -> str:
+    console.err.write(question)
+    console.err.flush()
+    return input().strip()

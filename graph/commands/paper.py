@@ -1,0 +1,215 @@
+"""``brain paper``: the whole brain over a made market or over recorded history."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from configs.environment import require_mode
+from configs.lock import GovernanceWatch
+from configs.validators import Configuration, Environment, Mode
+from core.data.sources.base import Source
+from core.monitor.logger import LogHandle, LogSettings, configure
+from core.monitor.metrics import ExporterError, MetricsServer
+from core.monitor.store import Store
+from core.monitor.telemetry import RunResult
+from graph.assembly import Assembly, assemble
+from graph.commands.common import read_configuration, read_environment, say_time, secrets_of
+from graph.console import Answer, Console, run_command
+from graph.engines import EngineKind, build_engine
+from graph.exit_codes import ExitCode, UsageError
+from graph.explanations import did_you_mean
+from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
+from graph.runner import Daemon, RunOptions
+from graph.session_dir import SessionDir
+from graph.status import watch
+
+SCHEMA = "brain.paper/1"
+DEFAULT_SYNTHETIC_SPEED = "1500"
+_RUNS = Path("var") / "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRequest:
+    """The command's flags as typed."""
+
+    source: str
+    data: Path | None
+    symbols: str | None
+    start: str | None
+    end: str | None
+    speed: str | None
+    until_bars: int | None
+    seed: int
+    scenario: str
+    unlock_after: str | None
+    state: Path | None
+    configs: Path | None
+    equity: float
+    engine: str
+
+
+def run_paper(request: PaperRequest, *, json: bool, quiet: bool, color: str) -> int:
+    """Run the command and give its exit code."""
+    console = Console(color=color, quiet=quiet, json=json)
+    effect = "paper only: no order went to an exchange; what was committed is in the state folder"
+    return run_command(console, SCHEMA, lambda: _paper(request, console), effect=effect)
+
+
+def _paper(request: PaperRequest, console: Console) -> Answer:
+    options = _options(request)
+    environment = read_environment()
+    require_mode(environment, Mode.PAPER)
+    config, config_folder = read_configuration(request.configs)
+    source = _source(request, config)
+    folder = SessionDir(_state_folder(request))
+    log = configure(LogSettings(folder=folder.logs, level=environment.log_level, secrets=secrets_of(environment)))
+    store = Store(folder.database)
+    try:
+        return _run(request, console, options, environment, config, config_folder, source, folder, store)
+    finally:
+        store.close()
+        _close_log(log)
+
+
+def _run(
+    request: PaperRequest,
+    console: Console,
+    options: RunOptions,
+    environment: Environment,
+    config: Configuration,
+    config_folder: Path,
+    source: Source,
+    folder: SessionDir,
+    store: Store,
+) -> Answer:
+    for sentence in (*source.info.missing, *source.info.notes):
+        console.warn(sentence)
+    parts = assemble(config, source, store, request.equity)
+    server = _serve(parts, environment, request, console)
+    kind = _engine(request, options)
+    guard = GovernanceWatch(config_folder, config.governance_digest)
+    daemon = Daemon(parts, build_engine(kind), folder, options, guard.changed, identity={"equity": repr(request.equity)})
+    console.info(f"session {folder.root}, engine {kind.value}, metrics {server.url if server else 'not served'}")
+    try:
+        result, signal_seen = asyncio.run(_drive(daemon, console))
+    finally:
+        if server is not None:
+            server.stop()
+    code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
+    return Answer(_data(result, parts, folder), _summary(result, parts, folder), code)
+
+
+async def _drive(daemon: Daemon, console: Console) -> tuple[RunResult, int | None]:
+    """Run until the end or a signal; the state is saved either way (F5)."""
+    loop = asyncio.get_running_loop()
+    seen: list[int] = []
+
+    def stop(number: int) -> None:
+        seen.append(number)
+        daemon.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    with watch(daemon, console) as on_progress:
+        result = await daemon.run(on_progress)
+    return result, seen[0] if seen else None
+
+
+def _options(request: PaperRequest) -> RunOptions:
+    default = "max" if request.source == "replay" else DEFAULT_SYNTHETIC_SPEED
+    if request.source != "replay":
+        for flag, value in (("--data", request.data), ("--from", request.start), ("--to", request.end)):
+            if value is not None:
+                raise UsageError(f"{flag} belongs to --source replay, the source is {request.source}", help="brain paper --help")
+        if request.unlock_after is not None and request.speed != "max" and request.until_bars is None:
+            raise UsageError("--unlock-after is for runs with an end: replay, or synthetic with --until-bars (X42)")
+    elif request.data is None:
+        raise UsageError("--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR")
+    after = None if request.unlock_after is None else parse_duration(request.unlock_after)
+    return RunOptions(parse_speed(request.speed or default), request.until_bars, after)
+
+
+def _source(request: PaperRequest, config: Configuration) -> Source:
+    symbols = parse_symbols(request.symbols)
+    if request.source == "replay":
+        from core.data.sources.replay import ReplaySource
+
+        start = None if request.start is None else parse_time(request.start)
+        end = None if request.end is None else parse_time(request.end)
+        return ReplaySource(request.data or Path(), symbols, start, end)
+    from core.data.sources.scenarios import Scenario
+    from core.data.sources.synthetic import DEFAULT_SYMBOLS, SyntheticSource
+
+    try:
+        scenario = Scenario(request.scenario)
+    except ValueError as error:
+        known = [scenario.value for scenario in Scenario]
+        raise UsageError(
+            f"--scenario was {request.scenario!r}, expected one of {', '.join(known)}",
+            help=f"brain paper --scenario {(*did_you_mean(request.scenario, known), 'mixed')[0]}",
+        ) from error
+    return SyntheticSource(symbols or DEFAULT_SYMBOLS, seed=request.seed, scenario=scenario)
+
+
+def _engine(request: PaperRequest, options: RunOptions) -> EngineKind:
+    if request.engine == "auto":
+        return EngineKind.DIRECT if options.speed is None else EngineKind.GRAPH
+    return EngineKind(request.engine)
+
+
+def _state_folder(request: PaperRequest) -> Path:
+    if request.state is not None:
+        return request.state
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    return _RUNS / f"{stamp}-{request.source}-{os.getpid()}"
+
+
+def _serve(parts: Assembly, environment: Environment, request: PaperRequest, console: Console) -> MetricsServer | None:
+    """The exporter's port must bind (X38); a replay at hand goes on without it, since nobody scrapes the past."""
+    try:
+        return parts.metrics.serve(environment.prometheus_port)
+    except ExporterError as error:
+        if request.source != "replay":
+            raise
+        console.warn(f"{error.what}; the replay goes on without metrics")
+        return None
+
+
+def _close_log(log: LogHandle) -> None:
+    log.close()
+
+
+def _data(result: RunResult, parts: Assembly, folder: SessionDir) -> dict[str, Any]:
+    return {
+        **result.to_dict(),
+        "governance_digest": parts.context.config.governance_digest,
+        "decisions_hash": parts.recorder.decisions_hash,
+        "session": str(folder.root),
+    }
+
+
+def _summary(result: RunResult, parts: Assembly, folder: SessionDir) -> str:
+    """The run for people: what happened, in money and in R, and what was refused."""
+    start, end = result.equity_start or 0.0, result.equity_end or 0.0
+    factor = "not assessable" if result.profit_factor is None else f"{result.profit_factor:.2f}"
+    won = "not assessable" if result.winrate is None else f"{result.winrate:.1%} of {result.trades - result.scratches} decided"
+    refused = ", ".join(f"{code} {n}" for code, n in sorted(result.refusals.items(), key=lambda item: -item[1])) or "none"
+    lines = [
+        f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {say_time(parts.clock.now_ms())} UTC",
+        "signals   " + ", ".join(f"{name} {n}" for name, n in result.signals.items()),
+        f"plans     {result.plans} planned, {result.orders} orders, {result.trades} trades ({result.scratches} scratches)",
+        f"refused   {refused}",
+        f"equity    {start:.2f} -> {end:.2f} USD, worst drawdown {result.max_dd_pct:.2f} %, {result.pnl_r:+.2f} R",
+        f"costs     fees {result.fees:.2f}, funding {result.funding:+.2f} USD",
+        f"quality   profit factor {factor}, won {won}",
+        f"locks     {result.daily_locks} daily, {result.kill_switches} kill-switch",
+        f"decisions {parts.recorder.decisions_hash}",
+        f"session   {folder.root}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""``brain unlock``: a person lifts the kill-switch, from a terminal, with a reason on record."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+from configs.loader import default_folder
+from configs.lock import load_governance
+from core.errors import LockedError
+from core.monitor.reader import StoreReader
+from core.risk.governor import Governor
+from core.types import GovernorView
+from graph.commands.common import open_reader
+from graph.console import Answer, Console, run_command
+from graph.exit_codes import ExitCode, UsageError
+from graph.session_dir import SessionDir, UnlockRequest
+
+SCHEMA = "brain.unlock/1"
+WORD = "UNLOCK"
+
+
+class NotATerminal(LockedError):
+    """A kill-switch is lifted by a person only."""
+
+    default_code = "LOCK-002"
+    exit_code = 3
+
+
+def run_unlock(*, state: Path, reason: str | None, color: str) -> int:
+    """Run the command and give its exit code."""
+    console = Console(color=color)
+    return run_command(console, SCHEMA, lambda: _unlock(state, reason, console), effect="the kill-switch stays as it is")
+
+
+def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
+    if not console.interactive:
+        raise NotATerminal("unlock was not run from a terminal, and only a person may lift a kill-switch")
+    reader = open_reader(state)
+    try:
+        view = _saved_view(reader)
+    finally:
+        reader.close()
+    if view is None or not view.kill_switch:
+        return Answer({"unlocked": False}, "The kill-switch is not on; there is nothing to unlock.", ExitCode.NO)
+    console.info(
+        f"kill-switch on: equity {view.equity:.2f} USD is {view.dd_72h_pct:.2f} % below its 72 h peak of {view.peak_72h:.2f} USD; "
+        "after unlocking, the peak starts again from present equity"
+    )
+    said = reason or _ask(console, "Why is it safe to go on? ")
+    if not said.strip():
+        raise UsageError("the reason was empty, expected a sentence for the record", help="brain unlock --state DIR --reason TEXT")
+    if not console.confirm("This lets the system open positions again.", WORD):
+        return Answer({"unlocked": False}, "Not confirmed; the kill-switch stays on.", ExitCode.NO)
+    SessionDir(state, create=False).request_unlock(UnlockRequest(said.strip(), getpass.getuser()))
+    return Answer({"unlocked": True}, "Recorded. The daemon takes it at its next bar, or at its next start.")
+
+
+def _saved_view(reader: StoreReader) -> GovernorView | None:
+    """What the governor of the session said when it was last saved."""
+    saved = reader.load_snapshot()
+    if saved is None:
+        return None
+    governor = Governor(load_governance(default_folder()))
+    governor.restore(saved[1]["governor"])
+    return governor.view
+
+
+def _ask(console: Console, question: str) -> str:
+    console.err.write(question)
+    console.err.flush()
+    return input()

@@ -1,0 +1,58 @@
+"""Carries what the run knows to the metrics: a few list writes a bar, the board of tools and edges now and then."""
+
+from __future__ import annotations
+
+from core.data.blocks import Closed
+from core.monitor.kpi import assess
+from core.monitor.metrics import Metrics
+from core.monitor.telemetry import Telemetry
+from tools.context import BrainContext
+from tools.state import BrainState
+
+
+class LiveMetrics:
+    """Keeps ``metrics`` up to date with one run."""
+
+    def __init__(self, context: BrainContext, metrics: Metrics, telemetry: Telemetry, *, has_books: bool) -> None:
+        self._context = context
+        self._metrics = metrics
+        self._telemetry = telemetry
+        if not has_books:
+            metrics.not_offered("book")
+
+    def on_bar(self, closed: Closed, state: BrainState) -> None:
+        """After each decision."""
+        metrics = self._metrics
+        for block in closed.blocks:
+            metrics.on_closed(block.tf, block.idx, closed.ts)
+        metrics.on_regimes(self._context.regimes.h1)
+        metrics.on_heartbeat(closed.ts)
+        status = state["status"]
+        metrics.on_governor(status.governor)
+        metrics.on_health(status.health)
+
+    def sync(self) -> None:
+        """Board of tools and edges, counts and KPIs; as often as somebody may look."""
+        board, metrics, series = self._context.board, self._metrics, self._metrics.series
+        for (agent, tool), state in board.tool_state.items():
+            metrics.tool_state.values[metrics.tool_state.index(agent, tool)] = float(state)
+            if board.tool_calls[(agent, tool)]:
+                latency = board.tool_latency_ns[(agent, tool)] / 1e9
+                metrics.tool_latency.values[metrics.tool_latency.index(agent, tool)] = latency
+        for (src, dst), state in board.edge_state.items():
+            metrics.edge_state.values[metrics.edge_state.index(src, dst)] = float(state)
+        series["brain_open_positions"].set(float(len(self._context.ledger.positions)))
+        series["brain_strategies_active"].set(float(self._strategies_active()))
+        series["brain_refused_tool_calls_total"].set(float(sum(board.refused_calls.values())))
+        metrics.on_kpis(assess(self._telemetry, metrics.timings()))
+
+    def _strategies_active(self) -> int:
+        """Strategies that the regime of at least one symbol enables now."""
+        context = self._context
+        return sum(
+            any(
+                name in context.config.enable_map.order(context.regimes.carrier(name, index).value)
+                for index in range(len(context.market.symbols))
+            )
+            for name in context.strategies
+        )
