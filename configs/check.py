@@ -48,6 +48,7 @@ _SAID = {
     ConfigCode.WRONG_TYPE: "has the wrong type",
 }
 MAX_SHOWN = 60
+MAX_NAMES = 12
 
 
 def validate(model: type[Model], document: Document) -> tuple[Model | None, list[Problem]]:
@@ -95,7 +96,17 @@ def _unknown(model: type[BaseModel], document: Document, path: FieldPath) -> Pro
     known = keys_at(model, path[:-1])
     what = f"{dotted(path)} {_SAID[ConfigCode.UNKNOWN]}"
     help_text = close_match(str(path[-1]), known) or "remove it; docs/configuration.md lists the fields"
-    return problem_at(document, ConfigCode.UNKNOWN, path, what, allowed_text=", ".join(known), help_text=help_text, key=True)
+    return problem_at(
+        document, ConfigCode.UNKNOWN, path, what, allowed_text=_names(str(path[-1]), known), help_text=help_text, key=True
+    )
+
+
+def _names(word: str, known: Sequence[str]) -> str:
+    """All names, or the nearest few of many."""
+    if len(known) <= MAX_NAMES:
+        return ", ".join(known)
+    near = difflib.get_close_matches(word, known, n=MAX_NAMES // 2, cutoff=0.3) or known[: MAX_NAMES // 2]
+    return f"{', '.join(near)}, ... ({len(known)} in all)"
 
 
 def _wrong(model: type[BaseModel], document: Document, path: FieldPath, code: ConfigCode) -> Problem:

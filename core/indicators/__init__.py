@@ -1,1 +1,1 @@
-"""Technical indicators: pure functions over whole histories."""
+"""Technical indicators: pure functions over whole histories, and the same values bar by bar."""

@@ -31,8 +31,6 @@ VOLUME_STD_FLOOR = 1e-3
 """Smallest standard deviation of volume used as a divisor, as a fraction of the mean."""
 TINY = 1e-300
 """Added to divisors that may be exactly zero; nothing beside any other number."""
-DAYS_A_YEAR = 365.0
-"""Crypto trades every day."""
 
 _CHUNK_VALUES = 2_000_000
 

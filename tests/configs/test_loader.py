@@ -176,6 +176,16 @@ SLIPS = {
         "adx_min",
         "did you mean adx_min?",
     ),
+    "misspelt key among many": Slip(
+        GOVERNANCE,
+        "leverage_cap: 3.0",
+        "leverage_cap: 3.0\nlevrage_cap: 3.0",
+        ConfigCode.UNKNOWN,
+        "levrage_cap",
+        "3.0",
+        "leverage_cap",
+        "did you mean leverage_cap?",
+    ),
     "unknown key near nothing": Slip(
         "blackouts.yaml", "windows: []", "windows: []\nzzz: 1", ConfigCode.UNKNOWN, "zzz", "1", "reviewed_until", "remove it"
     ),

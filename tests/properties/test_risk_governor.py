@@ -15,6 +15,8 @@ from tests.core.risk.making import TS, governance, trade
 HOUR = 3_600_000
 STEP = st.one_of(
     st.tuples(st.just("bar"), st.floats(0.985, 1.015)),
+    st.tuples(st.just("bar"), st.floats(0.96, 1.0)),
+    st.tuples(st.just("bar"), st.just(1.0)),
     st.tuples(st.just("trade"), st.floats(-1.5, 2.5)),
     st.tuples(st.just("restart"), st.just(0.0)),
     st.tuples(st.just("lost"), st.just(0.0)),
@@ -22,7 +24,7 @@ STEP = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(STEP, min_size=1, max_size=60), st.integers(1, 7))
+@given(st.lists(STEP, min_size=20, max_size=60), st.integers(1, 30))
 def test_limits_lock_in_time_locks_hold_and_restarts_change_nothing(steps, hours):
     """E6, E9, X10-X12: worked out again from the whole history of equity."""
     zone, limits = governance().zone, governance()

@@ -387,3 +387,19 @@ def test_recorded_holes_are_found_and_bridged(shared_data, name, tf, missing):
         stamps += [c.ts for c in (*feed.catch_up, closed)]
     assert feed.counters.get(BTC, Issue.GAP) == missing
     assert stamps == list(range(int(bars.ts[0]) + tf.ms, int(bars.ts[-1]) + 2 * tf.ms, tf.ms))
+
+
+def test_blocks_merge_when_a_symbol_is_missing_too():
+    feed = Feed([BTC, ETH, SOL], [M5, M15, M5])
+    for k in range(3):
+        rows = [candle(T0 + k * STEP, 0, 10.0 + k), *([candle(T0 + k * STEP, 2)] if k != 1 else [])]
+        blocks = (block(M5, *rows), block(M15, candle(T0, 1, 20.0))) if k == 2 else (block(M5, *rows), block(M15))
+        closed = feed.on_bars(T0 + (k + 1) * STEP, blocks)
+    assert rows_of(closed, M15).idx.tolist() == [0, 1, 2]  # the gap was filled
+    live = Feed([BTC, ETH, SOL], [M5, M15, M5], gap_fill=False)
+    for k in range(3):
+        rows = [candle(T0 + k * STEP, 0, 10.0 + k), *([candle(T0 + k * STEP, 2)] if k != 1 else [])]
+        closed = live.on_bars(T0 + (k + 1) * STEP, (block(M5, *rows), *([block(M15, candle(T0, 1, 20.0))] if k == 2 else [])))
+    merged = rows_of(closed, M15)
+    assert merged.idx.tolist() == [0, 1]
+    assert merged.open.tolist() == [10.0, 20.0]

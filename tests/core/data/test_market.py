@@ -202,7 +202,7 @@ def test_funding_that_begins_late_lifts_the_block(shared_data):
     market.warm(source, source.info.start)
     states = [(market.ingest(each).ts, market.health.report(each.ts).ok) for each in take(source)]
     assert [ts for ts, ok in states if not ok][-1] == at("2024-01-06 07:55")
-    assert [ts for ts, ok in states if ok][0] == at("2024-01-06 08:00")
+    assert next(ts for ts, ok in states if ok) == at("2024-01-06 08:00")
 
 
 def test_recorded_bars_without_volume_are_flagged_and_are_no_error(shared_data):

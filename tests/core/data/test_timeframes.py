@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def test_a_length_that_is_no_timeframe_is_refused_with_those_that_are():
 
 
 def test_each_timeframe_divides_the_next():
-    assert [coarse.ms % fine.ms for fine, coarse in zip(LADDER, LADDER[1:], strict=False)] == [0] * 5
+    assert [coarse.ms % fine.ms for fine, coarse in itertools.pairwise(LADDER)] == [0] * 5
 
 
 def test_what_is_built_from_a_base():

@@ -91,6 +91,13 @@ def test_unknown_costs_are_replaced_by_the_modelled_ones():
     assert moved(manage(position(), frame(102.40, **blind), NUMBERS)) == (ExitReason.BREAK_EVEN, D("100.13"))
 
 
+def test_numbers_beyond_all_measure_move_nothing():
+    """A close of 3.6e307 overflows the modelled slippage, an ATR of 1e308 the trail."""
+    blind = {"exit_cost_rate": None, "entry_cost_rate": None}
+    assert manage(position(), frame(3.6e307, **blind), NUMBERS) is None
+    assert manage(trailed(), frame(101.0, atr=1e308), NUMBERS) is None
+
+
 def test_a_position_filled_at_its_stop_has_no_r_and_still_times_out():
     odd = position(r_price=0.0)
     assert manage(odd, frame(110.0), NUMBERS) is None
