@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from core.errors import ContractError
-from tools.state import BrainState
 from tools.toolkit import Toolkit
 
 
@@ -14,9 +13,8 @@ class View(dict[str, Any]):
 
     __slots__ = ("_agent", "_reads")
 
-    def __init__(self, agent: str, reads: tuple[str, ...], state: BrainState) -> None:
-        values: dict[str, Any] = state  # type: ignore[assignment]
-        super().__init__({key: values[key] for key in reads if key in values})
+    def __init__(self, agent: str, reads: tuple[str, ...]) -> None:
+        super().__init__()
         self._agent = agent
         self._reads = reads
 

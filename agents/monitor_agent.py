@@ -34,11 +34,11 @@ class MonitorAgent:
             state=status.governor.state,
             edges=tuple(trace.edges),
             node_hashes=tuple(trace.node_hashes),
-            signals=tuple(scored.signal.id for scored in selection.scored),
-            plans=tuple(plan.id for plan in risk.plans),
+            signals=tuple([scored.signal.id for scored in selection.scored]),
+            plans=tuple([plan.id for plan in risk.plans]),
             orders=execution.orders,
-            adjustments=tuple(f"{item.symbol} {item.kind} {item.reason} {item.new_stop}" for item in risk.adjustments),
-            refusals=tuple((refusal.code.value, refusal.ref) for refusal in refusals),
+            adjustments=tuple([f"{item.symbol} {item.kind} {item.reason} {item.new_stop}" for item in risk.adjustments]),
+            refusals=tuple([(refusal.code.value, refusal.ref) for refusal in refusals]),
             governance=kit.context.config.governance_digest,
         )
         kit.call(prometheus_exporter, record, selection, risk, refusals)

@@ -288,6 +288,7 @@ class Volatility(NamedTuple):
 
 
 _NO_ROWS: Ints = np.empty(0, dtype=np.int64)
+_CALM = Volatility({}, ())
 
 
 class RegimeTracker:
@@ -350,10 +351,14 @@ class RegimeTracker:
 
     def measure_volatility(self, closed: Closed) -> Volatility:
         """Volatility labels of the carriers that closed, and symbols in panic by their own base bar."""
-        panic = tuple(
-            self._in_panic(block, *fast) for block in closed.blocks if (fast := self._fast.get(block.tf)) is not None
-        )
-        return Volatility(self._labels(closed, volatility_labels), tuple(rows for rows in panic if rows.size))
+        panic: tuple[Ints, ...] = ()
+        for block in closed.blocks:
+            fast = self._fast.get(block.tf)
+            if fast is not None:
+                rows = self._in_panic(block, *fast)
+                panic = (*panic, rows) if rows.size else panic
+        labels = self._labels(closed, volatility_labels)
+        return Volatility(labels, panic) if labels or panic else _CALM
 
     def detect_trend(self, closed: Closed) -> dict[Timeframe, Codes]:
         """Trend labels of the carriers that closed, by carrier."""
@@ -371,8 +376,12 @@ class RegimeTracker:
                 carrier.step(raw, block.idx, self._limits)
 
     def _labels(self, closed: Closed, rule: Callable[[Inputs, Ints, Thresholds], Codes]) -> dict[Timeframe, Codes]:
-        carriers = [(block.tf, self._carriers[block.tf]) for block in closed.blocks if block.tf in self._carriers]
-        return {tf: rule(self._inputs(carrier), carrier.raw, self._limits) for tf, carrier in carriers}
+        labels = {}
+        for block in closed.blocks:
+            carrier = self._carriers.get(block.tf)
+            if carrier is not None:
+                labels[block.tf] = rule(self._inputs(carrier), carrier.raw, self._limits)
+        return labels
 
     def _inputs(self, carrier: _Carrier) -> Inputs:
         view = self._features.view

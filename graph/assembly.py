@@ -108,7 +108,7 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
 
 def _metrics(context: BrainContext, telemetry: Telemetry) -> Metrics:
     labels = MetricLabels(
-        tools=tuple(context.board.tool_state),
+        tools=tuple(context.board.tools),
         edges=tuple(context.board.edge_state),
         symbols=context.market.symbols,
         strategies=tuple(context.strategies),

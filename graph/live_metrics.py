@@ -34,11 +34,10 @@ class LiveMetrics:
     def sync(self) -> None:
         """Board of tools and edges, counts and KPIs; as often as somebody may look."""
         board, metrics, series = self._context.board, self._metrics, self._metrics.series
-        for (agent, tool), state in board.tool_state.items():
-            metrics.tool_state.values[metrics.tool_state.index(agent, tool)] = float(state)
-            if board.tool_calls[(agent, tool)]:
-                latency = board.tool_latency_ns[(agent, tool)] / 1e9
-                metrics.tool_latency.values[metrics.tool_latency.index(agent, tool)] = latency
+        for (agent, tool), slot in board.tools.items():
+            metrics.tool_state.values[metrics.tool_state.index(agent, tool)] = float(slot.state)
+            if slot.calls:
+                metrics.tool_latency.values[metrics.tool_latency.index(agent, tool)] = slot.latency_ns / 1e9
         for (src, dst), state in board.edge_state.items():
             metrics.edge_state.values[metrics.edge_state.index(src, dst)] = float(state)
         series["brain_open_positions"].set(float(len(self._context.ledger.positions)))

@@ -28,10 +28,11 @@ class Node:
         self.spec = spec
         self._agent = agent
         self._kit: Toolkit | None = None
+        self._reads = tuple((key, STATE_TYPES[key]) for key in spec.reads)
         self._type = STATE_TYPES[spec.writes]
         self._edges = {edge.dst: (edge.src, edge.dst, edge.label) for edge in AGENT_EDGES if edge.src == spec.name}
         self._route = ROUTES.get(spec.name)
-        self._last: tuple[object, str] = (None, "")
+        self._last: tuple[object, tuple[str, str]] = (None, ("", ""))
 
     async def __call__(self, state: BrainState, context: BrainContext) -> dict[str, Any]:
         """Run the agent on ``state``.
@@ -43,39 +44,36 @@ class Node:
         kit = self._kit
         if kit is None or kit.context is not context:
             kit = self._kit = Toolkit(self.spec.name, self.spec.tools, context)
-        value = await self._agent.run(View(self.spec.name, self.spec.reads, self._typed(state)), kit)
+        value = await self._agent.run(self._view(state), kit)
         if type(value) is not self._type:
             raise ContractError(
                 f"agent {self.spec.name} wrote {type(value).__name__} to {self.spec.writes!r}, expected {self._type.__name__}"
             )
         trace = context.trace
-        trace.node_hashes.append((self.spec.name, self._digest(value)))
+        trace.node_hashes.append(self._named_digest(value))
         written: dict[str, Any] = {self.spec.writes: value}
-        self._cross(state, written, context)
+        if self._route is not None:
+            edge = self._edges[self._route({**state, **written})]  # type: ignore[typeddict-item]
+            trace.edges.append(edge)
+            context.board.edge_state[edge[:2]] = ToolState.OK
         trace.node_ns.append((self.spec.name, _elapsed_ns() - start))
         return written
 
-    def _typed(self, state: BrainState) -> BrainState:
-        values: dict[str, Any] = state  # type: ignore[assignment]
-        for key in self.spec.reads:
-            value = values.get(key)
-            if value is not None and type(value) is not STATE_TYPES[key]:
-                raise ContractError(
-                    f"state key {key!r} held {type(value).__name__}, expected {STATE_TYPES[key].__name__}"
-                )
-        return state
+    def _view(self, state: BrainState) -> View:
+        view = View(self.spec.name, self.spec.reads)
+        for key, expected in self._reads:
+            value = state.get(key)
+            if value is None:
+                continue
+            if type(value) is not expected:
+                raise ContractError(f"state key {key!r} held {type(value).__name__}, expected {expected.__name__}")
+            view[key] = value
+        return view
 
-    def _digest(self, value: object) -> str:
-        last, digest = self._last
+    def _named_digest(self, value: object) -> tuple[str, str]:
+        """(agent, hex digest); an agent that gives the very same object again is not hashed twice."""
+        last, named = self._last
         if value is not last:
-            digest = hashlib.sha256(encode(value)).hexdigest()
-            self._last = (value, digest)
-        return digest
-
-    def _cross(self, state: BrainState, written: dict[str, Any], context: BrainContext) -> None:
-        if self._route is None:
-            return
-        target = self._route({**state, **written})  # type: ignore[typeddict-item]
-        edge = self._edges[target]
-        context.trace.edges.append(edge)
-        context.board.edge_state[(edge[0], target)] = ToolState.OK
+            named = (self.spec.name, hashlib.sha256(encode(value)).hexdigest())
+            self._last = (value, named)
+        return named

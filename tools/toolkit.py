@@ -1,4 +1,4 @@
-"""The only way from an agent to a tool: checks the grant, keeps time, state and record."""
+"""The only way from an agent to a tool: checks the grant, keeps time and state."""
 
 from __future__ import annotations
 
@@ -9,30 +9,25 @@ from typing import Any, ParamSpec, TypeVar
 from core.types import ToolState
 from tools.base import BaseTool
 from tools.context import BrainContext
+from tools.trace import ToolSlot
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # Measures how long things take; no decision ever sees it.
 _elapsed_ns = time.perf_counter_ns
+_OK, _ERROR = ToolState.OK, ToolState.ERROR
 
 
 class Toolkit:
     """Tools granted to one agent, bound to one run's context."""
 
-    __slots__ = ("_agent", "_board", "_calls", "_context", "_keys")
+    __slots__ = ("_agent", "_slots", "context")
 
     def __init__(self, agent: str, granted: Iterable[str], context: BrainContext) -> None:
         self._agent = agent
-        self._context = context
-        self._board = context.board
-        self._calls = context.trace.tool_calls
-        self._keys = {name: (agent, name) for name in granted}
-
-    @property
-    def context(self) -> BrainContext:
-        """The run's frozen context."""
-        return self._context
+        self.context = context
+        self._slots = {name: context.board.tools[(agent, name)] for name in granted}
 
     def call(self, tool: BaseTool[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Use a synchronous tool.
@@ -40,37 +35,32 @@ class Toolkit:
         Raises:
             ToolRefused: the tool is disabled or outside the agent's grant; the attempt is on record.
         """
-        key = self._granted(tool)
+        slot = self._slots.get(tool.name)
+        if slot is None or not tool.enabled:
+            raise self.context.board.refuse(self._agent, tool.name)
         start = _elapsed_ns()
         try:
-            result = tool.run(self._context, *args, **kwargs)
+            result = tool.run(self.context, *args, **kwargs)
         except BaseException:
-            self._board.tool_state[key] = ToolState.ERROR
+            slot.state = _ERROR
             raise
-        self._done(key, start)
+        slot.latency_ns = _elapsed_ns() - start
+        slot.state = _OK
+        slot.calls += 1
         return result
 
     async def acall(self, tool: BaseTool[P, Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Use an asynchronous tool; raises as :meth:`call` does."""
-        key = self._granted(tool)
+        slot: ToolSlot | None = self._slots.get(tool.name)
+        if slot is None or not tool.enabled:
+            raise self.context.board.refuse(self._agent, tool.name)
         start = _elapsed_ns()
         try:
-            result = await tool.run(self._context, *args, **kwargs)
+            result = await tool.run(self.context, *args, **kwargs)
         except BaseException:
-            self._board.tool_state[key] = ToolState.ERROR
+            slot.state = _ERROR
             raise
-        self._done(key, start)
+        slot.latency_ns = _elapsed_ns() - start
+        slot.state = _OK
+        slot.calls += 1
         return result
-
-    def _granted(self, tool: BaseTool[P, R]) -> tuple[str, str]:
-        key = self._keys.get(tool.name)
-        if key is None or not tool.enabled:
-            raise self._board.refuse(self._agent, tool.name)
-        return key
-
-    def _done(self, key: tuple[str, str], start: int) -> None:
-        board = self._board
-        board.tool_latency_ns[key] = _elapsed_ns() - start
-        board.tool_state[key] = ToolState.OK
-        board.tool_calls[key] += 1
-        self._calls.append(key)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from core.errors import TopologyError
 from core.types import EventKind
 from tools.base import Capability
-from tools.state import BrainState
+from tools.state import STATE_TYPES, BrainState
 
 
 class AgentKind(StrEnum):
@@ -202,21 +202,22 @@ def validate(
 
     Raises:
         TopologyError: an edge without a tag or with a tool that is not its own, a tool with no or another
-            capability, two writers of one key, an unknown agent, two edges of one label, or an LLM agent from
-            which order, risk or configuration can be reached.
+            capability, two tools with one capability, two writers of one key, an unknown agent or key, two edges of
+            one label or target, or an LLM agent from which order, risk or configuration can be reached.
     """
     capabilities = CAPABILITY_OF if capability_of is None else capability_of
-    names = [spec.name for spec in agents]
-    _refuse_repeats("agent", names)
+    grants = {spec.name: spec.tools for spec in agents}
+    _refuse_repeats("agent", [spec.name for spec in agents])
     _refuse_repeats("state key with two writers:", [spec.writes for spec in agents])
+    _refuse_repeats("capability", [capability.value for capability in capabilities.values()])
     for spec in agents:
-        for name in spec.tools:
-            if name not in capabilities:
-                raise TopologyError(f"agent {spec.name} is granted {name!r}, which has no capability")
+        _check_agent(spec, capabilities)
     for edge in agent_edges:
-        _check_edge(edge, names, capabilities)
-    for name in names:
-        _refuse_repeats(f"edge label of {name}", [edge.label for edge in agent_edges if edge.src == name])
+        _check_edge(edge, grants, capabilities)
+    for name in grants:
+        leaving = out_edges(name, agent_edges)
+        _refuse_repeats(f"edge label of {name}", [edge.label for edge in leaving])
+        _refuse_repeats(f"edge target of {name}", [edge.dst for edge in leaving])
     for spec in agents:
         if spec.kind is AgentKind.LLM:
             _refuse_reach(spec, agents, agent_edges, capabilities)
@@ -228,15 +229,26 @@ def _refuse_repeats(what: str, names: list[str]) -> None:
         raise TopologyError(f"{what} stands twice: {', '.join(twice)}")
 
 
-def _check_edge(edge: EdgeSpec, names: list[str], capabilities: dict[str, Capability]) -> None:
+def _check_agent(spec: AgentSpec, capabilities: dict[str, Capability]) -> None:
+    for name in spec.tools:
+        if name not in capabilities:
+            raise TopologyError(f"agent {spec.name} is granted {name!r}, which has no capability")
+    for key in (*spec.reads, spec.writes):
+        if key not in STATE_TYPES:
+            raise TopologyError(f"agent {spec.name} names {key!r}, which is no key of the state")
+
+
+def _check_edge(edge: EdgeSpec, grants: dict[str, tuple[str, ...]], capabilities: dict[str, Capability]) -> None:
     where = f"edge {edge.src} -> {edge.dst}"
     for end in (edge.src, edge.dst):
-        if end not in names:
+        if end not in grants:
             raise TopologyError(f"{where} names {end!r}, which is no agent")
     if not edge.tool or not edge.capability:
         raise TopologyError(f"{where} has no tool or no capability")
     if capabilities.get(edge.tool) is not edge.capability:
         raise TopologyError(f"{where}: {edge.tool!r} does not have the capability {edge.capability.value}")
+    if edge.tool not in grants[edge.src]:
+        raise TopologyError(f"{where}: {edge.src} is not granted {edge.tool!r}, so it cannot have made what crosses")
 
 
 def _refuse_reach(

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from core.errors import ToolRefused
 from core.types import ToolState
 
 
-class Board:
-    """Last state and latency of every tool of every agent, and of every agent edge.
+@dataclass(slots=True)
+class ToolSlot:
+    """Last state and latency of one tool in the hands of one agent, and how often it was used."""
 
-    Plain dictionaries, filled at start with every child there can be; read by the exporter at scrape time.
+    state: ToolState = ToolState.IDLE
+    latency_ns: int = 0
+    calls: int = 0
+
+
+class Board:
+    """State of every tool of every agent, and of every agent edge.
+
+    Filled at start with every child there can be; written on every use, read by the exporter when somebody looks.
     """
 
     def __init__(self, tools: Iterable[tuple[str, str]], edges: Iterable[tuple[str, str]]) -> None:
-        self.tool_state: dict[tuple[str, str], ToolState] = dict.fromkeys(tools, ToolState.IDLE)
-        self.tool_latency_ns: dict[tuple[str, str], int] = dict.fromkeys(self.tool_state, 0)
-        self.tool_calls: dict[tuple[str, str], int] = dict.fromkeys(self.tool_state, 0)
+        self.tools: dict[tuple[str, str], ToolSlot] = {key: ToolSlot() for key in tools}
         self.edge_state: dict[tuple[str, str], ToolState] = dict.fromkeys(edges, ToolState.IDLE)
         self.refused_calls: dict[tuple[str, str], int] = {}
 
@@ -32,19 +40,17 @@ class Board:
 
 
 class Trace:
-    """The path of the present event: nodes with hashes and times, edges crossed, tools used."""
+    """The path of the present event: nodes with hashes and times, and the edges crossed."""
 
-    __slots__ = ("edges", "node_hashes", "node_ns", "tool_calls")
+    __slots__ = ("edges", "node_hashes", "node_ns")
 
     def __init__(self) -> None:
         self.edges: list[tuple[str, str, str]] = []
         self.node_hashes: list[tuple[str, str]] = []
         self.node_ns: list[tuple[str, int]] = []
-        self.tool_calls: list[tuple[str, str]] = []
 
     def begin(self) -> None:
         """Forget the former event."""
         self.edges.clear()
         self.node_hashes.clear()
         self.node_ns.clear()
-        self.tool_calls.clear()

@@ -22,7 +22,7 @@ class CostModel:
     """Cost of crossing one book: ``fee_rate`` a fraction, ``spread_bps`` in bps, ``depth_usd`` within 0.1 % of the middle.
 
     Example:
-        >>> CostModel(fee_rate=0.0005, spread_bps=2.0, depth_usd=100_000.0).entry_cost_rate(1_000.0)
+        >>> round(CostModel(fee_rate=0.0005, spread_bps=2.0, depth_usd=100_000.0).entry_cost_rate(1_000.0), 6)
         0.000605
     """
 

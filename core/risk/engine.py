@@ -178,7 +178,7 @@ class RiskEngine:
         Wanted once, at a base-bar close later than the first take, at ``pyramid_trigger_r`` or better. It comes whole or
         not at all; size and joint stop are solved in :mod:`core.risk.adds`. The plan's ``stop`` is the joint stop.
         """
-        if not self._add_wanted(position, price, context):
+        if not self.add_wanted(position, price, context.ts):
             return None
         plan, steps = position.plan, Steps()
         try:
@@ -188,10 +188,11 @@ class RiskEngine:
             return Refusal(no.code, context.ts, STAGE, plan.symbol, plan.strategy, plan.id, no.message, steps.meta())
         return self._add_plan(plan, context, prices, size, steps)
 
-    def _add_wanted(self, position: Position, price: float, context: RiskContext) -> bool:
-        if self._governance.pyramiding != "anti" or position.adds > 0 or context.ts >= position.plan.time_stop_ts:
+    def add_wanted(self, position: Position, price: float, ts: int) -> bool:
+        """Whether the conditions of the one add are met at the close ``price`` at ``ts``; its size may still refuse it."""
+        if self._governance.pyramiding != "anti" or position.adds > 0 or ts >= position.plan.time_stop_ts:
             return False
-        if position.takes_filled < 1 or position.first_take_ts is None or context.ts <= position.first_take_ts:
+        if position.takes_filled < 1 or position.first_take_ts is None or ts <= position.first_take_ts:
             return False
         return known(price) and position.r_price > 0.0 and position.r_now(price) >= self._governance.pyramid_trigger_r
 

@@ -113,7 +113,7 @@ class Governor:
 
     @property
     def view(self) -> GovernorView:
-        """What is allowed now."""
+        """What is allowed now; its ``ts`` is always that of the last bar whose equity was marked, whatever came since."""
         return self._view
 
     # --- inputs -----------------------------------------------------------------------------------
@@ -153,7 +153,6 @@ class Governor:
         A trade between -scratch_r and +scratch_r neither lengthens nor ends a streak. Any trade that lost money is a
         pull-back of the day's realised PnL and ends the bonus for the day, scratch or not (E2).
         """
-        self._ts = max(self._ts, trade.closed_ts)
         self._day_realised += trade.net
         had_bonus = self._bonus_armed and not self._cut
         if self._bonus_armed and not trade.net >= 0.0:
@@ -165,7 +164,7 @@ class Governor:
         has_bonus = self._bonus_armed and not self._cut
         if has_bonus != had_bonus:
             kind = GovernorEventKind.BONUS_ON if has_bonus else GovernorEventKind.BONUS_OFF
-            self._tell(kind, (("day_realised_pct", self._realised_pct()),))
+            self._tell(kind, trade.closed_ts, (("day_realised_pct", self._realised_pct()),))
         self._look()
 
     def unlock(self, ts: int, reason: str, who: str) -> bool:
@@ -177,10 +176,9 @@ class Governor:
             return False
         equity, peak = self._equity or 0.0, self._peaks[0][1]
         self._kill = False
-        self._ts = max(self._ts, ts)
         self._peaks.clear()
         self._peaks.append((self._ts, equity))
-        self._tell(GovernorEventKind.UNLOCK, (("reason", reason), ("who", who), ("old_peak", peak), ("new_peak", equity)))
+        self._tell(GovernorEventKind.UNLOCK, ts, (("reason", reason), ("who", who), ("old_peak", peak), ("new_peak", equity)))
         self._look()
         return True
 
@@ -189,8 +187,7 @@ class Governor:
         if self._changed:
             return
         self._changed = True
-        self._ts = max(self._ts, ts)
-        self._tell(GovernorEventKind.GOVERNANCE_CHANGED, ())
+        self._tell(GovernorEventKind.GOVERNANCE_CHANGED, ts, ())
         self._look()
 
     def governance_signed(self, ts: int) -> None:
@@ -201,8 +198,7 @@ class Governor:
         if not self._changed:
             return
         self._changed = False
-        self._ts = max(self._ts, ts)
-        self._tell(GovernorEventKind.GOVERNANCE_SIGNED, ())
+        self._tell(GovernorEventKind.GOVERNANCE_SIGNED, ts, ())
         self._look()
 
     def drain_events(self) -> tuple[GovernorEvent, ...]:
@@ -223,21 +219,23 @@ class Governor:
         self._day_lock = self._bonus_armed = self._bonus_spent = False
         self._equity = equity
         if had_lock:
-            self._tell(GovernorEventKind.DAY_LOCK_CLEARED, (("day_start_equity", self._day_start),))
+            self._tell(GovernorEventKind.DAY_LOCK_CLEARED, ts, (("day_start_equity", self._day_start),))
         if had_bonus:
-            self._tell(GovernorEventKind.BONUS_OFF, (("day_realised_pct", 0.0),))
+            self._tell(GovernorEventKind.BONUS_OFF, ts, (("day_realised_pct", 0.0),))
         self._look()
 
     def _lock_day(self) -> None:
         self._day_lock = True
         self.daily_locks += 1
-        self._tell(GovernorEventKind.DAY_LOCK_SET, (("day_start_equity", self._day_start), ("day_floor", self._day_floor)))
+        self._tell(
+            GovernorEventKind.DAY_LOCK_SET, self._ts, (("day_start_equity", self._day_start), ("day_floor", self._day_floor))
+        )
         self._look()
 
     def _pull_kill_switch(self, peak: float) -> None:
         self._kill = True
         self.kill_switches += 1
-        self._tell(GovernorEventKind.KILL_SWITCH, (("peak_72h", peak), ("floor", peak * self._peak_keep)))
+        self._tell(GovernorEventKind.KILL_SWITCH, self._ts, (("peak_72h", peak), ("floor", peak * self._peak_keep)))
         self._look()
 
     def _count(self, trade: TradeRecord) -> None:
@@ -247,19 +245,19 @@ class Governor:
             if self._loss_streak >= self._streak_limit and not self._cut:
                 self._cut = True
                 self._cut_wins = 0
-                self._tell(GovernorEventKind.CUT_ON, (("loss_streak", self._loss_streak),))
+                self._tell(GovernorEventKind.CUT_ON, trade.closed_ts, (("loss_streak", self._loss_streak),))
         elif trade.r_multiple > self._scratch_r:
             self._loss_streak = 0
             self._cut_wins += self._cut
             if self._cut and self._cut_wins >= self._wins_to_restore:
                 self._cut = False
-                self._tell(GovernorEventKind.CUT_OFF, (("wins", self._cut_wins),))
+                self._tell(GovernorEventKind.CUT_OFF, trade.closed_ts, (("wins", self._cut_wins),))
 
     def _realised_pct(self) -> float:
         return self._day_realised / self._day_start * 100.0 if self._day_start > 0.0 else -100.0
 
-    def _tell(self, kind: GovernorEventKind, detail: Meta) -> None:
-        self._events.append(GovernorEvent(kind, self._ts, self._equity or 0.0, detail))
+    def _tell(self, kind: GovernorEventKind, ts: int, detail: Meta) -> None:
+        self._events.append(GovernorEvent(kind, ts, self._equity or 0.0, detail))
 
     def _state(self) -> TradingState:
         if self._kill:

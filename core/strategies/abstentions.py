@@ -20,6 +20,11 @@ class AbstentionLog:
     def __init__(self) -> None:
         self._silent: dict[tuple[str, str], str] = {}
 
+    @property
+    def any_silent(self) -> bool:
+        """Whether anything is held back as said already."""
+        return bool(self._silent)
+
     def news(self, strategy: str, ts: int, judged: Iterable[str], abstaining: tuple[Abstention, ...]) -> list[Refusal]:
         """Refusals for ``abstaining`` that are news; ``judged`` are all symbols the strategy looked at now."""
         now = {(strategy, item.symbol): item for item in abstaining}

@@ -148,7 +148,7 @@ class RuleStrategy:
         forbidden_regimes: see :class:`Strategy`.
     """
 
-    __slots__ = ("_frames", "_reason", "_used", "_venue_ids", "forbidden_regimes", "name", "required", "symbols", "tfs")
+    __slots__ = ("_frames", "_reason", "_used", "_venue_ids", "_waiting", "forbidden_regimes", "name", "required", "symbols", "tfs")
 
     def __init__(
         self,
@@ -163,6 +163,7 @@ class RuleStrategy:
         self.tfs = tuple(frame.tf for frame in frames)
         self.forbidden_regimes = forbidden_regimes
         self._frames = tuple(frames)
+        self._waiting = {frame.tf: frame.required for frame in self._frames}
         self._used = tuple(frame for frame in frames if frame.members is None or np.count_nonzero(frame.members))
         self.required = tuple(dict.fromkeys(key for frame in self._used for key in frame.required))
         self._reason = reason
@@ -227,10 +228,24 @@ class RuleStrategy:
         found: list[tuple[int, Abstention]] = []
         for frame in self._used:
             rows = snapshot.closed.get(frame.tf)
-            if rows is not None and not _all_clear(frame, snapshot):
+            if rows is not None and not self._all_clear(frame, snapshot):
                 found.extend((row, _abstention(frame, snapshot, row)) for row in rows.tolist() if _silent(frame, snapshot, row))
         found.sort(key=_row)
         return tuple(abstention for _, abstention in found)
+
+    def _all_clear(self, frame: Frame, snapshot: MarketSnapshot) -> bool:
+        """Whether every symbol can be judged; what is ready for all once, and lasts, is not asked again."""
+        if np.count_nonzero(snapshot.flags):
+            return False
+        size = len(snapshot.symbols)
+        unready = [key for key in self._waiting[frame.tf] if np.count_nonzero(snapshot.ready[key]) != size]
+        self._waiting[frame.tf] = tuple(key for key in frame.required if key in unready or not _lasting(key))
+        return not unready
+
+
+def _lasting(key: str) -> bool:
+    """Whether a feature, once ready, stays ready: those of bars do, those of streams can be lost."""
+    return "@" in key
 
 
 def _unique_id(symbol: str) -> str:
@@ -252,13 +267,6 @@ def _not_ready(frame: Frame, snapshot: MarketSnapshot, row: int) -> bool:
 
 def _silent(frame: Frame, snapshot: MarketSnapshot, row: int) -> bool:
     return _member(frame, row) and (bool(snapshot.flags[row]) or _not_ready(frame, snapshot, row))
-
-
-def _all_clear(frame: Frame, snapshot: MarketSnapshot) -> bool:
-    size = len(snapshot.symbols)
-    if np.count_nonzero(snapshot.flags):
-        return False
-    return all(np.count_nonzero(snapshot.ready[key]) == size for key in frame.required)
 
 
 def _abstention(frame: Frame, snapshot: MarketSnapshot, row: int) -> Abstention:

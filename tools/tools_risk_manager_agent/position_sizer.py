@@ -36,6 +36,8 @@ def position_sizer(context: BrainContext, idea: Entry | Add, admitted: tuple[Pla
 
     ``admitted`` are the plans of this bar so far: they count as if they were already open.
     """
+    if isinstance(idea, Add) and not _add_is_due(context, idea):
+        return None
     view = exposure(context, idea.governor, admitted)
     if isinstance(idea, Entry):
         signal = idea.scored.signal
@@ -71,12 +73,17 @@ def exit_cost_rate(context: BrainContext, position: Position, mark: float) -> fl
     return model.exit_cost_rate(float(position.qty) * mark)
 
 
-def _add(context: BrainContext, idea: Add, view: ExposureView) -> Plan | Refusal | None:
+def _add_is_due(context: BrainContext, idea: Add) -> bool:
     position = context.ledger.positions.get(idea.symbol)
     index = context.market.index[idea.symbol]
     if position is None or not _closed_now(context, index, idea.event.ts) or context.orders.closing(idea.symbol):
-        return None
-    plan = position.plan
+        return False
+    return context.risk.add_wanted(position, float(context.market.last_close[index]), idea.event.ts)
+
+
+def _add(context: BrainContext, idea: Add, view: ExposureView) -> Plan | Refusal | None:
+    position = context.ledger.positions[idea.symbol]
+    plan, index = position.plan, context.market.index[idea.symbol]
     risk = _risk_context(context, view, plan.symbol, plan.strategy, plan.tf, idea.event.ts)
     return context.risk.plan_add(position, float(context.market.last_close[index]), risk)
 

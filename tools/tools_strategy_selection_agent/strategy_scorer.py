@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.data.blocks import Closed
+from core.data.blocks import Ints
 from core.risk.costs import CostModel
 from core.strategies.base import MarketSnapshot, Strategy
 from core.strategies.score import read_inputs
-from core.types import Event, Refusal, Regime, ScoredSignal, Signal
+from core.types import Event, Refusal, Regime, ScoredSignal, Signal, Timeframe
 from tools.base import Capability, tool
 from tools.context import BrainContext
 from tools.state import Regimes
@@ -30,23 +31,28 @@ _NOTHING = Found()
 @tool("strategy_scorer", Capability.SCORE_STRATEGY)
 def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes) -> Found:
     """Run the entry rules over the bars that closed now and score what they find."""
-    snapshot = _snapshot(context, context.market.closed)
+    closed = context.market.closed
+    closing = {block.tf: block.idx for block in closed.blocks}
+    snapshot: MarketSnapshot | None = None
     scored: list[ScoredSignal] = []
     silent: list[Refusal] = []
     for name, strategy in context.strategies.items():
-        if not any(tf in snapshot.closed for tf in strategy.tfs):
+        if closing.keys().isdisjoint(strategy.tfs):
             continue
-        silent.extend(context.abstentions.news(name, event.ts, _judged(snapshot, strategy), strategy.abstaining(snapshot)))
+        snapshot = snapshot or _snapshot(context, closed.ts, closing)
+        abstaining = strategy.abstaining(snapshot)
+        if abstaining or context.abstentions.any_silent:
+            silent.extend(context.abstentions.news(name, event.ts, _judged(snapshot, strategy), abstaining))
         scored.extend(_score(context, signal, regimes) for signal in strategy.generate(snapshot))
     return Found(tuple(scored), tuple(silent)) if scored or silent else _NOTHING
 
 
-def _snapshot(context: BrainContext, closed: Closed) -> MarketSnapshot:
+def _snapshot(context: BrainContext, ts: int, closing: Mapping[Timeframe, Ints]) -> MarketSnapshot:
     market = context.market
     return MarketSnapshot(
-        ts=closed.ts,
+        ts=ts,
         symbols=market.symbols,
-        closed={block.tf: block.idx for block in closed.blocks},
+        closed=closing,
         features=market.features.view,
         ready=market.features.ready,
         flags=market.flags,

@@ -308,6 +308,21 @@ def test_an_unknown_equity_lets_nothing_be_opened_and_changes_no_lock():
     assert governor.on_bar(TS + 2 * MINUTE, 300.0).state is TradingState.ACTIVE
 
 
+def test_only_a_marked_bar_moves_the_time_of_the_view():
+    """Whoever asks "was this bar's equity marked?" by the view's ts must not be told so by a trade or an unlock."""
+    governor = fallen()
+    last = governor.view.ts
+    governor.drain_events()
+    later = last + HOUR
+    for _ in range(3):
+        governor.on_trade(trade(-1.0, -0.5, later))
+    governor.unlock(later, "reviewed", "owner")
+    governor.governance_changed(later)
+    governor.governance_signed(later)
+    assert governor.view.ts == last
+    assert {event.ts for event in governor.drain_events()} == {later}
+
+
 # --- persistence ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""How fast and how large the system is, as ratios measured within one run."""
