@@ -27,7 +27,7 @@ class StrategySelectionAgent:
         context = kit.context
         enable_map = kit.call(enable_map_loader)
         found = kit.call(strategy_scorer, event, regimes)
-        manage = tuple(context.ledger.positions)
+        manage = _in_play(context)
         if not found.scored and not found.abstentions and not manage:
             return _QUIET
         candidates: list[ScoredSignal] = []
@@ -44,6 +44,14 @@ class StrategySelectionAgent:
 
 
 _QUIET = Selection()
+
+
+def _in_play(context: BrainContext) -> tuple[str, ...]:
+    """Symbols with an open position, then those with an entry on its way."""
+    held, pending = context.ledger.positions, context.orders.pending()
+    if not held and not pending:
+        return ()
+    return (*held, *(plan.symbol for plan in pending if plan.symbol not in held))
 
 
 def _rank(scored: ScoredSignal, enable_map: EnableMap) -> tuple[float, int, str]:

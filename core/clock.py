@@ -6,6 +6,10 @@ import time
 from typing import Protocol
 
 
+elapsed_ns = time.perf_counter_ns
+"""A stopwatch for metrics; what it says never enters a decision."""
+
+
 class Clock(Protocol):
     """What every part of the system may know of time."""
 

@@ -85,7 +85,9 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
         clock=clock,
         config=config,
         market=market,
-        regimes=RegimeTracker(market.symbols, market.features, config.strategies.regimes, governance.min_bars_hold, market.base_tf),
+        regimes=RegimeTracker(
+            market.symbols, market.features, config.strategies.regimes, governance.min_bars_hold, market.base_tf
+        ),
         strategies=strategies,
         abstentions=AbstentionLog(),
         scorer=SetupScorer(config.strategies.score, governance.correlation_limit),
@@ -103,7 +105,9 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
         board=board,
         trace=Trace(),
     )
-    return Assembly(context, source, clock, exchange, recorder, store, telemetry, _metrics(context, telemetry))
+    metrics = _metrics(context, telemetry)
+    recorder.on_plan_time = metrics.plan_latency.observe
+    return Assembly(context, source, clock, exchange, recorder, store, telemetry, metrics)
 
 
 def _metrics(context: BrainContext, telemetry: Telemetry) -> Metrics:

@@ -37,9 +37,7 @@ def build_graph(nodes: dict[str, Node] | None = None) -> StateGraph[BrainState, 
     from langgraph.graph import END, START, StateGraph
 
     nodes = build_nodes() if nodes is None else nodes
-    graph: StateGraph[BrainState, BrainContext, BrainState, BrainState] = StateGraph(
-        BrainState, context_schema=BrainContext
-    )
+    graph: StateGraph[BrainState, BrainContext, BrainState, BrainState] = StateGraph(BrainState, context_schema=BrainContext)
     for name, node in nodes.items():
         graph.add_node(name, _as_langgraph_node(node))
     graph.add_edge(START, ENTRY)

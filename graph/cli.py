@@ -59,9 +59,9 @@ def home(context: typer.Context, version: Annotated[bool, typer.Option("--versio
 
 @app.command()
 def paper(
-    source: Annotated[SourceName, typer.Option(help="synthetic: a made market, nothing else needed; replay: recorded history.")] = (
-        SourceName.SYNTHETIC
-    ),
+    source: Annotated[
+        SourceName, typer.Option(help="synthetic: a made market, nothing else needed; replay: recorded history.")
+    ] = (SourceName.SYNTHETIC),
     data: Annotated[Path | None, typer.Option(help="Folder of recordings, for --source replay.")] = None,
     symbols: Annotated[str | None, typer.Option(help="Comma-separated: BTC/USDT:USDT or BINANCE:BTCUSDT.P.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="First bar's open (UTC date or time).")] = None,
@@ -135,7 +135,9 @@ def export(
 
 
 @app.command()
-def explain(code: Annotated[str, typer.Argument(help="A code from a refusal or an error, e.g. COST_SHARE.")], color: Color = "auto") -> None:
+def explain(
+    code: Annotated[str, typer.Argument(help="A code from a refusal or an error, e.g. COST_SHARE.")], color: Color = "auto"
+) -> None:
     """Say what a code means."""
     from graph.commands.explain import run_explain
 

@@ -31,8 +31,8 @@ class LiveMetrics:
         metrics.on_governor(status.governor)
         metrics.on_health(status.health)
 
-    def sync(self) -> None:
-        """Board of tools and edges, counts and KPIs; as often as somebody may look."""
+    def sync(self, export_lag_s: float) -> None:
+        """Board of tools and edges, counts and KPIs, after a commit whose oldest record was ``export_lag_s`` old."""
         board, metrics, series = self._context.board, self._metrics, self._metrics.series
         for (agent, tool), slot in board.tools.items():
             metrics.tool_state.values[metrics.tool_state.index(agent, tool)] = float(slot.state)
@@ -43,6 +43,7 @@ class LiveMetrics:
         series["brain_open_positions"].set(float(len(self._context.ledger.positions)))
         series["brain_strategies_active"].set(float(self._strategies_active()))
         series["brain_refused_tool_calls_total"].set(float(sum(board.refused_calls.values())))
+        series["brain_export_lag_seconds"].set(export_lag_s)
         metrics.on_kpis(assess(self._telemetry, metrics.timings()))
 
     def _strategies_active(self) -> int:

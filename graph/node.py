@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Any
 
 from agents.base import Agent, View
 from core.canonical import encode
+from core.clock import elapsed_ns
 from core.errors import ContractError
 from core.types import ToolState
 from tools.context import BrainContext
 from tools.state import STATE_TYPES, BrainState
 from tools.toolkit import Toolkit
 from tools.topology import AGENT_EDGES, ROUTES, AgentSpec
-
-# Measures how long nodes take; no decision ever sees it.
-_elapsed_ns = time.perf_counter_ns
 
 
 class Node:
@@ -40,7 +37,7 @@ class Node:
         Raises:
             ContractError: it read something undeclared, or what it returned is not of the declared type.
         """
-        start = _elapsed_ns()
+        start = elapsed_ns()
         kit = self._kit
         if kit is None or kit.context is not context:
             kit = self._kit = Toolkit(self.spec.name, self.spec.tools, context)
@@ -56,7 +53,7 @@ class Node:
             edge = self._edges[self._route({**state, **written})]  # type: ignore[typeddict-item]
             trace.edges.append(edge)
             context.board.edge_state[edge[:2]] = ToolState.OK
-        trace.node_ns.append((self.spec.name, _elapsed_ns() - start))
+        trace.node_ns.append((self.spec.name, elapsed_ns() - start))
         return written
 
     def _view(self, state: BrainState) -> View:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from loguru import logger
 
 from core.canonical import EMPTY_HASH, chain, encode
 from core.monitor.schema import Alert, AlertLevel
@@ -36,6 +39,7 @@ class RunRecorder:
     def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
         self._telemetry = telemetry
+        self.on_plan_time: Callable[[float], None] = lambda _: None
         self._head = EMPTY_HASH
         self.last_refusal: Refusal | None = None
 
@@ -59,6 +63,21 @@ class RunRecorder:
     def plan(self, plan: Plan) -> None:
         self._store.record_plan(plan)
         self._telemetry.on_plan(plan)
+        logger.info(
+            "plan {} {} {} {} at most {}, stop {}, risk {:.2f} USD ({:.2f} %), score {}",
+            plan.id,
+            plan.side.value,
+            plan.qty,
+            plan.symbol,
+            plan.entry,
+            plan.stop,
+            plan.risk_usd,
+            plan.risk_r_pct,
+            plan.score,
+        )
+
+    def plan_time(self, seconds: float) -> None:
+        self.on_plan_time(seconds)
 
     def refusal(self, refusal: Refusal, seq: int) -> None:
         self._store.record_refusal(refusal)
@@ -84,6 +103,9 @@ class RunRecorder:
     def record_fill(self, fill: Fill) -> None:
         self._store.record_fill(fill)
         self._telemetry.on_fill(fill)
+        logger.info(
+            "fill {} {} {} {} at {} ({})", fill.id, fill.side.value, fill.qty, fill.symbol, fill.price, fill.purpose.value
+        )
 
     # --- the runner's -------------------------------------------------------------------------------------
 
@@ -96,6 +118,15 @@ class RunRecorder:
         """A closed trade."""
         self._store.record_trade(trade)
         self._telemetry.on_trade(trade)
+        logger.info(
+            "trade {} {} {} net {:+.2f} USD, {:+.2f} R, {}",
+            trade.id,
+            trade.side.value,
+            trade.symbol,
+            trade.net,
+            trade.r_multiple,
+            trade.exit_reason.value,
+        )
 
     def governor_event(self, event: GovernorEvent) -> None:
         """A lock, a kill-switch, a change of the allowed risk."""
@@ -110,6 +141,7 @@ class RunRecorder:
     def alert(self, ts: int, level: AlertLevel, code: str, text: str) -> None:
         """Something that a person should know."""
         self._store.record_alert(Alert(ts, level, code, text))
+        logger.log("INFO" if level is AlertLevel.INFO else "WARNING", "{}: {}", code, text)
         if level is not AlertLevel.INFO:
             self._telemetry.on_warning()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,8 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.risk_manager_agent import ADD
+from core.clock import elapsed_ns
 from core.data.blocks import Batch, Closed, ClosedBlock, Ints
 from core.errors import StateError
+from core.monitor.logger import set_trace
+from core.monitor.report import daily_report, day_bounds, day_of, days_due, deliver
 from core.monitor.schema import AlertLevel
 from core.monitor.telemetry import RunResult
 from core.types import BrokerEvent, Event, EventKind, FundingPayment, Timeframe
@@ -31,9 +33,6 @@ COMMIT_EVERY = 256
 """Announcements in one transaction at full speed; a paced run commits each."""
 _YIELD_EVERY = 64
 """Announcements between two looks at event loop, folder and metrics at full speed."""
-
-# Measures how long decisions take; no decision ever sees it.
-_elapsed_ns = time.perf_counter_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +83,16 @@ class Daemon:
         self._governance_changed = governance_changed
         self._extra_identity = dict(identity or {})
         self._on_progress: Callable[[], None] | None = None
+        self._context.market.on_missed = self._on_warm
+        self._last_commit_ns = elapsed_ns()
+        self._day_end = 0
         self._live = LiveMetrics(parts.context, parts.metrics, parts.telemetry, has_books=parts.source.info.has_books)
         self._stop = asyncio.Event()
         self._seq = 0
         self._halted_since: int | None = None
         base_tf = self._context.market.base_tf
         self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
+        self._run_id = folder.root.name
         self._step_ms = min(tf.ms for tf in base_tf)
         self._look_every = _YIELD_EVERY if options.speed is None else 1
         self.resumed_from = 0
@@ -139,8 +142,13 @@ class Daemon:
             await self._bar(batch)
             if self._seq % commit_every == 0:
                 self._commit()
+                if self._options.speed is not None:
+                    self._report_days(batch.ts)
             await self._pace(batch)
         self._commit()
+        self._report_days(self._parts.clock.now_ms())
+        store = self._parts.store
+        store.commit()
         return self._parts.telemetry.result()
 
     def _finished(self) -> bool:
@@ -216,6 +224,7 @@ class Daemon:
         base = self._base_rows(closed)
         if context.ledger.positions:
             self._mark_positions(closed)
+        set_trace(self._run_id, self._seq)
         await self._decide(Event(EventKind.BAR, self._seq, batch.ts, self._names(closed)))
         parts.telemetry.on_bars(base.size)
         parts.telemetry.on_regimes(context.regimes.h1[base])
@@ -225,11 +234,13 @@ class Daemon:
 
     async def _decide(self, event: Event) -> None:
         context, parts = self._context, self._parts
-        start = _elapsed_ns()
+        start = elapsed_ns()
         self.last_state = await self._engine.run(event, context)
-        parts.metrics.decision_latency.observe((_elapsed_ns() - start) / 1e9)
+        parts.metrics.decision_latency.observe((elapsed_ns() - start) / 1e9)
         view = context.governor.view
         parts.telemetry.on_equity(view.equity)
+        if event.ts % Timeframe.H1.ms == 0:
+            parts.store.record_equity(event.ts, view.equity, parts.telemetry.drawdown_pct)
         for happened in context.governor.drain_events():
             parts.recorder.governor_event(happened)
 
@@ -272,9 +283,7 @@ class Daemon:
             base = self._is_base.get(block.tf)
             if base is not None:
                 rows = np.flatnonzero(base[block.idx])
-                self._context.ledger.on_close(
-                    closed.ts, block.close[rows], block.high[rows], block.low[rows], block.idx[rows]
-                )
+                self._context.ledger.on_close(closed.ts, block.close[rows], block.high[rows], block.low[rows], block.idx[rows])
 
     def _names(self, closed: Closed) -> tuple[tuple[Timeframe, tuple[str, ...]], ...]:
         symbols = self._context.market.symbols
@@ -329,10 +338,21 @@ class Daemon:
     # --- state --------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        self._live.sync()
         store = self._parts.store
         store.save_snapshot(self._seq - 1, self._snapshot())
         store.commit()
+        now = elapsed_ns()
+        self._live.sync((now - self._last_commit_ns) / 1e9)
+        self._last_commit_ns = now
+
+    def _report_days(self, ts: int) -> None:
+        """Hand over the reports of the days that are over (I2); a paced run does so as each day ends."""
+        if ts < self._day_end:
+            return
+        zone, store = self._context.config.governance.zone, self._parts.store
+        for day in days_due(store, ts, zone):
+            deliver(store, daily_report(store, day, zone), self._folder.reports, ts)
+        self._day_end = day_bounds(day_of(ts, zone), zone)[1]
 
     def _services(self) -> dict[str, Snapshotable]:
         context, parts = self._context, self._parts
@@ -367,6 +387,8 @@ class Daemon:
             )
         for name, service in self._services().items():
             service.restore(state[name])
+        # Loading the configuration has verified the signature of the limits in force now.
+        self._context.governor.governance_signed(int(state["ts"]))
         self._parts.clock.set(int(state["ts"]))
         self._halted_since = state["halted_since"]
 

@@ -85,7 +85,10 @@ def _panel(daemon: Daemon) -> Any:
         f"{_equity(daemon):.2f} USD   day {view.day_pnl_pct:+.2f} % of -{context.config.governance.max_daily_loss_pct} %"
         f"   72 h drawdown {view.dd_72h_pct:.2f} % of {context.config.governance.kill_switch_drawdown_72h} %",
     )
-    facts.add_row("done", f"signals {sum(t.signals.values())}   plans {t.plans}   orders {t.orders}   trades {t.stats.n} ({t.stats.sum_r:+.2f} R)")
+    facts.add_row(
+        "done",
+        f"signals {sum(t.signals.values())}   plans {t.plans}   orders {t.orders}   trades {t.stats.n} ({t.stats.sum_r:+.2f} R)",
+    )
     refusal = daemon.parts.recorder.last_refusal
     facts.add_row("last no", "none yet" if refusal is None else f"{refusal.code.value} {refusal.strategy} {refusal.symbol}")
     return Panel(_stack(facts, _markets(daemon)), title="PAPER", border_style="dim")
@@ -104,8 +107,14 @@ def _markets(daemon: Daemon) -> Any:
     for index, symbol in enumerate(context.market.symbols):
         close = float(context.market.last_close[index])
         position = context.ledger.positions.get(symbol)
-        held = ("-", "", "") if position is None else (
-            f"{position.side.value} {position.qty} {position.plan.strategy}", f"{position.r_now(close):+.2f}", str(position.stop)
+        held = (
+            ("-", "", "")
+            if position is None
+            else (
+                f"{position.side.value} {position.qty} {position.plan.strategy}",
+                f"{position.r_now(close):+.2f}",
+                str(position.stop),
+            )
         )
         h1, h4 = REGIME_CODES[context.regimes.h1[index]], REGIME_CODES[context.regimes.h4[index]]
         table.add_row(symbol, f"{close:g}", h1.value, h4.value, *held)

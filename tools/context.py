@@ -40,6 +40,8 @@ class Recorder(Protocol):
 
     def adjustment(self, adjustment: Adjustment, seq: int) -> None: ...
 
+    def plan_time(self, seconds: float) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class BrainContext:

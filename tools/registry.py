@@ -63,7 +63,5 @@ def check_registry() -> None:
     """
     enabled = {name: tool.capability for name, tool in TOOLS.items() if tool.enabled}
     if enabled != CAPABILITY_OF:
-        differing = sorted(
-            name for name in {*enabled, *CAPABILITY_OF} if enabled.get(name) is not CAPABILITY_OF.get(name)
-        )
+        differing = sorted(name for name in {*enabled, *CAPABILITY_OF} if enabled.get(name) is not CAPABILITY_OF.get(name))
         raise TopologyError(f"tools and table disagree on {', '.join(differing)}")

@@ -41,7 +41,7 @@ class Regimes:
 class Selection:
     """Written by strategy_selection: what may be planned, best first, and what was refused.
 
-    ``manage`` lists symbols with an open position, which the risk manager looks at on every bar;
+    ``manage`` lists symbols with an open position or an entry on its way, which the risk manager looks at on every bar;
     ``scored`` are all signals with their scores, before any gate.
     """
 

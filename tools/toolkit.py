@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
+from core.clock import elapsed_ns
 from core.types import ToolState
 from tools.base import BaseTool
 from tools.context import BrainContext
@@ -14,8 +14,6 @@ from tools.trace import ToolSlot
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Measures how long things take; no decision ever sees it.
-_elapsed_ns = time.perf_counter_ns
 _OK, _ERROR = ToolState.OK, ToolState.ERROR
 
 
@@ -38,13 +36,13 @@ class Toolkit:
         slot = self._slots.get(tool.name)
         if slot is None or not tool.enabled:
             raise self.context.board.refuse(self._agent, tool.name)
-        start = _elapsed_ns()
+        start = elapsed_ns()
         try:
             result = tool.run(self.context, *args, **kwargs)
         except BaseException:
             slot.state = _ERROR
             raise
-        slot.latency_ns = _elapsed_ns() - start
+        slot.latency_ns = elapsed_ns() - start
         slot.state = _OK
         slot.calls += 1
         return result
@@ -54,13 +52,13 @@ class Toolkit:
         slot: ToolSlot | None = self._slots.get(tool.name)
         if slot is None or not tool.enabled:
             raise self.context.board.refuse(self._agent, tool.name)
-        start = _elapsed_ns()
+        start = elapsed_ns()
         try:
             result = await tool.run(self.context, *args, **kwargs)
         except BaseException:
             slot.state = _ERROR
             raise
-        slot.latency_ns = _elapsed_ns() - start
+        slot.latency_ns = elapsed_ns() - start
         slot.state = _OK
         slot.calls += 1
         return result

@@ -30,6 +30,7 @@ class Market:
         last_close, last_ts, flags: (S,) close, close time and :class:`BarFlag` of the last base bar
             (NaN, -1, 0 before the first), updated in place.
         closed: the last announcement (``ts`` -1 before the first).
+        on_missed: told of each made-up or late announcement after the features have it, before the present one.
 
     Args:
         instruments: what is traded.
@@ -71,6 +72,7 @@ class Market:
             has_books=info.has_books,
         )
         self.closed = Closed(-1, ())
+        self.on_missed: Callable[[Closed], None] = lambda _: None
         self._has_books = info.has_books
         count = len(self.symbols)
         self._funding: list[FundingRate | None] = [None] * count
@@ -102,6 +104,7 @@ class Market:
             for missed in self.feed.catch_up:
                 self._side_streams(batch, until=missed.ts)
                 self.give(missed)
+                self.on_missed(missed)
             self._side_streams(batch, since=self.feed.catch_up[-1].ts)
         elif batch.funding or batch.spot:
             self._side_streams(batch)

@@ -315,10 +315,13 @@ class OrderManager:
     async def close(self, symbol: str, ts: int, reason: ExitReason) -> OrderUpdate | None:
         """Close ``symbol`` at market; None when it is flat or a market exit is on its way already.
 
-        The stop stays until the position is flat.
+        The stop stays until the position is flat. What is on its way to open or to add is cancelled.
         """
         position, guard = self._ledger.positions.get(symbol), self._guards.get(symbol)
-        if position is None or guard is None or guard.exit is not None:
+        if position is None or guard is None:
+            await self._cancel_pending(symbol, PlanKind.ENTRY)
+            return None
+        if guard.exit is not None:
             return None
         await self._cancel_pending(symbol, PlanKind.ADD)
         order = self._exit_order(guard, position, OrderPurpose.EXIT, OrderType.MARKET, position.qty, None, ts, reason)

@@ -239,6 +239,13 @@ class Telemetry:
         dd_pct = (self.peak_equity - equity) / self.peak_equity * 100.0
         self.max_dd_pct = max(self.max_dd_pct, dd_pct)
 
+    @property
+    def drawdown_pct(self) -> float:
+        """Present drawdown of marked equity from its highest value so far, percent."""
+        if self.equity is None or self.peak_equity <= 0.0:
+            return 0.0
+        return (self.peak_equity - self.equity) / self.peak_equity * 100.0
+
     def on_regimes(self, codes: NDArray[np.int8]) -> None:
         """Held regime codes of the symbols whose base bar closed now."""
         held = codes.tobytes()

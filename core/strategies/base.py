@@ -148,7 +148,18 @@ class RuleStrategy:
         forbidden_regimes: see :class:`Strategy`.
     """
 
-    __slots__ = ("_frames", "_reason", "_used", "_venue_ids", "_waiting", "forbidden_regimes", "name", "required", "symbols", "tfs")
+    __slots__ = (
+        "_frames",
+        "_reason",
+        "_used",
+        "_venue_ids",
+        "_waiting",
+        "forbidden_regimes",
+        "name",
+        "required",
+        "symbols",
+        "tfs",
+    )
 
     def __init__(
         self,

@@ -21,7 +21,19 @@ from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode
 
 SCHEMA = "brain.doctor/1"
-_NEEDED = ("ccxt", "langgraph", "loguru", "msgspec", "numpy", "pandas", "prometheus_client", "pyarrow", "pydantic", "talib", "typer")
+_NEEDED = (
+    "ccxt",
+    "langgraph",
+    "loguru",
+    "msgspec",
+    "numpy",
+    "pandas",
+    "prometheus_client",
+    "pyarrow",
+    "pydantic",
+    "talib",
+    "typer",
+)
 _FREE_BYTES = 1_000_000_000
 """Half a year of records and logs of a busy paper run stays well below this."""
 
@@ -93,7 +105,10 @@ def _governance(folder: Path) -> Check:
     except ConfigError as error:
         return Check("governance", False, error.what, error.help)
     return Check(
-        "governance", status.ok, f"{status.state.value}, digest {status.digest[:12]}", "have it reviewed, then brain governance sign"
+        "governance",
+        status.ok,
+        f"{status.state.value}, digest {status.digest[:12]}",
+        "have it reviewed, then brain governance sign",
     )
 
 

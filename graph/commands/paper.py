@@ -130,7 +130,9 @@ def _options(request: PaperRequest) -> RunOptions:
         if request.unlock_after is not None and request.speed != "max" and request.until_bars is None:
             raise UsageError("--unlock-after is for runs with an end: replay, or synthetic with --until-bars (X42)")
     elif request.data is None:
-        raise UsageError("--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR")
+        raise UsageError(
+            "--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR"
+        )
     after = None if request.unlock_after is None else parse_duration(request.unlock_after)
     return RunOptions(parse_speed(request.speed or default), request.until_bars, after)
 

@@ -49,7 +49,9 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
     )
     said = reason or _ask(console, "Why is it safe to go on? ")
     if not said.strip():
-        raise UsageError("the reason was empty, expected a sentence for the record", help="brain unlock --state DIR --reason TEXT")
+        raise UsageError(
+            "the reason was empty, expected a sentence for the record", help="brain unlock --state DIR --reason TEXT"
+        )
     if not console.confirm("This lets the system open positions again.", WORD):
         return Answer({"unlocked": False}, "Not confirmed; the kill-switch stays on.", ExitCode.NO)
     SessionDir(state, create=False).request_unlock(UnlockRequest(said.strip(), getpass.getuser()))

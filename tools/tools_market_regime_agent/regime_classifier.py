@@ -14,9 +14,7 @@ from tools.state import Regimes
 
 
 @tool("regime_classifier", Capability.CLASSIFY_REGIME)
-def regime_classifier(
-    context: BrainContext, closed: Closed, volatility: Volatility, trend: Mapping[Timeframe, Codes]
-) -> Regimes:
+def regime_classifier(context: BrainContext, closed: Closed, volatility: Volatility, trend: Mapping[Timeframe, Codes]) -> Regimes:
     """Put trend and volatility together, hold the labels against noise, and give them."""
     tracker = context.regimes
     tracker.classify(closed, volatility, trend)

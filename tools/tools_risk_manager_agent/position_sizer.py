@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.clock import elapsed_ns
 from core.exec.portfolio import Exposure, ExposureView
 from core.exec.position import Position
 from core.risk.context import RiskContext
@@ -42,7 +43,9 @@ def position_sizer(context: BrainContext, idea: Entry | Add, admitted: tuple[Pla
     if isinstance(idea, Entry):
         signal = idea.scored.signal
         risk = _risk_context(context, view, signal.symbol, signal.strategy, signal.tf, signal.ts)
+        start = elapsed_ns()
         answer: Plan | Refusal | None = context.risk.plan(idea.scored, idea.governor.equity, risk)
+        context.recorder.plan_time((elapsed_ns() - start) / 1e9)
     else:
         answer = _add(context, idea, view)
     if not isinstance(answer, Plan):
@@ -92,9 +95,7 @@ def _closed_now(context: BrainContext, index: int, ts: int) -> bool:
     return int(context.market.last_ts[index]) == ts and not context.market.flags[index]
 
 
-def _risk_context(
-    context: BrainContext, view: ExposureView, symbol: str, strategy: str, tf: Timeframe, ts: int
-) -> RiskContext:
+def _risk_context(context: BrainContext, view: ExposureView, symbol: str, strategy: str, tf: Timeframe, ts: int) -> RiskContext:
     market = context.market
     index = market.index[symbol]
     book = market.book(index, ts)

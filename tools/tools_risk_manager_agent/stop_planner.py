@@ -15,11 +15,13 @@ from tools.tools_risk_manager_agent.position_sizer import exit_cost_rate
 def stop_planner(context: BrainContext, event: Event, symbol: str, governor: GovernorView) -> Adjustment | None:
     """Give a tighter stop, a close at market, or None; a pulled kill-switch closes everything (X12)."""
     position = context.ledger.positions.get(symbol)
-    if position is None or context.orders.closing(symbol):
+    if context.orders.closing(symbol):
         return None
     if governor.kill_switch and context.config.governance.kill_switch_action == "flatten":
         detail = (("dd_72h_pct", governor.dd_72h_pct),)
         return Adjustment(AdjustKind.CLOSE, symbol, event.ts, ExitReason.KILL_SWITCH, None, detail)
+    if position is None:
+        return None
     index = context.market.index[symbol]
     if int(context.market.last_ts[index]) != event.ts and event.ts < position.plan.time_stop_ts:
         return None
