@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from core.errors import ContractError
 from tools.toolkit import Toolkit
 
 
 class View(dict[str, Any]):
-    """The declared part of the state; asking for anything else is an error, not a None."""
+    """The declared part of the state; asking for anything else is an error, not a None.
 
-    __slots__ = ("_agent", "_reads")
+    Each agent has a class of its own (:func:`view_class`), so that making one on every bar costs no more than a dict.
+    """
 
-    def __init__(self, agent: str, reads: tuple[str, ...]) -> None:
-        super().__init__()
-        self._agent = agent
-        self._reads = reads
+    __slots__ = ()
+    agent: ClassVar[str] = ""
+    reads: ClassVar[tuple[str, ...]] = ()
 
     def __missing__(self, key: str) -> Any:
-        state = "has not been written in this event" if key in self._reads else "is not declared in its reads"
-        raise ContractError(f"agent {self._agent} read {key!r}, which {state}")
+        state = "has not been written in this event" if key in self.reads else "is not declared in its reads"
+        raise ContractError(f"agent {self.agent} read {key!r}, which {state}")
 
     def optional(self, key: str) -> Any:
         """Value of a declared key, or None where this event's path did not write it."""
-        if key not in self._reads:
+        if key not in self.reads:
             return self.__missing__(key)
         return self[key] if key in self else None
+
+
+def view_class(agent: str, reads: tuple[str, ...]) -> type[View]:
+    """The view of one agent."""
+    return type("View", (View,), {"__slots__": (), "agent": agent, "reads": reads})
 
 
 class Agent(Protocol):

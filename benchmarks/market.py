@@ -13,6 +13,7 @@ from configs.validators import Configuration
 from core.data.blocks import Bars, Batch, FundingRate, PriceAt
 from core.data.sources.base import SourceInfo
 from core.data.sources.synthetic import SyntheticSource
+from core.monitor.logger import LogSettings, configure
 from core.monitor.store import Store
 from core.types import Timeframe
 from graph.assembly import Assembly, assemble
@@ -23,6 +24,7 @@ EQUITY_USD = 10_000.0
 _LIKE = "OP/USDT:USDT"
 _QUICK_WARM_DAYS, _QUICK_RANK_BARS = 16, 100
 _WARM_DAYS = 200
+_SMALL_PLANS = {"per_trade_r_pct_base": 0.3, "min_plan_r_pct": 0.1, "r_cut_pp": 0.0}
 
 
 def symbols(count: int) -> tuple[str, ...]:
@@ -30,8 +32,15 @@ def symbols(count: int) -> tuple[str, ...]:
     return tuple(f"MADE{k:02d}/USDT:USDT" for k in range(count))
 
 
-def configuration(count: int, *, quick: bool) -> Configuration:
-    """The shipped configuration with ``count`` made-up instruments; ``quick`` shortens the longest warm-up."""
+def configuration(count: int, *, quick: bool, small_plans: bool = False) -> Configuration:
+    """The shipped configuration with ``count`` made-up instruments.
+
+    Args:
+        count: symbols.
+        quick: shorten the longest warm-up.
+        small_plans: risk so little on each plan that as many positions as the portfolio may ever hold (five) stand beside
+            each other, and plans are decided more often.
+    """
     config = load()
     like = config.symbols.by_name()[_LIKE]
     entries = tuple(like.model_copy(update={"symbol": symbol}) for symbol in symbols(count))
@@ -39,7 +48,14 @@ def configuration(count: int, *, quick: bool) -> Configuration:
     if quick:
         regimes = config.strategies.regimes.model_copy(update={"rank_window": _QUICK_RANK_BARS})
         changes["strategies"] = config.strategies.model_copy(update={"regimes": regimes})
+    if small_plans:
+        changes["governance"] = config.governance.model_copy(update=_SMALL_PLANS)
     return config.model_copy(update=changes)
+
+
+def synthetic(count: int, bars: int, *, quick: bool) -> SyntheticSource:
+    """A market of ``count`` symbols and ``bars`` announcements of 5m bars; ``quick``: with a shorter history before them."""
+    return SyntheticSource(symbols(count), seed=SEED, bars=bars, warm_days=_QUICK_WARM_DAYS if quick else _WARM_DAYS)
 
 
 class RecordedSource:
@@ -53,8 +69,7 @@ class RecordedSource:
     """
 
     def __init__(self, count: int, bars: int, *, quick: bool, every: int) -> None:
-        days = _QUICK_WARM_DAYS if quick else _WARM_DAYS
-        self._source = SyntheticSource(symbols(count), seed=SEED, bars=bars, warm_days=days)
+        self._source = synthetic(count, bars, quick=quick)
         self._every = every
         self.recorded: list[Batch] = asyncio.run(_drained(self._source))
         self.on_break: Callable[[int], None] = lambda _: None
@@ -92,11 +107,13 @@ async def _drained(source: SyntheticSource) -> list[Batch]:
 
 @contextmanager
 def assembled(config: Configuration, source: RecordedSource | SyntheticSource) -> Iterator[tuple[Assembly, SessionDir]]:
-    """A paper run's parts over ``source``, with a real store in a folder that goes away afterwards."""
+    """A paper run's parts over ``source``, with a real store and real logs in a folder that goes away afterwards."""
     with TemporaryDirectory(prefix="brain-bench-") as root:
         folder = SessionDir(Path(root))
+        log = configure(LogSettings(folder=folder.logs))
         store = Store(folder.database)
         try:
             yield assemble(config, source, store, EQUITY_USD), folder
         finally:
             store.close()
+            log.close()

@@ -88,7 +88,7 @@ def render_error(error: BaseException, *, effect: str = "", color: bool = False)
     """An error for people: what, place, evidence, effect, help, more.
 
     Takes any exception with the attributes of :class:`core.errors.BrainError`; ``place``, ``evidence`` (lines) and
-    ``effect`` are used where it has them, and an error that can ``render()`` itself does so.
+    ``effect`` are used where it has them, and an error that can ``render()`` itself says everything itself.
 
     Args:
         error: what went wrong.
@@ -97,10 +97,7 @@ def render_error(error: BaseException, *, effect: str = "", color: bool = False)
     """
     own = getattr(error, "render", None)
     code = str(getattr(error, "code", ""))
-    lines = [_own_rendering(own, effect)] if callable(own) else _lines_of(error, code, effect)
-    if code:
-        lines.append(f"   = more: brain explain {code}")
-    text = printable("\n".join(lines))
+    text = printable(_own_rendering(own, effect) if callable(own) else "\n".join(_lines_of(error, code, effect)))
     for pattern, style in _PAINT if color else ():
         text = pattern.sub(lambda match, style=style: paint(match[0], style), text)  # type: ignore[misc]
     return text
@@ -127,6 +124,7 @@ def _lines_of(error: BaseException, code: str, effect: str) -> list[str]:
     lines += [f"   = report: {error.report}"] if isinstance(error, _Fault) and error.report else []
     help_ = str(getattr(error, "help", ""))
     lines += [f"   = help: {help_}"] if help_ else []
+    lines += [f"   = more: brain explain {code}"] if code else []
     return lines
 
 
@@ -277,9 +275,13 @@ class Console:
             return given == expected
         if not self.interactive:
             raise UsageError(f"this needs a confirmation: {question}", help=f"--confirm {expected}", code="CLI-003")
-        self.err.write(f"{question}\nType {expected} to go on: ")
+        return self.ask(f"{question}\nType {expected} to go on: ") == expected
+
+    def ask(self, question: str) -> str:
+        """What a person typed, without white space around it; nothing when they closed the input instead (Ctrl-D)."""
+        self.err.write(question)
         self.err.flush()
-        return (self.stdin if self.stdin is not None else sys.stdin).readline().strip() == expected
+        return (self.stdin if self.stdin is not None else sys.stdin).readline().strip()
 
     def _to_err(self, text: str) -> None:
         if self.colored(self.err):
@@ -320,7 +322,7 @@ def run_command(
     schema: str,
     body: Callable[[], Answer | None],
     *,
-    effect: str = "",
+    effect: str | Callable[[], str] = "",
     passes: Sequence[type[BaseException]] = (),
 ) -> int:
     """Run ``body``, say what came of it, and return the exit code; no traceback ever reaches the terminal.
@@ -329,7 +331,8 @@ def run_command(
         console: where words go.
         schema: name and version of the JSON answer, e.g. ``brain.paper/1``.
         body: the command; None stands for an empty answer. It may print answers itself as it goes.
-        effect: what a failure means for trading; shown with every error that does not say it itself.
+        effect: what a failure means for trading, or a function that knows it once something failed; shown with every error
+            that does not say it itself.
         passes: exceptions that are not caught (Typer's own never are).
     """
     if console.problem is not None:
@@ -340,11 +343,15 @@ def run_command(
     except BrokenPipeError:
         return _nobody_reads(console)
     except KeyboardInterrupt as error:
-        return _fail(console, schema, _Interrupted(error), effect)
+        return _fail(console, schema, _Interrupted(error), _said(effect))
     except Exception as error:
         if isinstance(error, tuple(passes)) or _is_typers(error):
             raise
-        return _fail(console, schema, _presentable(error, console), effect)
+        return _fail(console, schema, _presentable(error, console), _said(effect))
+
+
+def _said(effect: str | Callable[[], str]) -> str:
+    return effect() if callable(effect) else effect
 
 
 class _Interrupted(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from agents.base import Agent, View
+from agents.base import Agent, View, view_class
 from core.canonical import encode
 from core.clock import elapsed_ns
 from core.errors import ContractError
@@ -25,6 +25,7 @@ class Node:
         self.spec = spec
         self._agent = agent
         self._kit: Toolkit | None = None
+        self._view_class = view_class(spec.name, spec.reads)
         self._reads = tuple((key, STATE_TYPES[key]) for key in spec.reads)
         self._type = STATE_TYPES[spec.writes]
         self._edges = {edge.dst: (edge.src, edge.dst, edge.label) for edge in AGENT_EDGES if edge.src == spec.name}
@@ -47,9 +48,10 @@ class Node:
                 f"agent {self.spec.name} wrote {type(value).__name__} to {self.spec.writes!r}, expected {self._type.__name__}"
             )
         trace = context.trace
-        trace.node_hashes.append(self._named_digest(value))
         written: dict[str, Any] = {self.spec.writes: value}
+        # The last node writes the record that holds these hashes; its own is the link of the decision chain.
         if self._route is not None:
+            trace.node_hashes.append(self._named_digest(value))
             edge = self._edges[self._route({**state, **written})]  # type: ignore[typeddict-item]
             trace.edges.append(edge)
             context.board.edge_state[edge[:2]] = ToolState.OK
@@ -57,7 +59,7 @@ class Node:
         return written
 
     def _view(self, state: BrainState) -> View:
-        view = View(self.spec.name, self.spec.reads)
+        view = self._view_class()
         for key, expected in self._reads:
             value = state.get(key)
             if value is None:

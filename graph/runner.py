@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -135,6 +136,9 @@ class Daemon:
         self._warm()
         after_ts = await self._resume()
         self.warming = False
+        # What start-up made lives as long as the run; the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         commit_every = COMMIT_EVERY if self._options.speed is None else 1
         async for batch in self._parts.source.batches(after_ts):
             if self._finished():
@@ -227,7 +231,8 @@ class Daemon:
         set_trace(self._run_id, self._seq)
         await self._decide(Event(EventKind.BAR, self._seq, batch.ts, self._names(closed)))
         parts.telemetry.on_bars(base.size)
-        parts.telemetry.on_regimes(context.regimes.h1[base])
+        held = context.regimes.h1
+        parts.telemetry.on_regimes(held if base.size == held.size else held[base])
         if self._seq % self._look_every == 0:
             self._live.on_bar(closed, self.last_state)
         self._seq += 1
@@ -275,6 +280,8 @@ class Daemon:
 
     def _base_rows(self, closed: Closed) -> Ints:
         """Symbols whose base bar closed now, in order of timeframe."""
+        if len(self._is_base) == 1:
+            return closed.blocks[0].idx if closed.blocks else _NO_ROWS
         rows = [block.idx[self._is_base[block.tf][block.idx]] for block in closed.blocks if block.tf in self._is_base]
         return rows[0] if len(rows) == 1 else np.concatenate(rows) if rows else _NO_ROWS
 

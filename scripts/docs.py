@@ -84,9 +84,17 @@ _ERRORS = """\
 Exit code 2 and nothing is started; 3 when only the signature of the limits is at fault (CFG-020 to CFG-022)."""
 
 
+def topology() -> str:
+    """Agents, tools and edges, from the one table."""
+    from graph.drawing import render_topology
+
+    return render_topology()
+
+
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "docs/configuration.md": configuration,
     "docs/refusals.md": refusals,
+    "docs/topology.md": topology,
 }
 
 

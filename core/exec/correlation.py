@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from core.data.blocks import Floats
 from core.errors import StateError
 from core.types import Timeframe
 
@@ -27,7 +30,7 @@ class Correlations:
         self._min = min_days
         self._closes: list[dict[int, float]] = [{} for _ in self.symbols]
         self._last_day: int | None = None
-        self._returns: dict[int, list[float | None]] = {}
+        self._returns: dict[int, Floats] = {}
         self._rho: dict[tuple[int, int], float | None] = {}
 
     @property
@@ -66,34 +69,24 @@ class Correlations:
             return None
         return self.rho(self._index[symbol], self._index[other])
 
-    def _returns_of(self, i: int) -> list[float | None]:
+    def _returns_of(self, i: int) -> Floats:
+        """Daily log returns of the window, oldest first; NaN where the day or the one before has no close."""
         if i not in self._returns:
             own, last = self._closes[i], self._last_day or 0
-            row: list[float | None] = []
-            for day in range(last - self._window + 1, last + 1):
-                now, before = own.get(day), own.get(day - 1)
-                row.append(None if now is None or before is None else math.log(now / before))
-            self._returns[i] = row
+            closes = np.array([own.get(day, math.nan) for day in range(last - self._window, last + 1)])
+            self._returns[i] = np.diff(np.log(closes))
         return self._returns[i]
 
     def _pearson(self, i: int, j: int) -> float | None:
-        pairs = [(a, b) for a, b in zip(self._returns_of(i), self._returns_of(j), strict=True) if a is not None and b is not None]
-        n = len(pairs)
+        first, second = self._returns_of(i), self._returns_of(j)
+        both = ~(np.isnan(first) | np.isnan(second))
+        n = int(np.count_nonzero(both))
         if n < self._min:
             return None
-        sum_a = sum_b = 0.0
-        for a, b in pairs:
-            sum_a += a
-            sum_b += b
-        mean_a, mean_b = sum_a / n, sum_b / n
-        var_a = var_b = cov = 0.0
-        for a, b in pairs:
-            da, db = a - mean_a, b - mean_b
-            var_a += da * da
-            var_b += db * db
-            cov += da * db
-        scale = math.sqrt(var_a) * math.sqrt(var_b)
-        return max(-1.0, min(1.0, cov / scale)) if scale > 0.0 else None
+        a, b = first[both], second[both]
+        a, b = a - a.sum() / n, b - b.sum() / n
+        scale = math.sqrt(float((a * a).sum())) * math.sqrt(float((b * b).sum()))
+        return max(-1.0, min(1.0, float((a * b).sum()) / scale)) if scale > 0.0 else None
 
     def snapshot(self) -> dict[str, Any]:
         """The closes that are kept, as plain JSON values."""

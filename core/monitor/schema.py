@@ -8,6 +8,7 @@ enums as their text, time in ms UTC. Each kept row also carries ``seq``, the dec
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -39,7 +40,7 @@ SCHEMA_VERSION = 1
 
 Record = TypeVar("Record")
 Row = tuple[Any, ...]
-_to_json = msgspec.json.Encoder(decimal_format="string").encode
+_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class AlertLevel(StrEnum):
@@ -167,10 +168,10 @@ def json_text(value: Any) -> str:
 
     The encoder alone would write it as ``null``, which would read as «nothing was there».
     """
-    encoded = _to_json(value)
-    if b"null" in encoded:
-        encoded = _to_json(_spell_out(msgspec.to_builtins(value)))
-    return encoded.decode()
+    plain = msgspec.to_builtins(value)
+    # The standard encoder has a word for what is not finite, so that it can be told from a plain None.
+    text = _dump(plain)
+    return _dump(_spell_out(plain)) if "NaN" in text or "Infinity" in text else text
 
 
 def _spell_out(value: Any) -> Any:

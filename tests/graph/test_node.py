@@ -17,7 +17,7 @@ from graph.node import Node
 from tests.support.ladder import HandMade, ladder
 from tests.support.run import assembled
 from tools.context import BrainContext
-from tools.state import BrainState, Regimes, ResearchResult, RiskDecision, Selection
+from tools.state import BrainState, ResearchResult, RiskDecision, Selection
 from tools.toolkit import Toolkit
 from tools.tools_execution_agent.order_placer_ccxt import order_placer_ccxt
 from tools.topology import agent
@@ -177,4 +177,3 @@ async def test_a_wrong_declared_value_is_named_by_its_key(context: BrainContext)
     state: BrainState = {"event": EVENT, "regimes": Selection()}  # type: ignore[typeddict-item]
     with pytest.raises(ContractError, match="'regimes' held Selection, expected Regimes"):
         await selection(state, context)
-    assert Regimes.__name__ == "Regimes"

@@ -34,7 +34,9 @@ def _frame(context: BrainContext, position: Position, index: int, ts: int) -> Ex
     atr_key = f"atr@{plan.trail.tf.value}"
     atr = float(features.view[atr_key][index]) if atr_key in features.view and features.ready[atr_key][index] else None
     close = float(context.market.last_close[index])
-    rate = exit_cost_rate(context, position, close)
+    # Costs are asked for only where a break-even stop is due; below its trigger nothing reads them.
+    due = position.r_price > 0.0 and position.r_now(close) >= context.config.governance.break_even_r
+    rate = exit_cost_rate(context, position, close) if due else None
     return ExitFrame(
         ts=ts,
         close=close,

@@ -1,0 +1,94 @@
+"""Runs over hand-made hours for tests of agents, and strategies that say what a test wants them to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from core.strategies.base import Abstention, ExitProfile, MarketSnapshot
+from core.types import Event, EventKind, Regime, Side, Signal, Timeframe, Trail, TrailStart
+from graph.engines import DirectEngine
+from tests.support.ladder import ATR_4H, HOUR, START_MS, HandMade, Hours, ladder
+from tests.support.run import Look, Ran, run_over, short_configuration
+from tools.context import BrainContext
+from tools.state import BrainState
+
+BTC, ETH, SOL = "BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT"
+WAIT = 8
+"""Hours of plain ladder before the breakout, so that it ends with a 4h bar."""
+SIGNAL = WAIT + 3
+"""Hour (from 0) at whose close the breakout is seen; the entry is filled in the next."""
+CLOSE = 189.88
+"""Close of the breakout: 100 + (1440 + 8) x 0.06 + 3."""
+ATR = (13 * ATR_4H + 3.9) / 14
+"""ATR(4h) at it: Wilder's mean of 1.84 and the breakout's range of 3.9."""
+
+
+def breaking_out() -> Hours:
+    """The ladder, and a breakout whose last hour is hour :data:`SIGNAL`."""
+    return ladder().climb(WAIT).breakout()
+
+
+async def play(tmp_path: Path, look: Look | None = None, **paths: Hours) -> Ran:
+    """A run over hours by coin (``BTC=...``)."""
+    source = HandMade({f"{coin}/USDT:USDT": path for coin, path in paths.items()})
+    return await run_over(source, tmp_path, config=short_configuration(), look=look)
+
+
+def close_of(hour: int) -> int:
+    """Time of the close of ``hour`` of the run."""
+    return START_MS + (hour + 1) * HOUR
+
+
+@dataclass
+class Says:
+    """A strategy that gives, on every hour, the signals that it was made with."""
+
+    name: str
+    signals: Callable[[int], list[Signal]] = lambda ts: []
+    symbols: tuple[str, ...] = ()
+    tfs: tuple[Timeframe, ...] = (Timeframe.H1,)
+    required: tuple[str, ...] = ()
+    forbidden_regimes: tuple[Regime, ...] = ()
+    silent: tuple[Abstention, ...] = ()
+    seen: list[MarketSnapshot] = field(default_factory=list)
+
+    def generate(self, snapshot: MarketSnapshot) -> list[Signal]:
+        self.seen.append(snapshot)
+        return self.signals(snapshot.ts)
+
+    def abstaining(self, snapshot: MarketSnapshot) -> tuple[Abstention, ...]:
+        return self.silent
+
+    def profile(self, tf: Timeframe) -> ExitProfile:
+        trail = Trail(TrailStart.NEVER, 2.0, tf)
+        return ExitProfile(tf, 2.0, (1.0,), (0.5,), trail, 24 * HOUR, funding_exit=False)
+
+
+def saying(name: str, *symbols: str, side: Side = Side.LONG, entry: float = CLOSE, **more: object) -> Says:
+    """A strategy called ``name`` with a signal for each of ``symbols`` on every hour."""
+
+    def signals(ts: int) -> list[Signal]:
+        return [
+            Signal(f"{ts}-{name}-{symbol}", name, symbol, side, entry, Timeframe.H1, ts, ts + HOUR, "asked to", 2.0)
+            for symbol in symbols
+        ]
+
+    return Says(name, signals, **more)  # type: ignore[arg-type]
+
+
+async def decide(ran: Ran, strategies: Sequence[Says] | None = None, **changes: object) -> tuple[BrainState, BrainContext]:
+    """Decide the last bar of a run once more, with other strategies or other services in the context."""
+    if strategies is not None:
+        changes["strategies"] = {strategy.name: strategy for strategy in strategies}
+    context = replace(ran.context, recorder=Deaf(), **changes)  # type: ignore[arg-type]
+    event = Event(EventKind.BAR, ran.daemon.seq, context.market.closed.ts)
+    return await DirectEngine().run(event, context), context
+
+
+class Deaf:
+    """A recorder for decisions that are only looked at; the run's own store is closed by then."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *told: None
