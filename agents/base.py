@@ -26,7 +26,7 @@ class View(dict[str, Any]):
         """Value of a declared key, or None where this event's path did not write it."""
         if key not in self.reads:
             return self.__missing__(key)
-        return self[key] if key in self else None
+        return self.get(key)
 
 
 def view_class(agent: str, reads: tuple[str, ...]) -> type[View]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from agents.base import View
-from core.types import Adjustment, AdjustKind, Event, Plan, Refusal
+from core.types import AdjustKind, Adjustment, Event, Plan, Refusal
 from tools.state import RiskDecision, Selection
 from tools.toolkit import Toolkit
 from tools.tools_risk_manager_agent.dd_guard import dd_guard
 from tools.tools_risk_manager_agent.position_sizer import Add, Entry, position_sizer
 from tools.tools_risk_manager_agent.stop_planner import stop_planner
-
 
 ADD = "add"
 

@@ -60,7 +60,7 @@ def _probe(symbols: int, first: int, last: int, *, quick: bool) -> dict[str, flo
                 found["first_mb" if daemon.seq * symbols == first else "last_mb"] = resident_mb()
 
         asyncio.run(daemon.run(look))
-    return {**found, "peak_mb": peak_mb()}
+    return {**found, "peak_mb": max(peak_mb(), found["last_mb"])}
 
 
 if __name__ == "__main__":

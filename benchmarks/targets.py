@@ -36,7 +36,9 @@ TARGETS: tuple[Target, ...] = (
     Target("decision_p99", "the same, p99", "ms", True, 15.0, 5.0),
     Target("plan_p99", "one plan by the risk engine, p99", "ms", True, 0.5, 0.1),
     Target("core", "our minimal event core against its plain-Python peer", "×", False, 0.7, 0.7),
-    Target("replay_1", "direct replay with node hashes, 1 symbol, symbol-bars/s against the minimal core", "×", False, 0.015, 0.06),
+    Target(
+        "replay_1", "direct replay with node hashes, 1 symbol, symbol-bars/s against the minimal core", "×", False, 0.015, 0.06
+    ),
     Target("replay_20", "the same, 20 symbols", "×", False, 0.12, 0.3),
     Target("memory_growth", "memory of the daemon, growth between 100,000 and 500,000 symbol-bars", "MB", True, 10.0, 1.0),
     Target("memory_peak", "memory of the daemon, peak", "MB", True, 600.0, 400.0),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-
 elapsed_ns = time.perf_counter_ns
 """A stopwatch for metrics; what it says never enters a decision."""
 

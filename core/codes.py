@@ -93,7 +93,7 @@ _MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.GOVERNANCE_CHANGED: "governance.yaml changed while running; only exits until it is signed and restarted.",
     RefusalCode.NOT_ACTIVE: "The trading state allows exits only.",
     RefusalCode.DAY_WORST_CASE: "If everything open and this plan were stopped out, the day would lose more than allowed (X10).",
-    RefusalCode.DRAWDOWN_WORST_CASE: "If everything open and this plan were stopped out, the 72 h drawdown would exceed its limit (X10).",
+    RefusalCode.DRAWDOWN_WORST_CASE: "If all and this plan were stopped out, the 72 h drawdown would exceed its limit (X10).",
     RefusalCode.COST_SHARE: "Round-trip fees and slippage are too large a part of R (X13).",
     RefusalCode.STOP_INVALID: "The stop is not on the losing side of the entry, or no price is known.",
     RefusalCode.BELOW_MIN_QTY: "The risk allows less than the smallest lot (X14); sizes are never rounded up.",

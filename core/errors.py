@@ -29,7 +29,7 @@ class BrainError(Exception):
     default_code = "BRAIN-000"
     exit_code = 70
 
-    def __init__(self, what: str, *, help: str = "", code: str | None = None) -> None:
+    def __init__(self, what: str, *, help: str = "", code: str | None = None) -> None:  # noqa: A002 - the word that people read
         super().__init__(what)
         self.what = what
         self.help = help

@@ -18,7 +18,7 @@ import pandas as pd
 from configs.validators import StrategiesFile
 from core.data.blocks import Bars, Bools, Floats, Ints
 from core.data.features import build_features
-from core.data.quality import clean, select
+from core.data.quality import clean
 from core.data.resample import resample
 from core.data.sources.folder import Kind, Recording, read_bars, scan
 from core.data.sources.synthetic import DEFAULT_SYMBOLS, SyntheticSource
@@ -31,6 +31,7 @@ from core.regime_quality import (
     accuracy,
     confusion,
     count_false_switches,
+    count_unsupported_switches,
     detection,
     f1_by_code,
     majority_f1,
@@ -38,7 +39,19 @@ from core.regime_quality import (
     pooled,
     trend_f1,
 )
-from core.regimes import DOWN, HIGH, LOW, PANIC, UNKNOWN, UP, Thresholds, carrier_inputs, label_history, panics, switches_per_month
+from core.regimes import (
+    DOWN,
+    HIGH,
+    LOW,
+    PANIC,
+    UNKNOWN,
+    UP,
+    Thresholds,
+    carrier_inputs,
+    label_history,
+    panics,
+    switches_per_month,
+)
 from core.types import REGIME_CODES, Regime, Timeframe
 
 HELD_OUT_SEEDS = (1001, 1002, 1003, 1004, 1005)
@@ -110,7 +123,7 @@ def recorded_series(folder: Path, start: int, end: int, venue_ids: Sequence[str]
 
 
 def _cleaned(file: Recording, tf: Timeframe, since: int, until: int) -> Bars:
-    return clean(read_bars(file, since, until), tf)[0]
+    return clean(read_bars(file, since, until), tf).bars
 
 
 # --- labels ---------------------------------------------------------------------------------------
@@ -236,6 +249,7 @@ class Overlap:
 class TruthScore:
     """Labels against known truth, in bars of the carrier.
 
+    ``unsupported_share``: switches to a label that is true nowhere within 12 bars, of all switches, panic apart;
     ``majority_f1``: macro-F1 of naming the most frequent regime always; ``shifted_f1``: median macro-F1 of the same
     labels rotated in time at random; ``direction``: against the truth of the data also for surrogates, in which there is
     no direction to be found.
@@ -244,6 +258,7 @@ class TruthScore:
     macro_f1: float
     accuracy: float
     detection: Detection
+    unsupported_share: float | None
     majority_f1: float
     shifted_f1: float
     direction: Overlap
@@ -251,8 +266,10 @@ class TruthScore:
 
 @dataclass(frozen=True, slots=True)
 class RegimeQuality:
-    """Quality of the labels over a set of series. ``hindsight``: against centred labels, for surrogates those of their
-    own; ``truth`` None where it is not known. Ratios 0..1, None where there was no case.
+    """Quality of the labels over a set of series.
+
+    ``hindsight``: against centred labels, surrogates against their own; None without surrogates. ``truth`` None where it
+    is not known. Ratios 0..1, None where there was no case.
     """
 
     carrier: Timeframe
@@ -302,7 +319,7 @@ def evaluate(
     names, scored = [], []
     for place, one in enumerate(series):
         names.append(one.name)
-        scored.append(_score(one, params, carrier, np.random.default_rng((place, surrogates)), surrogates))
+        scored.append(_score(one, params, carrier, np.random.default_rng(place), surrogates))
     if not scored:
         raise ValueError("series was empty, expected at least one")
     counts = [count_false_switches(one.held) for one in scored]
@@ -372,10 +389,20 @@ def _truth_score(scored: Sequence[_Scored]) -> TruthScore | None:
     table = _table((one.held, truth) for one, truth in known)
     plain = _table((one.plain, truth) for one, truth in known)
     surrogate = _table((labels, truth) for one, truth in known for labels, _ in one.surrogates)
+    counts = [count_unsupported_switches(one.held, truth) for one, truth in known]
+    unsupported, switches = (sum(column) for column in zip(*counts, strict=True))
     score, share, most, direction = mean_f1(table), accuracy(table), majority_f1(table), _overlap(plain, surrogate)
     if score is None or share is None or most is None or direction is None:
         return None
-    return TruthScore(score, share, pooled(_detections(known).values()), most, _shifted_f1(known), direction)
+    return TruthScore(
+        macro_f1=score,
+        accuracy=share,
+        detection=pooled(_detections(known).values()),
+        unsupported_share=unsupported / switches if switches else None,
+        majority_f1=most,
+        shifted_f1=_shifted_f1(known),
+        direction=direction,
+    )
 
 
 def _detections(known: Sequence[tuple[_Scored, Codes]]) -> dict[int, Detection]:

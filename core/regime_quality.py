@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any, Protocol
 
@@ -112,7 +113,7 @@ def detection(predicted: Codes, true: Codes) -> dict[int, Detection]:
     edges = (np.flatnonzero(true[1:] != true[:-1]) + 1).tolist()
     lags: dict[int, list[int]] = {}
     missed: dict[int, int] = {}
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         code = int(true[begin])
         if code == UNKNOWN:
             continue
@@ -197,6 +198,21 @@ def count_false_switches(codes: Codes, window: int = WHIPSAW_WINDOW) -> tuple[in
     for code in codes.tolist():
         counter.on_close(0, code)
     return counter.false_switches, counter.switches
+
+
+def count_unsupported_switches(predicted: Codes, true: Codes, window: int = WHIPSAW_WINDOW) -> tuple[int, int]:
+    """Switches to a label that is true at no bar within ``window`` bars of the switch, and switches, panic and unknown apart.
+
+    The stricter reading of a false switch, which no label can meet (quant.md §1): shown, not judged.
+    """
+    unsupported = switches = 0
+    for at in (np.flatnonzero(predicted[1:] != predicted[:-1]) + 1).tolist():
+        if {int(predicted[at - 1]), int(predicted[at])} & {PANIC, UNKNOWN}:
+            continue
+        switches += 1
+        near = true[max(0, at - window) : at + window + 1]
+        unsupported += not np.count_nonzero(near == predicted[at])
+    return unsupported, switches
 
 
 # --- the score of a run ---------------------------------------------------------------------------

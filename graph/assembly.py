@@ -14,7 +14,7 @@ from core.exec.instrument import Instrument
 from core.exec.ledger import Ledger
 from core.exec.orders import OrderManager
 from core.exec.portfolio import Portfolio
-from core.monitor.metrics import Metrics, MetricLabels
+from core.monitor.metrics import MetricLabels, Metrics
 from core.monitor.store import Store
 from core.monitor.telemetry import Telemetry
 from core.regimes import RegimeTracker

@@ -79,12 +79,12 @@ class RunRecorder:
     def plan_time(self, seconds: float) -> None:
         self.on_plan_time(seconds)
 
-    def refusal(self, refusal: Refusal, seq: int) -> None:
+    def refusal(self, refusal: Refusal) -> None:
         self._store.record_refusal(refusal)
         self._telemetry.on_refusal(refusal)
         self.last_refusal = refusal
 
-    def adjustment(self, adjustment: Adjustment, seq: int) -> None:
+    def adjustment(self, adjustment: Adjustment) -> None:
         self._store.record_adjustment(adjustment)
 
     # --- the order manager's log ----------------------------------------------------------------------

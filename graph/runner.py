@@ -17,13 +17,14 @@ import numpy as np
 
 from agents.risk_manager_agent import ADD
 from core.clock import elapsed_ns
+from core.codes import RefusalCode
 from core.data.blocks import Batch, Closed, ClosedBlock, Ints
 from core.errors import StateError
 from core.monitor.logger import set_trace
 from core.monitor.report import daily_report, day_bounds, day_of, days_due, deliver
 from core.monitor.schema import AlertLevel
 from core.monitor.telemetry import RunResult
-from core.types import BrokerEvent, Event, EventKind, FundingPayment, Timeframe
+from core.types import BrokerEvent, Event, EventKind, FundingPayment, HealthReport, Timeframe
 from graph.assembly import Assembly
 from graph.engines import Engine
 from graph.live_metrics import LiveMetrics
@@ -38,8 +39,10 @@ _YIELD_EVERY = 64
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run. ``speed`` is times real time (None: as fast as it goes); ``until_bars`` counts the whole session's
-    announcements; ``unlock_after_ms`` lifts the kill-switch in a replay (X42).
+    """How to run.
+
+    ``speed`` is times real time (None: as fast as it goes); ``until_bars`` counts the whole session's announcements;
+    ``unlock_after_ms`` lifts the kill-switch in a replay (X42).
     """
 
     speed: float | None = None
@@ -91,6 +94,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._seq = 0
         self._halted_since: int | None = None
+        self._health_told: tuple[tuple[RefusalCode, ...], tuple[tuple[str, RefusalCode], ...]] = ((), ())
         base_tf = self._context.market.base_tf
         self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
         self._run_id = folder.root.name
@@ -148,7 +152,7 @@ class Daemon:
                 self._commit()
                 if self._options.speed is not None:
                     self._report_days(batch.ts)
-            await self._pace(batch)
+            await self._pace()
         self._commit()
         self._report_days(self._parts.clock.now_ms())
         store = self._parts.store
@@ -221,8 +225,9 @@ class Daemon:
 
     async def _bar(self, batch: Batch) -> None:
         context, parts = self._context, self._parts
+        # At the time of the last bar: what happens between two bars must not pass for the coming bar's own marking.
+        self._between_bars(parts.clock.now_ms() or parts.source.info.start)
         parts.clock.set(batch.ts)
-        self._between_bars(batch.ts)
         await parts.exchange.advance(batch, self._on_events)
         closed = self._ingest(batch)
         base = self._base_rows(closed)
@@ -248,6 +253,26 @@ class Daemon:
             parts.store.record_equity(event.ts, view.equity, parts.telemetry.drawdown_pct)
         for happened in context.governor.drain_events():
             parts.recorder.governor_event(happened)
+        health = self.last_state["status"].health
+        if (health.paused, health.blocked) != self._health_told:
+            self._tell_health(health)
+
+    def _tell_health(self, health: HealthReport) -> None:
+        """An alert for each gate that closed or opened again (E7)."""
+        self._health_told, (old_paused, old_blocked) = (health.paused, health.blocked), self._health_told
+        alert = self._parts.recorder.alert
+        for code in health.paused:
+            if code not in old_paused:
+                alert(health.ts, AlertLevel.WARNING, "paused", f"{code.value}: {code.meaning}")
+        for symbol, code in health.blocked:
+            if (symbol, code) not in old_blocked:
+                alert(health.ts, AlertLevel.WARNING, "blocked", f"{symbol} {code.value}: {code.meaning}")
+        for code in old_paused:
+            if code not in health.paused:
+                alert(health.ts, AlertLevel.INFO, "resumed", code.value)
+        for symbol, code in old_blocked:
+            if (symbol, code) not in health.blocked:
+                alert(health.ts, AlertLevel.INFO, "unblocked", f"{symbol} {code.value}")
 
     async def _on_events(self, events: tuple[BrokerEvent, ...]) -> None:
         context, recorder = self._context, self._parts.recorder
@@ -304,10 +329,13 @@ class Daemon:
 
     def _between_bars(self, ts: int) -> None:
         """What a person or the file system may have changed: an unlock, the locked limits."""
-        if self._seq % self._look_every == 0:
-            request = self._folder.take_unlock()
+        if self._seq % self._look_every == 0 or self._seq == self.resumed_from:
+            request = self._folder.waiting_unlock()
             if request is not None:
                 self._unlock(ts, request.reason, request.who)
+                # A person's word is on the disk before its note is taken away.
+                self._commit()
+                self._folder.drop_unlock()
             if self._governance_changed():
                 self._context.governor.governance_changed(ts)
         self._unlock_in_replay(ts)
@@ -326,7 +354,7 @@ class Daemon:
             self._halted_since = None
             self._parts.recorder.alert(ts, AlertLevel.WARNING, "unlocked", f"{who}: {reason}")
 
-    async def _pace(self, batch: Batch) -> None:
+    async def _pace(self) -> None:
         """Wait until the next bar is due; at full speed only look at the event loop now and then."""
         if self._on_progress is not None:
             self._on_progress()
@@ -383,6 +411,8 @@ class Daemon:
         saved["ts"] = self._parts.clock.now_ms()
         saved["seq"] = self._seq
         saved["halted_since"] = self._halted_since
+        paused, blocked = self._health_told
+        saved["health_told"] = [[code.value for code in paused], [[symbol, code.value] for symbol, code in blocked]]
         return saved
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -390,7 +420,7 @@ class Daemon:
             raise StateError(
                 f"the saved session stands at bar {state['seq']}, the source gave {self._seq} bars up to the same time",
                 help="the data behind the session has changed; start with another --state DIR",
-                code="STATE-011",
+                code="STATE-013",
             )
         for name, service in self._services().items():
             service.restore(state[name])
@@ -398,6 +428,9 @@ class Daemon:
         self._context.governor.governance_signed(int(state["ts"]))
         self._parts.clock.set(int(state["ts"]))
         self._halted_since = state["halted_since"]
+        paused, blocked = state["health_told"]
+        told = tuple((symbol, RefusalCode(code)) for symbol, code in blocked)
+        self._health_told = (tuple(RefusalCode(code) for code in paused), told)
 
 
 _NO_ROWS: Ints = np.empty(0, dtype=np.int64)

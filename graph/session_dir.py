@@ -67,8 +67,8 @@ class SessionDir:
         draft.write_text(json.dumps(asdict(request)), encoding="utf-8")
         draft.replace(self._unlock)
 
-    def take_unlock(self) -> UnlockRequest | None:
-        """The waiting unlock, removed; None when there is none.
+    def waiting_unlock(self) -> UnlockRequest | None:
+        """The unlock that a person left; None when there is none.
 
         Raises:
             StateError: the request can't be read; it stays where it is.

@@ -42,7 +42,7 @@ def parse_symbol(text: str) -> str:
 
 def venue_id(symbol: str) -> str:
     """The exchange's own name: ``BTCUSDT`` for ``BTC/USDT:USDT``."""
-    return symbol.split(":")[0].replace("/", "")
+    return symbol.split(":", maxsplit=1)[0].replace("/", "")
 
 
 def venue_code(symbol: str, venue: str = "BINANCE") -> str:

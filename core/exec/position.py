@@ -13,7 +13,7 @@ class Position:
     """One symbol's open position; replaced, never changed in place.
 
     ``qty`` is unsigned; ``avg_entry`` the average price of all entry fills (adds included); ``r_price`` =
-    \\|average fill of the first entry - initial stop\\|, the price distance of 1R (decision X5); ``stop`` the stop that
+    the distance from the average fill of the first entry to the initial stop (1R in price, decision X5); ``stop`` the stop that
     rests at the exchange now; ``takes_filled`` how many of the plan's takes were filled (fully) and
     ``first_take_ts`` the close of the bar in which the first was; ``best_close`` the best base-bar close since
     the entry; ``realised`` closed money before fees and funding; ``fees`` >= 0; ``funding`` negative when paid.

@@ -66,7 +66,7 @@ def _paper(request: PaperRequest, console: Console) -> Answer:
     environment = read_environment()
     require_mode(environment, Mode.PAPER)
     config, config_folder = read_configuration(request.configs)
-    source = _source(request, config)
+    source = _source(request)
     folder = SessionDir(_state_folder(request))
     log = configure(LogSettings(folder=folder.logs, level=environment.log_level, secrets=secrets_of(environment)))
     store = Store(folder.database)
@@ -137,7 +137,7 @@ def _options(request: PaperRequest) -> RunOptions:
     return RunOptions(parse_speed(request.speed or default), request.until_bars, after)
 
 
-def _source(request: PaperRequest, config: Configuration) -> Source:
+def _source(request: PaperRequest) -> Source:
     symbols = parse_symbols(request.symbols)
     if request.source == "replay":
         from core.data.sources.replay import ReplaySource
@@ -202,8 +202,9 @@ def _summary(result: RunResult, parts: Assembly, folder: SessionDir) -> str:
     factor = "not assessable" if result.profit_factor is None else f"{result.profit_factor:.2f}"
     won = "not assessable" if result.winrate is None else f"{result.winrate:.1%} of {result.trades - result.scratches} decided"
     refused = ", ".join(f"{code} {n}" for code, n in sorted(result.refusals.items(), key=lambda item: -item[1])) or "none"
+    until = say_time(parts.clock.now_ms())
     lines = [
-        f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {say_time(parts.clock.now_ms())} UTC",
+        f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {until} UTC",
         "signals   " + ", ".join(f"{name} {n}" for name, n in result.signals.items()),
         f"plans     {result.plans} planned, {result.orders} orders, {result.trades} trades ({result.scratches} scratches)",
         f"refused   {refused}",

@@ -44,7 +44,7 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
     if view is None or not view.kill_switch:
         return Answer({"unlocked": False}, "The kill-switch is not on; there is nothing to unlock.", ExitCode.NO)
     console.info(
-        f"kill-switch on: equity {view.equity:.2f} USD is {view.dd_72h_pct:.2f} % below its 72 h peak of {view.peak_72h:.2f} USD; "
+        f"kill-switch on: equity {view.equity:.2f} USD is {view.dd_72h_pct:.2f} % below its 72 h peak of {view.peak_72h:.2f}; "
         "after unlocking, the peak starts again from present equity"
     )
     said = reason or _ask(console, "Why is it safe to go on? ")

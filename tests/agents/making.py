@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from configs.validators import Configuration
 from core.strategies.base import Abstention, ExitProfile, MarketSnapshot
 from core.types import Event, EventKind, Regime, Side, Signal, Timeframe, Trail, TrailStart
 from graph.engines import DirectEngine
@@ -30,10 +32,10 @@ def breaking_out() -> Hours:
     return ladder().climb(WAIT).breakout()
 
 
-async def play(tmp_path: Path, look: Look | None = None, **paths: Hours) -> Ran:
-    """A run over hours by coin (``BTC=...``)."""
+def play(folder: Path, look: Look | None = None, config: Configuration | None = None, **paths: Hours) -> Ran:
+    """A run over hours by coin (``BTC=...``), in the order given."""
     source = HandMade({f"{coin}/USDT:USDT": path for coin, path in paths.items()})
-    return await run_over(source, tmp_path, config=short_configuration(), look=look)
+    return asyncio.run(run_over(source, folder, config=config or short_configuration(), look=look))
 
 
 def close_of(hour: int) -> int:
@@ -78,13 +80,13 @@ def saying(name: str, *symbols: str, side: Side = Side.LONG, entry: float = CLOS
     return Says(name, signals, **more)  # type: ignore[arg-type]
 
 
-async def decide(ran: Ran, strategies: Sequence[Says] | None = None, **changes: object) -> tuple[BrainState, BrainContext]:
+def decide(ran: Ran, strategies: Sequence[Says] | None = None, **changes: object) -> tuple[BrainState, BrainContext]:
     """Decide the last bar of a run once more, with other strategies or other services in the context."""
     if strategies is not None:
         changes["strategies"] = {strategy.name: strategy for strategy in strategies}
     context = replace(ran.context, recorder=Deaf(), **changes)  # type: ignore[arg-type]
     event = Event(EventKind.BAR, ran.daemon.seq, context.market.closed.ts)
-    return await DirectEngine().run(event, context), context
+    return asyncio.run(DirectEngine().run(event, context)), context
 
 
 class Deaf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.types import Adjustment, AdjustKind, OrderUpdate, Plan, ScorePart
+from core.types import AdjustKind, Adjustment, OrderUpdate, Plan, ScorePart
 from tools.base import Capability, tool
 from tools.context import BrainContext
 

@@ -19,7 +19,7 @@ def prometheus_exporter(
     for plan in risk.plans:
         recorder.plan(plan)
     for adjustment in risk.adjustments:
-        recorder.adjustment(adjustment, record.seq)
+        recorder.adjustment(adjustment)
     for refusal in refusals:
-        recorder.refusal(refusal, record.seq)
+        recorder.refusal(refusal)
     recorder.decision(record)

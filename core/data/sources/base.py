@@ -12,8 +12,10 @@ from core.types import Timeframe
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What a source has. ``start``/``end`` are the open of the first and the close of the last base bar in range;
-    ``batches`` is None where the end is not known. ``missing`` and ``notes`` are sentences for people.
+    """What a source has.
+
+    ``start``/``end`` are the open of the first and the close of the last base bar in range; ``batches`` is None where the
+    end is not known. ``missing`` and ``notes`` are sentences for people.
     """
 
     name: str

@@ -101,14 +101,14 @@ class SyntheticSource:
         """What this market has, and what its scenario is."""
         return self._info
 
-    def truth(self, symbol: str, bars: int | None = None) -> NDArray[np.int8]:
-        """True regime of each base bar from the start of the run, codes into :data:`core.types.REGIME_CODES`.
+    def truth(self, symbol: str, bars: int | None = None, first: int = 0) -> NDArray[np.int8]:
+        """True regime of ``bars`` base bars from run bar ``first`` on, codes into :data:`core.types.REGIME_CODES`.
 
-        Without ``bars``: the whole run, or, where it has no end, what has been handed out so far.
+        Without ``bars``: to the end of the run, or, where it has none, what has been handed out so far.
         """
-        count = bars if bars is not None else self._bars if self._bars is not None else self._handed_out
-        first = self._grid.warm_bars
-        return self._path(symbol).codes(first, first + count)[0] if count > 0 else np.zeros(0, dtype=np.int8)
+        count = bars if bars is not None else (self._bars if self._bars is not None else self._handed_out) - first
+        begin = self._grid.warm_bars + first
+        return self._path(symbol).codes(begin, begin + count)[0] if count > 0 else np.zeros(0, dtype=np.int8)
 
     def history(self, symbol: str, tf: Timeframe, before_ts: int, limit: int) -> Bars:
         """See :class:`~core.data.sources.base.Source`.
