@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"measuring {name}", file=sys.stderr, flush=True)
         found += BENCHMARKS[name](quick=options.quick)
     print(as_json(found) if options.json else as_text(found))
+    if options.quick:
+        print("--quick only shows that everything runs: these numbers mean nothing", file=sys.stderr)
     if options.write:
         PAGE.write_text(as_page(found), encoding="utf-8")
         print(f"written: {PAGE.relative_to(PAGE.parent.parent)}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from tools.topology import AGENT_EDGES, AGENTS, ENTRY, EXIT, out_edges
+from tools.topology import AGENTS, ENTRY, EXIT, out_edges
 
 Way = Mapping[str, str]
 """Agent -> label of the edge by which an event leaves it."""
@@ -31,14 +31,6 @@ class BareState(TypedDict, total=False):
 @dataclass(frozen=True, slots=True)
 class BareContext:
     """Stands where the brain has its ports."""
-
-
-_LABELS = {(edge.src, edge.dst): edge.label for edge in AGENT_EDGES}
-
-
-def way_along(nodes: tuple[str, ...]) -> Way:
-    """The way of an event that visited ``nodes`` in this order."""
-    return {src: _LABELS[src, dst] for src, dst in zip(nodes, nodes[1:], strict=False)}
 
 
 class BareGraph:
@@ -65,7 +57,7 @@ class BareGraph:
 def _empty(name: str, writes: str) -> Callable[..., Awaitable[dict[str, None]]]:
     written = {writes: None}
 
-    async def run(state: BareState, runtime: Runtime[BareContext]) -> dict[str, None]:
+    async def run(state: BareState, runtime: Runtime[BareContext]) -> dict[str, None]:  # noqa: ARG001 - what a node is given
         return written
 
     run.__annotations__ = {"state": BareState, "runtime": Runtime[BareContext], "return": dict}
@@ -73,8 +65,8 @@ def _empty(name: str, writes: str) -> Callable[..., Awaitable[dict[str, None]]]:
     return run
 
 
-def _router(name: str) -> Callable[[BareState], str]:
-    def choose(state: BareState) -> str:
+def _router(name: str) -> Callable[[BareState], Awaitable[str]]:
+    async def choose(state: BareState) -> str:  # a plain function would cost a change of thread on each edge
         return state["event"][name]
 
     choose.__annotations__ = {"state": BareState, "return": str}

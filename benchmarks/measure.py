@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
+
+T = TypeVar("T")
 
 now_ns = time.perf_counter_ns
 
@@ -42,7 +45,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def parts(values: Sequence[float], count: int) -> list[Sequence[float]]:
+def parts(values: Sequence[T], count: int) -> list[Sequence[T]]:
     """``values`` in ``count`` runs of about the same length, in order; none is empty."""
     count = max(1, min(count, len(values)))
     return [values[len(values) * k // count : len(values) * (k + 1) // count] for k in range(count)]

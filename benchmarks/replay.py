@@ -9,7 +9,6 @@ import asyncio
 import gc
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 
 from benchmarks.market import RecordedSource, assembled, configuration
 from benchmarks.measure import Measured, Spread, now_ns, only_new_garbage
@@ -99,11 +98,10 @@ def _run(symbols: int, rounds: int, every: int, *, quick: bool) -> _Turns:
 
 
 def _check_hashes(daemon: Daemon) -> None:
-    """Every node of the last path has left its hash."""
+    """Every node of the last path but the recording one has left its hash; its own is the decision's link."""
     trace = daemon.parts.context.trace
-    visited = [src for src, _, _ in trace.edges] + ["monitor"]
-    assert [name for name, _ in trace.node_hashes] == visited, "the replay left out node hashes"
-    assert all(left[1] == right[0] for left, right in pairwise(trace.edges)), "the path has a hole"
+    assert trace.edges, "the replay ran no node"
+    assert [name for name, _ in trace.node_hashes] == [src for src, _, _ in trace.edges], "the replay left out node hashes"
 
 
 def _rows(batch: Batch) -> tuple[Row, ...]:

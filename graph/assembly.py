@@ -8,6 +8,7 @@ from configs.validators import Configuration
 from core.clock import VirtualClock
 from core.data.market import Market
 from core.data.sources.base import Source
+from core.data.sources.synthetic import SyntheticSource
 from core.errors import SourceError
 from core.exec.correlation import Correlations
 from core.exec.instrument import Instrument
@@ -17,6 +18,7 @@ from core.exec.portfolio import Portfolio
 from core.monitor.metrics import MetricLabels, Metrics
 from core.monitor.store import Store
 from core.monitor.telemetry import Telemetry
+from core.regime_quality import RegimeScore, TruthTape
 from core.regimes import RegimeTracker
 from core.risk.engine import RiskEngine
 from core.risk.governor import Governor
@@ -46,6 +48,7 @@ class Assembly:
     store: Store
     telemetry: Telemetry
     metrics: Metrics
+    regime_score: RegimeScore
 
 
 def instruments_for(config: Configuration, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
@@ -107,7 +110,16 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
     )
     metrics = _metrics(context, telemetry)
     recorder.on_plan_time = metrics.plan_latency.observe
-    return Assembly(context, source, clock, exchange, recorder, store, telemetry, metrics)
+    score = RegimeScore(len(market.symbols), _truth(source))
+    return Assembly(context, source, clock, exchange, recorder, store, telemetry, metrics, score)
+
+
+def _truth(source: Source) -> TruthTape | None:
+    """What the market knows of its own regimes, for scores only; None for a real one."""
+    if not isinstance(source, SyntheticSource):
+        return None
+    info = source.info
+    return TruthTape(source, info.symbols, info.start, info.base_tf[info.symbols[0]])
 
 
 def _metrics(context: BrainContext, telemetry: Telemetry) -> Metrics:

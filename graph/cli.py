@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-governance_app = typer.Typer(help="The locked limits of risk.", no_args_is_help=True, rich_markup_mode=None)
+governance_app = typer.Typer(help="The locked limits of risk.", rich_markup_mode=None)
 app.add_typer(governance_app, name="governance")
 
 
@@ -38,9 +38,13 @@ class EngineName(StrEnum):
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, also on failure.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors and reasons stay.")]
-Color = Annotated[str, typer.Option(help="auto, always or never.")]
-State = Annotated[Path | None, typer.Option(help="Folder of the session; the next start with it goes on from there.")]
-Configs = Annotated[Path | None, typer.Option(help="Folder of the YAML configuration (default: the packaged one).")]
+Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
+State = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the session; the next start with it goes on from there.")
+]
+Configs = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the YAML configuration (default: the packaged one).")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -62,18 +66,26 @@ def paper(
     source: Annotated[
         SourceName, typer.Option(help="synthetic: a made market, nothing else needed; replay: recorded history.")
     ] = (SourceName.SYNTHETIC),
-    data: Annotated[Path | None, typer.Option(help="Folder of recordings, for --source replay.")] = None,
-    symbols: Annotated[str | None, typer.Option(help="Comma-separated: BTC/USDT:USDT or BINANCE:BTCUSDT.P.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="First bar's open (UTC date or time).")] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Last bar's close (UTC date or time), exclusive.")] = None,
-    speed: Annotated[str | None, typer.Option(help="max, or times real time (default: replay max, synthetic 1500).")] = None,
-    until_bars: Annotated[int | None, typer.Option(min=1, help="End after this many bars of the session.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic market.")] = 7,
-    scenario: Annotated[str, typer.Option(help="Story of the synthetic market.")] = "mixed",
-    unlock_after: Annotated[str | None, typer.Option(help="Replay only: lift a kill-switch after this long, e.g. 24h.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of recordings, for --source replay.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Comma-separated: BTC/USDT:USDT or BINANCE:BTCUSDT.P.")
+    ] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="First bar's open (UTC date or time).")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Last bar's close (UTC date or time), exclusive.")
+    ] = None,
+    speed: Annotated[
+        str | None, typer.Option(metavar="max|N", help="max, or times real time (default: replay max, synthetic 1500).")
+    ] = None,
+    until_bars: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after this many bars of the session.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed of the synthetic market (default: 7).")] = None,
+    scenario: Annotated[str | None, typer.Option(metavar="NAME", help="Story of the synthetic market (default: mixed).")] = None,
+    unlock_after: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="In a run with an end: lift a kill-switch after this long, e.g. 24h.")
+    ] = None,
     state: State = None,
     configs: Configs = None,
-    equity: Annotated[float, typer.Option(min=1.0, help="Starting equity, USD.")] = 300.0,
+    equity: Annotated[float, typer.Option(min=1.0, metavar="USD", help="Starting equity, USD.")] = 300.0,
     engine: Annotated[EngineName, typer.Option(help="auto, graph (compiled) or direct.")] = EngineName.AUTO,
     json: Json = False,
     quiet: Quiet = False,
@@ -111,8 +123,8 @@ def doctor(configs: Configs = None, state: State = None, json: Json = False, col
 
 @app.command()
 def unlock(
-    state: Annotated[Path, typer.Option(help="Folder of the session whose kill-switch fired.")],
-    reason: Annotated[str | None, typer.Option(help="Why it is safe to go on; asked for when not given.")] = None,
+    state: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the session whose kill-switch fired.")],
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why it is safe to go on; asked for when not given.")] = None,
     color: Color = "auto",
 ) -> None:
     """Lift a kill-switch: from a terminal only, with a reason on record."""
@@ -123,8 +135,8 @@ def unlock(
 
 @app.command()
 def export(
-    state: Annotated[Path, typer.Option(help="Folder of the session.")],
-    out: Annotated[Path, typer.Option(help="Folder for the CSV files.")],
+    state: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the session.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the CSV files.")],
     json: Json = False,
     color: Color = "auto",
 ) -> None:
@@ -136,12 +148,14 @@ def export(
 
 @app.command()
 def explain(
-    code: Annotated[str, typer.Argument(help="A code from a refusal or an error, e.g. COST_SHARE.")], color: Color = "auto"
+    code: Annotated[str, typer.Argument(metavar="CODE", help="A code from a refusal or an error, e.g. COST_SHARE.")],
+    json: Json = False,
+    color: Color = "auto",
 ) -> None:
     """Say what a code means."""
     from graph.commands.explain import run_explain
 
-    raise typer.Exit(run_explain(code, color=color))
+    raise typer.Exit(run_explain(code, json=json, color=color))
 
 
 @governance_app.command("verify")

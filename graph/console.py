@@ -88,7 +88,7 @@ def render_error(error: BaseException, *, effect: str = "", color: bool = False)
     """An error for people: what, place, evidence, effect, help, more.
 
     Takes any exception with the attributes of :class:`core.errors.BrainError`; ``place``, ``evidence`` (lines) and
-    ``effect`` are used where it has them, and an error that can ``render()`` itself says everything itself.
+    ``effect`` are used where it has them, and an error that can ``render()`` itself does so.
 
     Args:
         error: what went wrong.
@@ -97,7 +97,11 @@ def render_error(error: BaseException, *, effect: str = "", color: bool = False)
     """
     own = getattr(error, "render", None)
     code = str(getattr(error, "code", ""))
-    text = printable(_own_rendering(own, effect) if callable(own) else "\n".join(_lines_of(error, code, effect)))
+    lines = [_own_rendering(own, effect)] if callable(own) else _lines_of(error, code, effect)
+    more = f"   = more: brain explain {code}"
+    if code and more not in lines[0]:
+        lines.append(more)
+    text = printable("\n".join(lines))
     for pattern, style in _PAINT if color else ():
         text = pattern.sub(lambda match, style=style: paint(match[0], style), text)  # type: ignore[misc]
     return text
@@ -124,7 +128,6 @@ def _lines_of(error: BaseException, code: str, effect: str) -> list[str]:
     lines += [f"   = report: {error.report}"] if isinstance(error, _Fault) and error.report else []
     help_ = str(getattr(error, "help", ""))
     lines += [f"   = help: {help_}"] if help_ else []
-    lines += [f"   = more: brain explain {code}"] if code else []
     return lines
 
 
@@ -171,8 +174,8 @@ class Console:
     """Where a command's words go.
 
     ``stdout``, ``stderr`` and ``stdin`` default to the process's own, looked up when used. ``report_dir`` takes fault
-    reports. ``warnings`` collects what :meth:`warn` said, for the JSON answer. A ``--color`` that does not exist becomes the
-    ``problem`` that :func:`run_command` tells, since a constructor has no exit code.
+    reports; ``secrets`` never stand in them. ``warnings`` collects what :meth:`warn` said, for the JSON answer. A ``--color``
+    that does not exist becomes the ``problem`` that :func:`run_command` tells, since a constructor has no exit code.
     """
 
     color: ColorMode | str = ColorMode.AUTO
@@ -184,6 +187,7 @@ class Console:
     stderr: TextIO | None = None
     stdin: TextIO | None = None
     report_dir: Path | None = None
+    secrets: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
     problem: UsageError | None = None
 
@@ -399,7 +403,8 @@ def _report(error: BaseException, console: Console) -> tuple[Path | None, str]:
     from graph.fault_report import write_report
 
     try:
-        return write_report(error, console.environ, console.report_dir), ""
+        secrets = {f"SECRET_{number}": value for number, value in enumerate(console.secrets)}
+        return write_report(error, {**console.environ, **secrets}, console.report_dir), ""
     except OSError as problem:
         return None, problem.strerror or str(problem)
 

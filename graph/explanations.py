@@ -39,6 +39,7 @@ ERROR_CODES: dict[str, str] = {
     "STATE-010": "A snapshot does not fit this run.",
     "STATE-011": "A snapshot of correlations does not fit the symbols of this run.",
     "STATE-012": "A snapshot of the portfolio has another version.",
+    "STATE-013": "The data behind a saved session has changed: it gives another number of bars up to the same time.",
     "LOG-001": "LOG_LEVEL is not one of the known levels.",
     "LOG-002": "Logs would be kept for less than the six months that are required.",
     "LOG-003": "The log folder cannot be written to.",
@@ -49,6 +50,8 @@ ERROR_CODES: dict[str, str] = {
     "TOPO-001": "The table of agents, tools and edges breaks a rule.",
     "NODE-001": "A node read, wrote or returned what it did not declare.",
     "LOCK-001": "Trading is locked and a person is needed.",
+    "LOCK-002": "A kill-switch is lifted by a person at a terminal only.",
+    "LOCK-003": "The limits are signed by a person at a terminal only.",
 }
 """Error codes that are raised by the code itself; configuration problems and refusals have enums of their own."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.data.blocks import Closed
-from core.monitor.kpi import assess
+from core.monitor.kpi import Timings, assess
 from core.monitor.metrics import Metrics
 from core.monitor.telemetry import Telemetry
+from core.regime_quality import RegimeScore
 from tools.context import BrainContext
 from tools.state import BrainState
 
@@ -13,10 +16,13 @@ from tools.state import BrainState
 class LiveMetrics:
     """Keeps ``metrics`` up to date with one run."""
 
-    def __init__(self, context: BrainContext, metrics: Metrics, telemetry: Telemetry, *, has_books: bool) -> None:
+    def __init__(
+        self, context: BrainContext, metrics: Metrics, telemetry: Telemetry, score: RegimeScore, *, has_books: bool
+    ) -> None:
         self._context = context
         self._metrics = metrics
         self._telemetry = telemetry
+        self._regime_score = score
         if not has_books:
             metrics.not_offered("book")
 
@@ -44,7 +50,17 @@ class LiveMetrics:
         series["brain_strategies_active"].set(float(self._strategies_active()))
         series["brain_refused_tool_calls_total"].set(float(sum(board.refused_calls.values())))
         series["brain_export_lag_seconds"].set(export_lag_s)
-        metrics.on_kpis(assess(self._telemetry, metrics.timings()))
+        metrics.on_kpis(assess(self._telemetry, self._timings()))
+
+    def _timings(self) -> Timings:
+        score = self._regime_score
+        return replace(
+            self._metrics.timings(),
+            regime_macro_f1=score.macro_f1,
+            regime_cases=score.scored_hours,
+            regime_false_switch_ratio=score.false_switch_ratio,
+            regime_switches=score.switches,
+        )
 
     def _strategies_active(self) -> int:
         """Strategies that the regime of at least one symbol enables now."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from core.exec.instrument import parse_symbol
 from graph.exit_codes import UsageError
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)$")
+_DURATION = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?)\s*(s|m|h|d)$")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -46,7 +46,10 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.match(text.strip())
     if match is None:
-        raise UsageError(f"duration was {text!r}, expected a number and a unit such as 90s, 15m, 24h or 2d")
+        raise UsageError(
+            f"duration was {text!r}, expected a number and a unit such as 90s, 15m, 24h or 2d",
+            help="brain paper --source replay --data DIR --unlock-after 24h",
+        )
     return round(float(match[1]) * _UNIT_MS[match[2]])
 
 
@@ -63,7 +66,9 @@ def parse_speed(text: str) -> float | None:
     except ValueError:
         speed = 0.0
     if not 0 < speed < float("inf"):
-        raise UsageError(f"speed was {text!r}, expected max or a number above zero (1 is real time)")
+        raise UsageError(
+            f"speed was {text!r}, expected max or a number above zero (1 is real time)", help="brain paper --speed max"
+        )
     return speed
 
 
@@ -72,7 +77,12 @@ def parse_symbols(text: str | None) -> tuple[str, ...] | None:
 
     Raises:
         BrainError: a symbol has neither of the two accepted forms.
+        UsageError: the list is empty.
     """
     if text is None:
         return None
+    if not text.replace(",", "").strip():
+        raise UsageError(
+            f"--symbols was {text!r}, expected at least one", help="brain paper --symbols BTC/USDT:USDT,ETH/USDT:USDT"
+        )
     return tuple(dict.fromkeys(parse_symbol(part) for part in text.split(",") if part.strip()))

@@ -16,17 +16,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.risk_manager_agent import ADD
+from configs.lock import digest_of, plain
+from configs.validators import Configuration
 from core.clock import elapsed_ns
-from core.codes import RefusalCode
 from core.data.blocks import Batch, Closed, ClosedBlock, Ints
 from core.errors import StateError
 from core.monitor.logger import set_trace
 from core.monitor.report import daily_report, day_bounds, day_of, days_due, deliver
 from core.monitor.schema import AlertLevel
 from core.monitor.telemetry import RunResult
-from core.types import BrokerEvent, Event, EventKind, FundingPayment, HealthReport, Timeframe
+from core.types import BrokerEvent, Event, EventKind, FundingPayment, Timeframe
 from graph.assembly import Assembly
 from graph.engines import Engine
+from graph.health_alerts import HealthAlerts
 from graph.live_metrics import LiveMetrics
 from graph.session_dir import SessionDir
 from tools.state import BrainState
@@ -90,11 +92,13 @@ class Daemon:
         self._context.market.on_missed = self._on_warm
         self._last_commit_ns = elapsed_ns()
         self._day_end = 0
-        self._live = LiveMetrics(parts.context, parts.metrics, parts.telemetry, has_books=parts.source.info.has_books)
+        self._live = LiveMetrics(
+            parts.context, parts.metrics, parts.telemetry, parts.regime_score, has_books=parts.source.info.has_books
+        )
         self._stop = asyncio.Event()
         self._seq = 0
         self._halted_since: int | None = None
-        self._health_told: tuple[tuple[RefusalCode, ...], tuple[tuple[str, RefusalCode], ...]] = ((), ())
+        self._health_alerts = HealthAlerts(parts.recorder.alert)
         base_tf = self._context.market.base_tf
         self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
         self._run_id = folder.root.name
@@ -171,6 +175,7 @@ class Daemon:
 
     def _on_warm(self, closed: Closed) -> None:
         self._context.regimes.update(closed)
+        self._parts.regime_score.on_closed(closed, self._context.regimes.h1)
         for block in closed.blocks:
             if block.tf is Timeframe.D1:
                 self._take_daily(block)
@@ -188,7 +193,17 @@ class Daemon:
         state = saved[1]
         await self._fast_forward(int(state["ts"]))
         self._restore(state)
+        self._note_new_limits(int(state["ts"]))
         return int(state["ts"])
+
+    def _note_new_limits(self, ts: int) -> None:
+        """Limits that were signed anew since the last start hold from here on, on record (H2)."""
+        store, digest = self._parts.store, self._context.config.governance_digest
+        before = store.get_meta("governance_digest")
+        if before != digest:
+            store.set_meta("governance_digest", digest)
+            text = f"limits {digest} hold now, before it were {before}"
+            self._parts.recorder.alert(ts, AlertLevel.WARNING, "governance_signed", text)
 
     async def _fast_forward(self, until_ts: int) -> None:
         """Feed the bars already decided to features and regimes again, so that both are bit-identical."""
@@ -207,19 +222,20 @@ class Daemon:
             "symbols": ",".join(info.symbols),
             "start": str(info.start),
             **self._extra_identity,
-            "config_digest": config.digest,
+            "config_digest": _digest_without_limits(config),
             "governance_digest": config.governance_digest,
         }
 
     def _check_identity(self, identity: dict[str, str]) -> None:
-        for key, value in identity.items():
-            saved = self._parts.store.get_meta(key)
-            if saved != value:
-                raise StateError(
-                    f"the saved session has {key} {saved!r}, this run has {value!r}",
-                    help="start with the same source, symbols, range and configuration, or with another --state DIR",
-                    code="STATE-010",
-                )
+        saved = {key: self._parts.store.get_meta(key) for key in identity}
+        differing = [key for key in identity if saved[key] != identity[key] and key != "governance_digest"]
+        if differing:
+            listed = ", ".join(f"{key} {saved[key]!r} (this run has {identity[key]!r})" for key in differing)
+            raise StateError(
+                f"the saved session is of another run: it has {listed}",
+                help="start with the same source, symbols, range and configuration, or with another --state DIR",
+                code="STATE-010",
+            )
 
     # --- a bar --------------------------------------------------------------------------------------------
 
@@ -238,6 +254,7 @@ class Daemon:
         parts.telemetry.on_bars(base.size)
         held = context.regimes.h1
         parts.telemetry.on_regimes(held if base.size == held.size else held[base])
+        parts.regime_score.on_closed(closed, held)
         if self._seq % self._look_every == 0:
             self._live.on_bar(closed, self.last_state)
         self._seq += 1
@@ -253,26 +270,7 @@ class Daemon:
             parts.store.record_equity(event.ts, view.equity, parts.telemetry.drawdown_pct)
         for happened in context.governor.drain_events():
             parts.recorder.governor_event(happened)
-        health = self.last_state["status"].health
-        if (health.paused, health.blocked) != self._health_told:
-            self._tell_health(health)
-
-    def _tell_health(self, health: HealthReport) -> None:
-        """An alert for each gate that closed or opened again (E7)."""
-        self._health_told, (old_paused, old_blocked) = (health.paused, health.blocked), self._health_told
-        alert = self._parts.recorder.alert
-        for code in health.paused:
-            if code not in old_paused:
-                alert(health.ts, AlertLevel.WARNING, "paused", f"{code.value}: {code.meaning}")
-        for symbol, code in health.blocked:
-            if (symbol, code) not in old_blocked:
-                alert(health.ts, AlertLevel.WARNING, "blocked", f"{symbol} {code.value}: {code.meaning}")
-        for code in old_paused:
-            if code not in health.paused:
-                alert(health.ts, AlertLevel.INFO, "resumed", code.value)
-        for symbol, code in old_blocked:
-            if (symbol, code) not in health.blocked:
-                alert(health.ts, AlertLevel.INFO, "unblocked", f"{symbol} {code.value}")
+        self._health_alerts.on_report(self.last_state["status"].health)
 
     async def _on_events(self, events: tuple[BrokerEvent, ...]) -> None:
         context, recorder = self._context, self._parts.recorder
@@ -402,8 +400,10 @@ class Daemon:
             "correlations": context.correlations,
             "abstentions": context.abstentions,
             "regimes": context.regimes,
+            "regime_score": parts.regime_score,
             "telemetry": parts.telemetry,
             "recorder": parts.recorder,
+            "health_alerts": self._health_alerts,
         }
 
     def _snapshot(self) -> dict[str, Any]:
@@ -411,8 +411,6 @@ class Daemon:
         saved["ts"] = self._parts.clock.now_ms()
         saved["seq"] = self._seq
         saved["halted_since"] = self._halted_since
-        paused, blocked = self._health_told
-        saved["health_told"] = [[code.value for code in paused], [[symbol, code.value] for symbol, code in blocked]]
         return saved
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -428,9 +426,13 @@ class Daemon:
         self._context.governor.governance_signed(int(state["ts"]))
         self._parts.clock.set(int(state["ts"]))
         self._halted_since = state["halted_since"]
-        paused, blocked = state["health_told"]
-        told = tuple((symbol, RefusalCode(code)) for symbol, code in blocked)
-        self._health_told = (tuple(RefusalCode(code) for code in paused), told)
+
+
+def _digest_without_limits(config: Configuration) -> str:
+    """Digest of all configuration but governance, which a person may sign anew between two starts."""
+    parts = {name: plain(getattr(config, name)) for name in ("enable_map", "symbols", "strategies", "blackouts")}
+    parts["symbols"].pop("defaults")  # shared values; they stand in each instrument already
+    return digest_of(parts)
 
 
 _NO_ROWS: Ints = np.empty(0, dtype=np.int64)

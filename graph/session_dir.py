@@ -76,8 +76,10 @@ class SessionDir:
         if not self._unlock.exists():
             return None
         try:
-            request = UnlockRequest(**json.loads(self._unlock.read_text(encoding="utf-8")))
+            return UnlockRequest(**json.loads(self._unlock.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise StateError(f"unlock request {self._unlock} is damaged", help="run `brain unlock` again") from error
-        self._unlock.unlink()
-        return request
+
+    def drop_unlock(self) -> None:
+        """Take the waiting unlock away, after what it did is on the disk."""
+        self._unlock.unlink(missing_ok=True)

@@ -91,7 +91,15 @@ def topology() -> str:
     return render_topology()
 
 
+def commands() -> str:
+    """Every command with its flags, from the Typer application."""
+    from graph.command_docs import render_commands
+
+    return render_commands()
+
+
 GENERATORS: Mapping[str, Callable[[], str]] = {
+    "docs/commands.md": commands,
     "docs/configuration.md": configuration,
     "docs/refusals.md": refusals,
     "docs/topology.md": topology,

@@ -16,6 +16,7 @@ from core.data.feature_sets import (
     EMA_SLOW,
     FEATURE_SETS,
     HV_BARS,
+    ON_DEMAND,
     FeatureParams,
     high_bars,
     periods_a_year,
@@ -47,6 +48,8 @@ from core.types import Timeframe
 class FrameFeatures:
     """All features of ``tf``: ``view[name]`` and ``ready[name]`` are arrays (S,) updated in place.
 
+    Those of :data:`ON_DEMAND` are in ``later`` instead and stand still until :meth:`bring_up` is called for the bar.
+
     :meth:`update` calculates for every symbol, whatever the block holds, and then puts back those without a bar. So a
     symbol's value never depends on which others closed with it, and a gap of one costs the others nothing.
 
@@ -59,8 +62,11 @@ class FrameFeatures:
         self._tf, self._params, self._symbols, width = tf, params, symbols, max(symbols, 2)
         self._out: Floats = np.full((len(names), width), np.nan)
         self._is_ready: Bools = np.zeros((len(names), width), dtype=np.bool_)
-        self.view: dict[str, Floats] = {name: self._out[i, :symbols] for i, name in enumerate(names)}
-        self.ready: dict[str, Bools] = {name: self._is_ready[i, :symbols] for i, name in enumerate(names)}
+        rows = {name: self._out[i, :symbols] for i, name in enumerate(names)}
+        self._on_demand = ON_DEMAND[tf]
+        self.view: dict[str, Floats] = {name: row for name, row in rows.items() if name not in self._on_demand}
+        self.later: dict[str, Floats] = {name: row for name, row in rows.items() if name in self._on_demand}
+        self.ready: dict[str, Bools] = {name: self._is_ready[names.index(name), :symbols] for name in self.view}
         self._rows: dict[str, Floats] = {name: self._out[i] for i, name in enumerate(names)}
         self._memory = Memory(width)
         self._bars = self._out[:5]
@@ -70,8 +76,10 @@ class FrameFeatures:
         self._same = np.empty(symbols, dtype=np.bool_)
         self._steps: list[Step] = []
         self._pushes: list[tuple[Rows, Floats]] = []
+        self._later: list[Step] = []
+        self._fresh = True
         self._build()
-        self._warm_bars = max(step.warm_bars for step in self._steps)
+        self._warm_bars = max(step.warm_bars for step in (*self._steps, *self._later))
         self._warming = True
         self._run: tuple[Callable[[], None], ...] = tuple(step.run for step in self._steps)
         self._warm: tuple[Callable[[], None], ...] = tuple(step.warm for step in self._steps)
@@ -83,6 +91,14 @@ class FrameFeatures:
         elif block.idx.size:
             self._update_some(block)
         np.equal(self._out, self._out, out=self._is_ready)  # only NaN differs from itself
+        self._fresh = False
+
+    def bring_up(self) -> None:
+        """Calculate the features of :attr:`later` for the present bar, unless that was done."""
+        if not self._fresh:
+            self._fresh = True
+            for step in self._later:
+                step.warm()
 
     def _is_whole(self, idx: Ints) -> bool:
         """Whether ``idx`` names every symbol, in order."""
@@ -135,12 +151,15 @@ class FrameFeatures:
         if "rsi" in view:
             steps.append(Rsi(self._memory, close, previous_close, self._params.rsi_bars, view["rsi"]))
         if "close_location" in view:
-            steps.append(CloseLocation(high, low, close, view["close_location"]))
+            self._step("close_location", CloseLocation(high, low, close, view["close_location"]))
         self._build_means()
         self._build_atr_ranks()
         self._build_volume()
         self._build_extremes()
         self._build_moves()
+
+    def _step(self, name: str, step: Step) -> None:
+        (self._later if name in self._on_demand else self._steps).append(step)
 
     def _history(self, newest: Floats, bars: int) -> Rows:
         rows = self._memory.rows(bars)
@@ -162,7 +181,7 @@ class FrameFeatures:
                 rows = self._memory.rows(bars)
                 atr_pct = view["atr_pct"] if "atr_pct" in view else np.empty_like(view["atr"])
                 self._steps.append(Percent(view["atr"], self._close, atr_pct, rows))
-                self._steps.append(Rank(rows, atr_pct, bars, view[name], ATR_BARS + 1))
+                self._step(name, Rank(rows, atr_pct, bars, view[name], ATR_BARS + 1))
 
     def _build_volume(self) -> None:
         view, volume, week = self._rows, self._volume, volume_bars(self._tf)
@@ -170,7 +189,7 @@ class FrameFeatures:
             return
         ranked = self._params.activity_bars if "volume_rank480" in view else 0
         volumes = self._history(volume, max(week, ranked))
-        self._steps.append(VolumeZ(self._memory, volumes, volume, week, view["volume_z"]))
+        self._step("volume_z", VolumeZ(volumes, volume, week, view["volume_z"]))
         if ranked:
             self._steps.append(Rank(volumes, volume, ranked, view["volume_rank480"], 1))
 

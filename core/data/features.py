@@ -6,7 +6,7 @@ window is full, and never after; ``ready`` says the same as a mask (X28). Nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ class FeatureStore:
 
     ``view["name@tf"]`` (``view["name"]`` for side streams) is an array of shape (S,), one place a symbol in the order of
     ``symbols``; it lives as long as the store, is updated in place, and must not be written to. ``ready`` has the same
-    keys: False until the value is known.
+    keys: False until the value is known. ``fresh`` has every feature, also those that are calculated only when asked for.
     """
 
     def __init__(self, symbols: Sequence[str], timeframes: Sequence[Timeframe], params: StrategiesFile) -> None:
@@ -51,6 +51,7 @@ class FeatureStore:
         self._streams = StreamFeatures(len(symbols), windows)
         self.view: dict[str, Floats] = {f"{name}@{tf}": row for tf, f in self._frames.items() for name, row in f.view.items()}
         self.ready: dict[str, Bools] = {f"{name}@{tf}": row for tf, f in self._frames.items() for name, row in f.ready.items()}
+        self.fresh = FreshFeatures(self.view, self._frames)
         self.view.update(self._streams.view)
         self.ready.update(self._streams.ready)
 
@@ -70,6 +71,27 @@ class FeatureStore:
     def on_spot(self, index: int, ts: int, price: float) -> None:
         """Take in the spot price at the hourly close ``ts``, before :meth:`on_closed` of the 1h block of that moment."""
         self._streams.on_spot(index, ts, price)
+
+
+class FreshFeatures(Mapping[str, Floats]):
+    """Every feature by key as it is on the present bar; what is on demand is calculated at the first look."""
+
+    def __init__(self, view: Mapping[str, Floats], frames: Mapping[Timeframe, FrameFeatures]) -> None:
+        self._view = view
+        self._later = {f"{name}@{tf}": (frame, row) for tf, frame in frames.items() for name, row in frame.later.items()}
+
+    def __getitem__(self, key: str) -> Floats:
+        later = self._later.get(key)
+        if later is None:
+            return self._view[key]
+        later[0].bring_up()
+        return later[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._view, *self._later))
+
+    def __len__(self) -> int:
+        return len(self._view) + len(self._later)
 
 
 def build_features(

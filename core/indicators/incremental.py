@@ -265,18 +265,18 @@ class VolumeZ(Windowed):
     enough (a relative error near 1e-10).
     """
 
-    def __init__(self, memory: Memory, rows: Rows, volume: Floats, bars: int, out: Floats) -> None:
+    def __init__(self, rows: Rows, volume: Floats, bars: int, out: Floats) -> None:
         self._rows, self._volume, self._bars, self._out = rows, volume, bars, out
-        self._squares = memory.rows(bars)
+        self._squares = np.empty((out.size, bars))
         self._count = _number(bars)
         self._mean, self._variance, self._part = np.empty_like(out), np.empty_like(out), np.empty_like(out)
 
     def run(self) -> None:
         mean, variance, part, out, bars, count = self._mean, self._variance, self._part, self._out, self._bars, self._count
-        np.multiply(self._volume, self._volume, out=part)
-        self._squares.push(part)
-        np.add.reduce(self._rows.last(bars), axis=1, out=mean)
-        np.add.reduce(self._squares.last(bars), axis=1, out=variance)
+        window = self._rows.last(bars)
+        np.multiply(window, window, out=self._squares)
+        np.add.reduce(window, axis=1, out=mean)
+        np.add.reduce(self._squares, axis=1, out=variance)
         np.divide(mean, count, out=mean)
         np.divide(variance, count, out=variance)
         np.multiply(mean, mean, out=part)

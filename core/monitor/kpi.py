@@ -57,7 +57,8 @@ class Kpi:
 class Timings:
     """What was measured with a stopwatch or outside the run; None: not measured. Times in seconds, ratios 0..1.
 
-    ``regime_*`` come from held-out data with known truth (X19), ``research_*`` from the research lab.
+    ``regime_*`` come from the running score of the labels (X19; macro-F1 where the market knows its truth, over
+    ``regime_cases`` symbol-hours; false switches over ``regime_switches``), ``research_*`` from the research lab.
     """
 
     decision_p99_s: float | None = None
@@ -73,13 +74,14 @@ class Timings:
     research_trials: int | None = None
     research_gate_pass_ratio: float | None = None
     research_cost_usd: float | None = None
+    regime_switches: int = 0
 
 
 DECISION_LATENCY = KpiSpec(
     "brain", "decision_latency_p99", "seconds", "bar announced to decision taken, 99th percentile", at_most=0.2
 )
 REFUSED_EDGES = KpiSpec("brain", "refused_tool_calls", "calls", "tools that an agent asked for outside its grant", at_most=0.0)
-MACRO_F1 = KpiSpec("market_regime", "macro_f1", "ratio", "macro-averaged F1 of the label on held-out data with known truth")
+MACRO_F1 = KpiSpec("market_regime", "macro_f1", "ratio", "macro-averaged F1 of the 1h label where the truth is known")
 FALSE_SWITCHES = KpiSpec(
     "market_regime", "false_switch_ratio", "ratio", "A-B-A within 12 carrier bars, panic apart", at_most=0.05
 )
@@ -128,12 +130,12 @@ def assess(telemetry: Telemetry, timings: Timings) -> tuple[Kpi, ...]:
     """All figures now, in the order of :data:`KPIS`."""
     t = timings
     within = telemetry.plans_within / telemetry.plans if telemetry.plans else None
-    regime_n, trials = t.regime_cases, t.research_trials or 0
+    trials = t.research_trials or 0
     return (
         Kpi(DECISION_LATENCY, ALL, t.decision_p99_s, t.decisions),
         Kpi(REFUSED_EDGES, ALL, float(t.refused_tool_calls) if telemetry.decisions else None, telemetry.decisions),
-        Kpi(MACRO_F1, ALL, t.regime_macro_f1, regime_n),
-        Kpi(FALSE_SWITCHES, ALL, t.regime_false_switch_ratio, regime_n),
+        Kpi(MACRO_F1, ALL, t.regime_macro_f1, t.regime_cases),
+        Kpi(FALSE_SWITCHES, ALL, t.regime_false_switch_ratio, t.regime_switches),
         *_selection(telemetry),
         Kpi(WITHIN_LIMITS, ALL, within, telemetry.plans),
         Kpi(PLAN_TIME, ALL, t.plan_p99_s, t.plans),

@@ -8,8 +8,8 @@ enums as their text, time in ms UTC. Each kept row also carries ``seq``, the dec
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -40,7 +40,9 @@ SCHEMA_VERSION = 1
 
 Record = TypeVar("Record")
 Row = tuple[Any, ...]
-_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_to_json = msgspec.json.Encoder(decimal_format="string").encode
+_to_msgpack = msgspec.msgpack.Encoder(decimal_format="string").encode
+_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]", re.DOTALL)
 
 
 class AlertLevel(StrEnum):
@@ -168,10 +170,10 @@ def json_text(value: Any) -> str:
 
     The encoder alone would write it as ``null``, which would read as «nothing was there».
     """
-    plain = msgspec.to_builtins(value)
-    # The standard encoder has a word for what is not finite, so that it can be told from a plain None.
-    text = _dump(plain)
-    return _dump(_spell_out(plain)) if "NaN" in text or "Infinity" in text else text
+    # In MessagePack what is not finite shows in the bytes, whatever else the value holds; the search errs to the safe side.
+    if _NOT_FINITE.search(_to_msgpack(value)) is None:
+        return _to_json(value).decode()
+    return _to_json(_spell_out(msgspec.to_builtins(value))).decode()
 
 
 def _spell_out(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def secrets_of(environment: Environment) -> tuple[str, ...]:
     """Values that must never be written anywhere."""
     values = (environment.api_key, environment.api_secret, environment.openai_api_key)
     return tuple(value.get_secret_value() for value in values if value.get_secret_value())
+
+
+def who_asks() -> str:
+    """Name of the person at the terminal, for the record; the number of the account where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}"
 
 
 def open_reader(state: Path) -> StoreReader:

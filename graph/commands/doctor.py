@@ -141,6 +141,6 @@ def _folder(state: Path) -> Check:
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free
-    writable = os.access(there, os.W_OK)
+    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     seen = f"{state}: {'writable' if writable else 'not writable'}, {free / 1e9:.1f} GB free"
     return Check("state folder", writable and free >= _FREE_BYTES, seen, "choose another: brain paper --state DIR")

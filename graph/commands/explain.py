@@ -8,7 +8,12 @@ from graph.explanations import explain
 SCHEMA = "brain.explain/1"
 
 
-def run_explain(code: str, *, color: str) -> int:
+def run_explain(code: str, *, json: bool, color: str) -> int:
     """Run the command and give its exit code."""
-    console = Console(color=color)
-    return run_command(console, SCHEMA, lambda: Answer({"code": code}, explain(code)))
+    console = Console(color=color, json=json)
+    return run_command(console, SCHEMA, lambda: _explain(code))
+
+
+def _explain(code: str) -> Answer:
+    text = explain(code)
+    return Answer({"code": code, "text": text}, text)

@@ -7,6 +7,7 @@ from pathlib import Path
 from core.monitor.reader import StoreReader
 from graph.commands.common import open_reader
 from graph.console import Answer, Console, run_command
+from graph.exit_codes import UsageError
 
 SCHEMA = "brain.export/1"
 
@@ -18,6 +19,8 @@ def run_export(*, state: Path, out: Path, json: bool, color: str) -> int:
 
 
 def _export(state: Path, out: Path) -> Answer:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out was {out}, which is not a folder", help=f"brain export --state {state} --out DIR")
     reader: StoreReader = open_reader(state)
     try:
         files = reader.export_csv(out)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 from pathlib import Path
 
 from configs.loader import default_folder
 from configs.lock import LockStatus, load_governance, verify, write_lock
 from core.clock import SystemClock
 from core.errors import LockedError
+from graph.commands.common import who_asks
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
 
@@ -47,19 +47,22 @@ def run_sign(*, configs: Path | None, color: str) -> int:
 
 def _sign(folder: Path, console: Console) -> Answer:
     if not console.interactive:
-        raise NotATerminal("sign was not run from a terminal, and only a person may sign limits of risk")
+        raise NotATerminal(
+            "sign was not run from a terminal, and only a person may sign limits of risk",
+            help="look at what changed with `brain governance verify`, then at a terminal: brain governance sign",
+        )
     load_governance(folder)
     status = verify(folder)
     if status.ok:
         return Answer({"signed": True}, "governance.yaml is what was signed already; nothing to do.")
     console.info(_difference(status))
-    reason = _ask(console, "Reason for the change: ")
+    reason = console.ask("Reason for the change: ")
     if not reason:
         raise UsageError("the reason was empty, expected a sentence for the record", help="brain governance sign")
     if not console.confirm("These limits hold from the next start on.", WORD):
         return Answer({"signed": False}, "Not confirmed; the former signature stays.", ExitCode.NO)
     today = dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, dt.UTC).date()
-    lock = write_lock(folder, getpass.getuser(), reason, today)
+    lock = write_lock(folder, who_asks(), reason, today)
     return Answer({"signed": True, "digest": lock.digest}, f"Signed: {lock.digest}")
 
 
@@ -67,9 +70,3 @@ def _difference(status: LockStatus) -> str:
     if not status.differences:
         return "There is no readable former signature; every limit is new."
     return "\n".join(f"{item.field}: {item.signed} -> {item.present}" for item in status.differences)
-
-
-def _ask(console: Console, question: str) -> str:
-    console.err.write(question)
-    console.err.flush()
-    return input().strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,13 @@ from configs.environment import require_mode
 from configs.lock import GovernanceWatch
 from configs.validators import Configuration, Environment, Mode
 from core.data.sources.base import Source
-from core.monitor.logger import LogHandle, LogSettings, configure
+from core.monitor.logger import LogSettings, configure
 from core.monitor.metrics import ExporterError, MetricsServer
 from core.monitor.store import Store
 from core.monitor.telemetry import RunResult
 from graph.assembly import Assembly, assemble
 from graph.commands.common import read_configuration, read_environment, say_time, secrets_of
-from graph.console import Answer, Console, run_command
+from graph.console import NOTHING_STARTED, Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
 from graph.explanations import did_you_mean
@@ -31,6 +32,8 @@ from graph.status import watch
 
 SCHEMA = "brain.paper/1"
 DEFAULT_SYNTHETIC_SPEED = "1500"
+DEFAULT_SEED = 7
+DEFAULT_SCENARIO = "mixed"
 _RUNS = Path("var") / "runs"
 
 
@@ -45,8 +48,8 @@ class PaperRequest:
     end: str | None
     speed: str | None
     until_bars: int | None
-    seed: int
-    scenario: str
+    seed: int | None
+    scenario: str | None
     unlock_after: str | None
     state: Path | None
     configs: Path | None
@@ -57,29 +60,42 @@ class PaperRequest:
 def run_paper(request: PaperRequest, *, json: bool, quiet: bool, color: str) -> int:
     """Run the command and give its exit code."""
     console = Console(color=color, quiet=quiet, json=json)
-    effect = "paper only: no order went to an exchange; what was committed is in the state folder"
-    return run_command(console, SCHEMA, lambda: _paper(request, console), effect=effect)
+    stage = _Stage()
+    return run_command(console, SCHEMA, lambda: _paper(request, console, stage), effect=stage.effect)
 
 
-def _paper(request: PaperRequest, console: Console) -> Answer:
+@dataclass(slots=True)
+class _Stage:
+    """How far the command has come, for the effect that an error has."""
+
+    daemon: Daemon | None = None
+
+    def effect(self) -> str:
+        if self.daemon is None or self.daemon.warming:
+            return NOTHING_STARTED
+        return "paper only: no order went to an exchange; what was committed is in the state folder"
+
+
+def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
     options = _options(request)
     environment = read_environment()
+    console.secrets = secrets_of(environment)
     require_mode(environment, Mode.PAPER)
     config, config_folder = read_configuration(request.configs)
     source = _source(request)
     folder = SessionDir(_state_folder(request))
-    log = configure(LogSettings(folder=folder.logs, level=environment.log_level, secrets=secrets_of(environment)))
-    store = Store(folder.database)
-    try:
-        return _run(request, console, options, environment, config, config_folder, source, folder, store)
-    finally:
-        store.close()
-        _close_log(log)
+    with ExitStack() as stack:
+        log = configure(LogSettings(folder=folder.logs, level=environment.log_level, secrets=console.secrets))
+        stack.callback(log.close)
+        store = Store(folder.database)
+        stack.callback(store.close)
+        return _run(request, console, stage, options, environment, config, config_folder, source, folder, store)
 
 
 def _run(
     request: PaperRequest,
     console: Console,
+    stage: _Stage,
     options: RunOptions,
     environment: Environment,
     config: Configuration,
@@ -94,7 +110,8 @@ def _run(
     server = _serve(parts, environment, request, console)
     kind = _engine(request, options)
     guard = GovernanceWatch(config_folder, config.governance_digest)
-    daemon = Daemon(parts, build_engine(kind), folder, options, guard.changed, identity={"equity": repr(request.equity)})
+    daemon = Daemon(parts, build_engine(kind), folder, options, guard.changed, identity=_identity(request))
+    stage.daemon = daemon
     console.info(f"session {folder.root}, engine {kind.value}, metrics {server.url if server else 'not served'}")
     try:
         result, signal_seen = asyncio.run(_drive(daemon, console))
@@ -121,14 +138,41 @@ async def _drive(daemon: Daemon, console: Console) -> tuple[RunResult, int | Non
     return result, seen[0] if seen else None
 
 
+def _identity(request: PaperRequest) -> dict[str, str]:
+    """What a session that is gone on with must share, besides what its source says itself (X43)."""
+    same = {"equity": repr(request.equity)}
+    if request.source == "synthetic":
+        same |= {"seed": str(_seed(request)), "scenario": request.scenario or DEFAULT_SCENARIO}
+    return same
+
+
+def _seed(request: PaperRequest) -> int:
+    return DEFAULT_SEED if request.seed is None else request.seed
+
+
+def _refuse_foreign_flags(request: PaperRequest) -> None:
+    """A flag that the source would pass over in silence is refused."""
+    flags = {
+        "replay": (("--data", request.data), ("--from", request.start), ("--to", request.end)),
+        "synthetic": (("--seed", request.seed), ("--scenario", request.scenario)),
+    }
+    for source, owned in flags.items():
+        for flag, value in owned:
+            if source != request.source and value is not None:
+                raise UsageError(
+                    f"{flag} belongs to --source {source}, the source is {request.source}", help="brain paper --help"
+                )
+
+
 def _options(request: PaperRequest) -> RunOptions:
     default = "max" if request.source == "replay" else DEFAULT_SYNTHETIC_SPEED
+    _refuse_foreign_flags(request)
     if request.source != "replay":
-        for flag, value in (("--data", request.data), ("--from", request.start), ("--to", request.end)):
-            if value is not None:
-                raise UsageError(f"{flag} belongs to --source replay, the source is {request.source}", help="brain paper --help")
-        if request.unlock_after is not None and request.speed != "max" and request.until_bars is None:
-            raise UsageError("--unlock-after is for runs with an end: replay, or synthetic with --until-bars (X42)")
+        if request.unlock_after is not None and request.until_bars is None:
+            raise UsageError(
+                "--unlock-after is for runs with an end: replay, or synthetic with --until-bars (X42)",
+                help=f"brain paper --unlock-after {request.unlock_after} --until-bars 2000",
+            )
     elif request.data is None:
         raise UsageError(
             "--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR"
@@ -144,19 +188,23 @@ def _source(request: PaperRequest) -> Source:
 
         start = None if request.start is None else parse_time(request.start)
         end = None if request.end is None else parse_time(request.end)
+        if start is not None and end is not None and start >= end:
+            raise UsageError(
+                f"--from was {request.start}, expected a time before --to {request.end}",
+                help="brain paper --from 2024-01-01 --to 2024-02-01 …",
+            )
         return ReplaySource(request.data or Path(), symbols, start, end)
     from core.data.sources.scenarios import Scenario
     from core.data.sources.synthetic import DEFAULT_SYMBOLS, SyntheticSource
 
-    try:
-        scenario = Scenario(request.scenario)
-    except ValueError as error:
-        known = [scenario.value for scenario in Scenario]
+    name = request.scenario or DEFAULT_SCENARIO
+    known = [scenario.value for scenario in Scenario]
+    if name not in known:
         raise UsageError(
-            f"--scenario was {request.scenario!r}, expected one of {', '.join(known)}",
-            help=f"brain paper --scenario {(*did_you_mean(request.scenario, known), 'mixed')[0]}",
-        ) from error
-    return SyntheticSource(symbols or DEFAULT_SYMBOLS, seed=request.seed, scenario=scenario)
+            f"--scenario was {name!r}, expected one of {', '.join(known)}",
+            help=f"brain paper --scenario {(*did_you_mean(name, known), DEFAULT_SCENARIO)[0]}",
+        )
+    return SyntheticSource(symbols or DEFAULT_SYMBOLS, seed=_seed(request), scenario=Scenario(name))
 
 
 def _engine(request: PaperRequest, options: RunOptions) -> EngineKind:
@@ -181,10 +229,6 @@ def _serve(parts: Assembly, environment: Environment, request: PaperRequest, con
             raise
         console.warn(f"{error.what}; the replay goes on without metrics")
         return None
-
-
-def _close_log(log: LogHandle) -> None:
-    log.close()
 
 
 def _data(result: RunResult, parts: Assembly, folder: SessionDir) -> dict[str, Any]:

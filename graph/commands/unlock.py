@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 
 from configs.loader import default_folder
@@ -11,7 +10,7 @@ from core.errors import LockedError
 from core.monitor.reader import StoreReader
 from core.risk.governor import Governor
 from core.types import GovernorView
-from graph.commands.common import open_reader
+from graph.commands.common import open_reader, who_asks
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
 from graph.session_dir import SessionDir, UnlockRequest
@@ -35,7 +34,10 @@ def run_unlock(*, state: Path, reason: str | None, color: str) -> int:
 
 def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
     if not console.interactive:
-        raise NotATerminal("unlock was not run from a terminal, and only a person may lift a kill-switch")
+        raise NotATerminal(
+            "unlock was not run from a terminal, and only a person may lift a kill-switch",
+            help=f"look at what happened, then at a terminal: brain unlock --state {state}",
+        )
     reader = open_reader(state)
     try:
         view = _saved_view(reader)
@@ -47,14 +49,14 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
         f"kill-switch on: equity {view.equity:.2f} USD is {view.dd_72h_pct:.2f} % below its 72 h peak of {view.peak_72h:.2f}; "
         "after unlocking, the peak starts again from present equity"
     )
-    said = reason or _ask(console, "Why is it safe to go on? ")
-    if not said.strip():
+    said = (reason or console.ask("Why is it safe to go on? ")).strip()
+    if not said:
         raise UsageError(
             "the reason was empty, expected a sentence for the record", help="brain unlock --state DIR --reason TEXT"
         )
     if not console.confirm("This lets the system open positions again.", WORD):
         return Answer({"unlocked": False}, "Not confirmed; the kill-switch stays on.", ExitCode.NO)
-    SessionDir(state, create=False).request_unlock(UnlockRequest(said.strip(), getpass.getuser()))
+    SessionDir(state, create=False).request_unlock(UnlockRequest(said, who_asks()))
     return Answer({"unlocked": True}, "Recorded. The daemon takes it at its next bar, or at its next start.")
 
 
@@ -66,9 +68,3 @@ def _saved_view(reader: StoreReader) -> GovernorView | None:
     governor = Governor(load_governance(default_folder()))
     governor.restore(saved[1]["governor"])
     return governor.view
-
-
-def _ask(console: Console, question: str) -> str:
-    console.err.write(question)
-    console.err.flush()
-    return input()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from configs.validators import Configuration
 from core.strategies.base import Abstention, ExitProfile, MarketSnapshot
-from core.types import Event, EventKind, Regime, Side, Signal, Timeframe, Trail, TrailStart
+from core.strategies.score import ScoreInputs
+from core.types import Event, EventKind, Regime, ScoredSignal, Side, Signal, Timeframe, Trail, TrailStart
 from graph.engines import DirectEngine
 from tests.support.ladder import ATR_4H, HOUR, START_MS, HandMade, Hours, ladder
 from tests.support.run import Look, Ran, run_over, short_configuration
@@ -87,6 +88,16 @@ def decide(ran: Ran, strategies: Sequence[Says] | None = None, **changes: object
     context = replace(ran.context, recorder=Deaf(), **changes)  # type: ignore[arg-type]
     event = Event(EventKind.BAR, ran.daemon.seq, context.market.closed.ts)
     return asyncio.run(DirectEngine().run(event, context)), context
+
+
+class Level:
+    """A scorer that finds everything equally good, or as good as it is told."""
+
+    def __init__(self, **points: float) -> None:
+        self._points = points
+
+    def score(self, signal: Signal, inputs: ScoreInputs) -> ScoredSignal:
+        return ScoredSignal(signal, self._points.get(signal.strategy, 9.0), inputs.threshold, inputs.regime, ())
 
 
 class Deaf:

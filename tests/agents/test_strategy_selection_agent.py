@@ -13,7 +13,7 @@ import pytest
 from core.codes import RefusalCode
 from core.strategies.base import Abstention
 from core.types import Refusal, Regime, ScoredSignal, Timeframe
-from tests.agents.making import BTC, ETH, SOL, Ran, Says, breaking_out, decide, play, saying
+from tests.agents.making import BTC, ETH, SOL, Level, Ran, Says, breaking_out, decide, play, saying
 from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, ladder
 
@@ -64,16 +64,6 @@ def test_equal_scores_of_two_strategies_come_in_the_enable_map_s_order(ran: Ran)
     assert [item.score for item in selection.scored] == [9.0, 9.0]
     assert names(selection.candidates) == [("breakout_4h", ETH), ("vol_exp_15m", BTC)]
     assert names(selection.scored) == [("vol_exp_15m", BTC), ("breakout_4h", ETH)]
-
-
-class Level:
-    """A scorer that finds everything equally good, or as good as it is told."""
-
-    def __init__(self, **points: float) -> None:
-        self._points = points
-
-    def score(self, signal, inputs) -> ScoredSignal:
-        return ScoredSignal(signal, self._points.get(signal.strategy, 9.0), inputs.threshold, inputs.regime, ())
 
 
 def test_of_two_strategies_that_want_one_symbol_on_one_bar_the_better_gets_it(ran: Ran) -> None:

@@ -47,9 +47,11 @@ def play(list_of_bars: Sequence[Bars], tf: Timeframe, params: StrategiesFile) ->
     for block in blocks_from_bars(list_of_bars, tf):
         store.on_closed(block)
         for symbol in block.idx.tolist():
-            seen[symbol].append([float(store.view[f"{name}@{tf}"][symbol]) for name in names])
-            known = [bool(store.ready[f"{name}@{tf}"][symbol]) for name in names]
-            assert known == [not math.isnan(value) for value in seen[symbol][-1]]
+            seen[symbol].append([float(store.fresh[f"{name}@{tf}"][symbol]) for name in names])
+            values = dict(zip(names, seen[symbol][-1], strict=True))
+            for key, ready in store.ready.items():
+                name = key.removesuffix(f"@{tf}")
+                assert name not in values or bool(ready[symbol]) is not math.isnan(values[name])
     return [dict(zip(names, np.array(rows).reshape(-1, len(names)).T, strict=True)) for rows in seen]
 
 

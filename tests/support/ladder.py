@@ -65,11 +65,20 @@ class HandMade:
     Args:
         paths: candles by symbol, all of one length.
         books: order books by hour of the run; None: the source has none and they are modelled.
+        drift_ms: drift of the clock by hour of the run, 0 where nothing is said.
+        lost: hours of the run that are not delivered.
     """
 
-    def __init__(self, paths: Mapping[str, Hours], books: Mapping[int, Iterable[Book]] | None = None) -> None:
+    def __init__(
+        self,
+        paths: Mapping[str, Hours],
+        books: Mapping[int, Iterable[Book]] | None = None,
+        *,
+        drift_ms: Mapping[int, float] | None = None,
+        lost: Iterable[int] = (),
+    ) -> None:
         self._columns = {symbol: np.array(path.rows).T for symbol, path in paths.items()}
-        self._books = books
+        self._books, self._drift_ms, self._lost = books, drift_ms or {}, frozenset(lost)
         lengths = {column.shape[1] for column in self._columns.values()}
         assert len(lengths) == 1, "paths of one length"
         self.hours = lengths.pop() - WARM_HOURS
@@ -108,7 +117,7 @@ class HandMade:
     async def batches(self, after_ts: int | None = None) -> AsyncIterator[Batch]:
         for hour in range(self.hours):
             batch = self.batch(hour)
-            if after_ts is None or batch.ts > after_ts:
+            if hour not in self._lost and (after_ts is None or batch.ts > after_ts):
                 yield batch
 
     def batch(self, hour: int) -> Batch:
@@ -120,4 +129,4 @@ class HandMade:
         block = BarBlock(Timeframe.H1, idx, np.full(idx.size, opened, dtype=np.int64), *columns)
         funding = tuple(FundingRate(s, ts, 0.0001, FUNDING_MS) for s in symbols) if ts % FUNDING_MS == 0 else ()
         books = tuple((self._books or {}).get(hour, ()))
-        return Batch(ts, (block,), funding, books=books, clock=ClockReading(ts, 0.0, 0.0))
+        return Batch(ts, (block,), funding, books=books, clock=ClockReading(ts, self._drift_ms.get(hour, 0.0), None))

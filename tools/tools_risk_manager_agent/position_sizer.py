@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from core.clock import elapsed_ns
@@ -125,7 +126,7 @@ def _atr_rank(context: BrainContext, index: int, tf: Timeframe) -> float | None:
 
 
 def _feature(context: BrainContext, key: str, index: int, scale: float = 1.0) -> float | None:
-    features = context.market.features
-    if key not in features.view or not features.ready[key][index]:
+    values = context.market.features.fresh.get(key)
+    if values is None or math.isnan(values[index]):
         return None
-    return float(features.view[key][index]) * scale
+    return float(values[index]) * scale

@@ -71,7 +71,7 @@ def _score(context: BrainContext, signal: Signal, regimes: Regimes) -> ScoredSig
     others = [symbol for symbol in context.ledger.positions if symbol != signal.symbol]
     inputs = read_inputs(
         signal,
-        context.market.features.view,
+        context.market.features.fresh,
         index,
         regime=Regime(held),
         threshold=context.quality.threshold,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from core.data.blocks import BarFlag, Bars, ClosedBlock
+from core.data.feature_sets import ON_DEMAND
 from core.data.features import FEATURE_SETS, STREAM_FEATURES, FeatureParams, FeatureStore, build_features
 from core.errors import DataError
 from core.types import Timeframe
@@ -44,9 +45,25 @@ def test_the_view_has_every_feature_of_every_timeframe_and_stream():
     """B8."""
     store = FeatureStore(["A", "B", "C"], list(Timeframe), SHORT)
     names = [f"{name}@{tf}" for tf in Timeframe for name in FEATURE_SETS[tf]] + list(STREAM_FEATURES)
-    assert sorted(store.view) == sorted(store.ready) == sorted(names)
-    assert all(array.shape == (3,) and np.isnan(array).all() for array in store.view.values())
+    later = [f"{name}@{tf}" for tf in Timeframe for name in ON_DEMAND[tf]]
+    assert sorted(store.fresh) == sorted(names)
+    assert sorted(store.view) == sorted(store.ready) == sorted(set(names) - set(later))
+    assert all(array.shape == (3,) and np.isnan(array).all() for array in store.fresh.values())
     assert not any(array.any() for array in store.ready.values())
+
+
+def test_what_is_on_demand_is_of_the_present_bar_whenever_it_is_asked_for():
+    """X29: looking late, or only now and then, gives what looking on every bar gives."""
+    walks = [random_walk_bars(seed, 260, Timeframe.M5) for seed in (1, 2)]
+    blocks = list(blocks_from_bars(walks, Timeframe.M5))
+    always, seldom = FeatureStore(["A", "B"], [Timeframe.M5], SHORT), FeatureStore(["A", "B"], [Timeframe.M5], SHORT)
+    for i, block in enumerate(blocks):
+        always.on_closed(block)
+        seldom.on_closed(block)
+        looked = {name: always.fresh[f"{name}@5m"].copy() for name in sorted(ON_DEMAND[Timeframe.M5])}
+        if i % 7 == 0:
+            for name, values in looked.items():
+                np.testing.assert_array_equal(seldom.fresh[f"{name}@5m"], values, err_msg=name)
 
 
 def test_arrays_are_updated_in_place():

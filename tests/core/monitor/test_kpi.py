@@ -99,3 +99,12 @@ def test_research_is_judged_only_when_it_ran(telemetry: Telemetry) -> None:
     )
     assert (_found(kpis, "trials").value, _found(kpis, "gate_pass_ratio").value) == (4.0, 0.25)
     assert _found(kpis, "false_switch_ratio").met is False
+
+
+def test_each_regime_figure_rests_on_its_own_cases(telemetry: Telemetry) -> None:
+    """G11: macro-F1 on scored hours, false switches on switches; a real market has only the latter."""
+    score = Timings(regime_macro_f1=0.45, regime_cases=700, regime_false_switch_ratio=0.04, regime_switches=50)
+    kpis = assess(telemetry, score)
+    assert (_found(kpis, "macro_f1").value, _found(kpis, "macro_f1").n) == (0.45, 700)
+    assert (_found(kpis, "false_switch_ratio").n, _found(kpis, "false_switch_ratio").met) == (50, True)
+    assert _found(assess(telemetry, Timings()), "macro_f1").met is None

@@ -166,6 +166,8 @@ def test_truth_has_one_label_for_each_bar_handed_out() -> None:
     take(source, 350)
     assert source.truth(ETH).size == 350
     assert np.array_equal(source.truth(ETH), source.truth(ETH, 900)[:350])
+    assert np.array_equal(source.truth(ETH, 40, first=300), source.truth(ETH, 340)[300:])
+    assert np.array_equal(source.truth(ETH, first=300), source.truth(ETH)[300:])
 
 
 def test_regimes_differ_in_volatility_and_drift() -> None:

@@ -1,0 +1,75 @@
+"""What people type, read: times, durations, speeds, lists of symbols (issue section 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import BrainError
+from graph.exit_codes import ExitCode, UsageError, exit_code_of
+from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-02", DAY),
+        ("1970-01-02T01:00", DAY + 3_600_000),
+        ("1970-01-02T00:00:00Z", DAY),
+        ("1970-01-02T02:00:00+02:00", DAY),
+        ("2024-02-29T12:00:00.123Z", 1_709_208_000_123),
+    ],
+)
+def test_a_time_is_utc_unless_it_says_otherwise(text: str, expected: int) -> None:
+    assert parse_time(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "2024-02-30", "1709208000123", "01.02.2024"])
+def test_what_is_no_time_is_a_misuse_that_shows_one(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a date such as 2024-01-31") as error:
+        parse_time(text)
+    assert exit_code_of(error.value) is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90s", 90_000), ("15m", 900_000), ("24h", DAY), ("2d", 2 * DAY), ("1.5h", 5_400_000), (" 1 s ", 1_000)]
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, expected: int) -> None:
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1w", "1h30m", "1e3s", "inf d", "9" * 400 + "d"])
+def test_what_is_no_duration_is_a_misuse(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a number and a unit"):
+        parse_duration(text)
+
+
+def test_a_speed_is_max_or_above_zero() -> None:
+    assert parse_speed("max") is None
+    assert parse_speed("60") == 60.0
+    assert parse_speed("0.5") == 0.5
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "fast", "inf", "nan", ""])
+def test_another_speed_is_a_misuse(text: str) -> None:
+    with pytest.raises(UsageError, match="expected max or a number above zero"):
+        parse_speed(text)
+
+
+def test_symbols_are_accepted_in_both_forms_and_named_once() -> None:
+    """B2."""
+    given = "BINANCE:BTCUSDT.P, BTC/USDT:USDT ,BINANCE:ETHUSDT,,SOL/USDT:USDT"
+    assert parse_symbols(given) == ("BTC/USDT:USDT", "ETH/USDT", "SOL/USDT:USDT")
+    assert parse_symbols(None) is None
+
+
+@pytest.mark.parametrize("text", ["", " , "])
+def test_an_empty_list_of_symbols_is_a_misuse(text: str) -> None:
+    with pytest.raises(UsageError, match="expected at least one"):
+        parse_symbols(text)
+
+
+def test_a_symbol_in_no_known_form_is_an_error_that_shows_both() -> None:
+    with pytest.raises(BrainError, match=r"symbol was 'btc', expected BASE/QUOTE:SETTLE"):
+        parse_symbols("btc")

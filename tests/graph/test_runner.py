@@ -1,0 +1,252 @@
+"""The daemon: it ends where it is told to, goes on where it stopped, and hears people between bars (F5, H2, X12, X42, X43)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.validators import Configuration
+from core.codes import RefusalCode
+from core.errors import SourceError, StateError
+from core.monitor.reader import StoreReader
+from core.types import TradingState
+from graph.assembly import instruments_for
+from graph.engines import EngineKind, build_engine
+from graph.runner import Daemon, RunOptions
+from graph.session_dir import SessionDir, UnlockRequest
+from tests.agents.making import BTC, ETH, SIGNAL, breaking_out
+from tests.support.ladder import HOUR, HandMade, ladder
+from tests.support.run import Look, Ran, Watched, assembled, short_configuration
+
+AT_ONCE = 1e12
+"""A pace at which every bar is committed and every bar is looked between, but nothing is waited for."""
+
+
+def won() -> HandMade:
+    """BTC is bought at hour 12, wins, and is held over a settlement of funding."""
+    return HandMade({BTC: breaking_out().climb(1).candle(2.8).candle(2.0).candle(1.0).climb(5)})
+
+
+def lost() -> HandMade:
+    """BTC falls 25 below its stop at hour 13 and pulls the kill-switch."""
+    eth = breaking_out().climb(1).candle(0.5).candle(2.6).candle(0.06, volume=10.0).climb(8).breakout()
+    return HandMade({BTC: breaking_out().climb(1).candle(0.0, gap=-25.0).climb(14), ETH: eth})
+
+
+def start(
+    source: HandMade,
+    folder: Path,
+    options: RunOptions | None = None,
+    look: Callable[[Daemon], Look] | None = None,
+    config: Configuration | None = None,
+    **more: Any,
+) -> Ran:
+    """A daemon over ``source``; ``look`` is given the daemon and gives what to call after each decision."""
+    parts = assembled(source, folder, config or short_configuration())
+    watched = Watched(build_engine(EngineKind.DIRECT))
+    daemon = Daemon(parts, watched, SessionDir(folder), options or RunOptions(), **more)
+    watched.look = None if look is None else look(daemon)
+    try:
+        result = asyncio.run(daemon.run())
+    finally:
+        parts.store.close()
+    return Ran(parts, result, watched.states, SessionDir(folder), daemon)
+
+
+def alerts(ran: Ran) -> list[tuple[str, str]]:
+    with StoreReader(ran.folder.database) as reader:
+        return [(code, message) for code, message in reader.query("SELECT code, message FROM alerts ORDER BY rowid")]
+
+
+def records(folder: Path) -> list[tuple]:
+    with StoreReader(SessionDir(folder).database) as reader:
+        return list(reader.decisions())
+
+
+# --- the end, and going on ------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_its_source(tmp_path: Path) -> None:
+    ran = start(won(), tmp_path)
+    assert (ran.result.bars, ran.daemon.seq, ran.daemon.expected_bars) == (21, 21, 21)
+    assert ran.daemon.parts is ran.parts
+    assert not ran.daemon.warming
+
+
+def test_until_bars_counts_the_whole_session(tmp_path: Path) -> None:
+    assert start(won(), tmp_path, RunOptions(until_bars=5)).result.bars == 5
+    again = start(won(), tmp_path, RunOptions(until_bars=9))
+    assert (again.daemon.resumed_from, len(again.states), again.result.bars) == (5, 4, 9)
+    assert again.daemon.expected_bars == 9
+
+
+def test_a_session_stopped_anywhere_goes_on_with_the_same_decisions(tmp_path: Path) -> None:
+    """X43: before the signal, with the entry on its way, with a position open, after the take; the same records and hash."""
+    whole = start(won(), tmp_path / "whole")
+    for number, stops in enumerate(([3], [SIGNAL + 1], [SIGNAL + 2, SIGNAL + 4], [SIGNAL + 5])):
+        folder = tmp_path / str(number)
+        for until in stops:
+            start(won(), folder, RunOptions(until_bars=until))
+        end = start(won(), folder)
+        assert end.decisions_hash == whole.decisions_hash
+        assert records(folder) == records(tmp_path / "whole")
+        assert end.result == whole.result
+        assert end.context.ledger.positions == whole.context.ledger.positions
+
+
+def test_a_run_that_is_told_to_stop_ends_after_the_present_bar_with_its_state_saved(tmp_path: Path) -> None:
+    """F5."""
+
+    def stop_at_seven(daemon: Daemon) -> Look:
+        return lambda event, state, context: daemon.stop() if event.seq == 7 else None
+
+    ran = start(won(), tmp_path, look=stop_at_seven)
+    assert (ran.daemon.seq, len(records(tmp_path))) == (8, 8)
+    assert start(won(), tmp_path).daemon.resumed_from == 8
+
+
+def test_whoever_watches_is_called_after_every_bar(tmp_path: Path) -> None:
+    parts = assembled(won(), tmp_path, short_configuration())
+    daemon = Daemon(parts, build_engine(EngineKind.DIRECT), SessionDir(tmp_path), RunOptions())
+    seen: list[int] = []
+    asyncio.run(daemon.run(lambda: seen.append(daemon.seq)))
+    parts.store.close()
+    assert seen == list(range(1, 22))
+
+
+def test_the_pace_changes_nothing_that_is_decided(tmp_path: Path) -> None:
+    """G4: at full speed and bar by bar."""
+    slow = start(won(), tmp_path / "slow", RunOptions(speed=AT_ONCE))
+    assert slow.decisions_hash == start(won(), tmp_path / "fast").decisions_hash
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (lambda: (HandMade({ETH: ladder().climb(4)}), {}), "symbols"),
+        (lambda: (won(), {"config": short_configuration().model_copy(update={"digest": "0" * 64})}), None),
+        (lambda: (won(), {"identity": {"seed": "8"}}), "seed '7'"),
+    ],
+)
+def test_saved_state_of_another_run_is_refused(
+    tmp_path: Path, other: Callable[[], tuple[HandMade, Mapping[str, Any]]], what: str | None
+) -> None:
+    start(won(), tmp_path, RunOptions(until_bars=3), identity={"seed": "7"})
+    source, more = other()
+    more = {"identity": {"seed": "7"}, **more}
+    if what is None:
+        assert start(source, tmp_path, **more).daemon.resumed_from == 3
+        return
+    with pytest.raises(StateError, match=what) as error:
+        start(source, tmp_path, **more)
+    assert error.value.code == "STATE-010"
+
+
+def test_data_that_changed_behind_a_session_is_refused(tmp_path: Path) -> None:
+    """X43: the same time, but another number of bars up to it."""
+    start(won(), tmp_path, RunOptions(until_bars=6))
+    changed = HandMade({BTC: breaking_out().climb(9)}, lost=[2])
+    with pytest.raises(StateError, match="stands at bar 6, the source gave 5 bars") as error:
+        start(changed, tmp_path)
+    assert error.value.code == "STATE-013"
+
+
+# --- the kill-switch and the person ---------------------------------------------------------------
+
+
+def states_of(ran: Ran) -> list[TradingState]:
+    return [state["record"].state for state in ran.states]
+
+
+def test_only_a_person_lifts_the_kill_switch_and_the_word_is_taken_once(tmp_path: Path) -> None:
+    """X12: the request waits in the folder; the reason is on record."""
+
+    def ask(daemon: Daemon) -> Look:
+        folder = SessionDir(tmp_path)
+
+        def look(event: Any, state: Any, context: Any) -> None:
+            if event.seq == SIGNAL + 5:
+                folder.request_unlock(UnlockRequest("looked at it", "owner"))
+
+        return look
+
+    ran = start(lost(), tmp_path, RunOptions(speed=AT_ONCE), look=ask)
+    killed, unlocked = SIGNAL + 2, SIGNAL + 6
+    assert states_of(ran)[killed:unlocked] == [TradingState.HALTED] * (unlocked - killed)
+    assert TradingState.HALTED not in states_of(ran)[unlocked:]
+    assert ran.folder.waiting_unlock() is None
+    assert ("unlocked", "owner: looked at it") in alerts(ran)
+    assert ran.result.kill_switches == 1
+
+
+def test_an_unlock_that_was_left_while_nothing_ran_is_found_at_the_next_start(tmp_path: Path) -> None:
+    """E9: the kill-switch survives the restart, and so does the word."""
+    start(lost(), tmp_path, RunOptions(until_bars=SIGNAL + 4))
+    still = start(lost(), tmp_path, RunOptions(until_bars=SIGNAL + 5))
+    assert states_of(still) == [TradingState.HALTED]
+    SessionDir(tmp_path).request_unlock(UnlockRequest("looked", "owner"))
+    after = start(lost(), tmp_path, RunOptions(until_bars=SIGNAL + 6))
+    assert TradingState.HALTED not in states_of(after)
+
+
+def test_in_a_replay_the_kill_switch_may_be_lifted_after_a_while_and_that_is_said(tmp_path: Path) -> None:
+    """X42."""
+    ran = start(lost(), tmp_path, RunOptions(unlock_after_ms=3 * HOUR))
+    halted = [seq for seq, state in enumerate(states_of(ran)) if state is TradingState.HALTED]
+    assert halted[0] == SIGNAL + 2
+    assert len(halted) == 4  # the bar on which it fired, and three hours
+    assert ("unlocked", "replay: replay: --unlock-after 180 min") in alerts(ran)
+
+
+def test_without_it_the_kill_switch_holds_to_the_end(tmp_path: Path) -> None:
+    assert states_of(start(lost(), tmp_path))[-1] is TradingState.HALTED
+
+
+# --- the locked file ------------------------------------------------------------------------------
+
+
+def test_limits_that_are_touched_while_running_leave_only_exits(tmp_path: Path) -> None:
+    """H2, X12: REDUCING under the old values, an alert, entries refused by code."""
+    ran = start(won(), tmp_path, RunOptions(speed=AT_ONCE), governance_changed=lambda: True)
+    assert set(states_of(ran)) == {TradingState.REDUCING}
+    codes = [item.code for item in ran.states[SIGNAL]["selection"].refusals]
+    assert codes == [RefusalCode.GOVERNANCE_CHANGED]
+    assert [code for code, _ in alerts(ran)].count("governance_changed") == 1
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+def test_a_drifting_clock_pauses_entries_and_they_resume(tmp_path: Path) -> None:
+    """B4, E7: above 1500 ms; told when it begins and when it ends, and the signal in between is refused."""
+    drift = {hour: 1_501.0 for hour in range(SIGNAL - 1, SIGNAL + 2)}
+    ran = start(HandMade({BTC: breaking_out().climb(2)}, drift_ms=drift), tmp_path)
+    assert [item.code for item in ran.states[SIGNAL]["selection"].refusals] == [RefusalCode.CLOCK_DRIFT]
+    paused = [state["event"].seq for state in ran.states if not state["status"].health.ok]
+    assert paused == [SIGNAL - 1, SIGNAL, SIGNAL + 1]
+    told = [code for code, message in alerts(ran) if "CLOCK_DRIFT" in message]
+    assert told == ["paused", "resumed"]
+    assert ran.result.plans == 0
+
+
+# --- money and reports ----------------------------------------------------------------------------
+
+
+def test_funding_of_an_open_position_is_settled_and_recorded(tmp_path: Path) -> None:
+    """A long pays 0.01 % of about 111 USD, at 16:00, after a quarter was sold at the take."""
+    ran = start(won(), tmp_path)
+    with StoreReader(ran.folder.database) as reader:
+        payments = reader.query("SELECT symbol, amount FROM funding")
+    assert [symbol for symbol, _ in payments] == [BTC]
+    assert ran.result.funding == pytest.approx(sum(amount for _, amount in payments))
+    assert -0.0112 < ran.result.funding < -0.008
+
+
+def test_an_instrument_that_the_configuration_lacks_is_named_with_those_there_are() -> None:
+    with pytest.raises(SourceError, match="no entry for XYZ/USDT:USDT; it has BTC/USDT:USDT") as error:
+        instruments_for(short_configuration(), (BTC, "XYZ/USDT:USDT"))
+    assert error.value.code == "DATA-010"
