@@ -19,6 +19,7 @@ WINDOW_BARS = 2000
 _TF = Timeframe.M5
 _AGREEMENT = 1e-4
 _BARS = ("open", "high", "low", "close", "volume")
+_KEYS = tuple(f"{name}@{_TF}" for name in FEATURE_SETS[_TF] if name not in _BARS)
 
 
 def measure(*, quick: bool) -> list[Measured]:
@@ -39,15 +40,17 @@ def measure(*, quick: bool) -> list[Measured]:
             theirs.append(percentile([_recompute_ns(bars[:, :, at - WINDOW_BARS + k : at + k]) for k in range(recomputes)], 0.5))
         at += updates
     ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    values = len(FEATURE_SETS[_TF]) - len(_BARS)
     mine, other = Spread.of(ours).median / 1e3, Spread.of(theirs).median / 1e3
-    note = f"{mine:.0f} µs against {other:.0f} µs, {values} values of {count} symbols"
+    note = f"{mine:.0f} µs against {other:.0f} µs, {len(_KEYS)} values of {count} symbols"
     return [Measured("features", Spread.of(ratios), note)]
 
 
 def _update_ns(store: FeatureStore, block: ClosedBlock) -> float:
+    """Also of those features that are calculated only when somebody looks: here everyone looks at all of them."""
     start = now_ns()
     store.on_closed(block)
+    for key in _KEYS:
+        store.fresh[key]
     return now_ns() - start
 
 
@@ -93,7 +96,7 @@ def _check_agreement(store: FeatureStore, window: Floats) -> None:
     """Two clocks on different work would say nothing."""
     for index, (_, high, low, close, volume) in enumerate(window.swapaxes(0, 1)):
         for name, expected in recompute(high, low, close, volume).items():
-            got = float(store.view[f"{name}@{_TF}"][index])
+            got = float(store.fresh[f"{name}@{_TF}"][index])
             assert math.isclose(got, expected, rel_tol=_AGREEMENT, abs_tol=_AGREEMENT), f"{name}: {got}, TA-Lib has {expected}"
 
 

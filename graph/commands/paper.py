@@ -112,9 +112,9 @@ def _run(
     guard = GovernanceWatch(config_folder, config.governance_digest)
     daemon = Daemon(parts, build_engine(kind), folder, options, guard.changed, identity=_identity(request))
     stage.daemon = daemon
-    console.info(f"session {folder.root}, engine {kind.value}, metrics {server.url if server else 'not served'}")
+    begin = f"session {folder.root}, engine {kind.value}, metrics {server.url if server else 'not served'}"
     try:
-        result, signal_seen = asyncio.run(_drive(daemon, console))
+        result, signal_seen = asyncio.run(_drive(daemon, console, begin))
     finally:
         if server is not None:
             server.stop()
@@ -122,8 +122,8 @@ def _run(
     return Answer(_data(result, parts, folder), _summary(result, parts, folder), code)
 
 
-async def _drive(daemon: Daemon, console: Console) -> tuple[RunResult, int | None]:
-    """Run until the end or a signal; the state is saved either way (F5)."""
+async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResult, int | None]:
+    """Say ``begin``, then run until the end or a signal; the state is saved either way (F5)."""
     loop = asyncio.get_running_loop()
     seen: list[int] = []
 
@@ -133,6 +133,7 @@ async def _drive(daemon: Daemon, console: Console) -> tuple[RunResult, int | Non
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
+    console.info(begin)
     with watch(daemon, console) as on_progress:
         result = await daemon.run(on_progress)
     return result, seen[0] if seen else None

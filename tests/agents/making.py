@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from configs.validators import Configuration
 from core.strategies.base import Abstention, ExitProfile, MarketSnapshot
@@ -37,6 +39,32 @@ def play(folder: Path, look: Look | None = None, config: Configuration | None = 
     """A run over hours by coin (``BTC=...``), in the order given."""
     source = HandMade({f"{coin}/USDT:USDT": path for coin, path in paths.items()})
     return asyncio.run(run_over(source, folder, config=config or short_configuration(), look=look))
+
+
+@contextmanager
+def untouched(ran: Ran) -> Iterator[Ran]:
+    """Lets a test change services and market numbers of a run that others use too, and puts them back."""
+    context, market = ran.context, ran.context.market
+    services: tuple[Any, ...] = (
+        ran.parts.exchange,
+        context.ledger,
+        context.orders,
+        context.governor,
+        context.cooldowns,
+        context.quality,
+        context.portfolio,
+        context.correlations,
+        context.abstentions,
+        context.regimes,
+    )
+    features = market.features
+    arrays = (market.last_close, market.last_ts, market.flags, *features.view.values(), *features.ready.values())
+    saved, copies = [service.snapshot() for service in services], [array.copy() for array in arrays]
+    yield ran
+    for service, state in zip(services, saved, strict=True):
+        service.restore(state)
+    for array, copy in zip(arrays, copies, strict=True):
+        array[:] = copy
 
 
 def close_of(hour: int) -> int:

@@ -5,6 +5,7 @@ The market and every service are those of a real run; only the strategies say wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from core.codes import RefusalCode
 from core.strategies.base import Abstention
 from core.types import Refusal, Regime, ScoredSignal, Timeframe
-from tests.agents.making import BTC, ETH, SOL, Level, Ran, Says, breaking_out, decide, play, saying
+from tests.agents.making import BTC, ETH, SOL, Level, Ran, Says, breaking_out, decide, play, saying, untouched
 from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, ladder
 
@@ -21,10 +22,17 @@ ALL = (SOL, BTC, ETH)
 """The run's order; not that of the alphabet, so that the two can be told apart."""
 
 
-@pytest.fixture
-def ran(tmp_path: Path) -> Ran:
+@pytest.fixture(scope="module")
+def ten_hours(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Three symbols after ten hours of ladder: trends upwards, nothing open."""
-    return play(tmp_path, SOL=ladder().climb(10), BTC=ladder().climb(10), ETH=ladder().climb(10))
+    folder = tmp_path_factory.mktemp("ten_hours")
+    return play(folder, SOL=ladder().climb(10), BTC=ladder().climb(10), ETH=ladder().climb(10))
+
+
+@pytest.fixture
+def ran(ten_hours: Ran) -> Iterator[Ran]:
+    with untouched(ten_hours) as ran:
+        yield ran
 
 
 def names(scored: tuple[ScoredSignal, ...]) -> list[tuple[str, str]]:

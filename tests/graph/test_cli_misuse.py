@@ -69,7 +69,9 @@ def told(said: Said) -> str:
     return said.err
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), MISUSES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"), MISUSES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_a_misuse_is_exit_code_2_with_code_effect_help_and_more(arguments: tuple[str, ...], code: str, says: str) -> None:
     said = brain(*arguments)
     text = told(said)
@@ -83,7 +85,9 @@ def test_a_misuse_is_exit_code_2_with_code_effect_help_and_more(arguments: tuple
         assert f"   = effect: {NOTHING}\n" in text
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), MISUSES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"), MISUSES, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_a_misuse_with_json_is_one_object_with_the_same_code(arguments: tuple[str, ...], code: str, says: str) -> None:
     """The answer of a failure is one JSON object too, and the exit code stays honest."""
     said = brain(*arguments, "--json") if arguments[-1] != "--until-bars" else brain("paper", "--json", "--until-bars")

@@ -19,6 +19,7 @@ from graph.engines import EngineKind, build_engine
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir, UnlockRequest
 from tests.agents.making import BTC, ETH, SIGNAL, breaking_out
+from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, HandMade, ladder
 from tests.support.run import Look, Ran, Watched, assembled, short_configuration
 
@@ -216,6 +217,33 @@ def test_limits_that_are_touched_while_running_leave_only_exits(tmp_path: Path) 
     codes = [item.code for item in ran.states[SIGNAL]["selection"].refusals]
     assert codes == [RefusalCode.GOVERNANCE_CHANGED]
     assert [code for code, _ in alerts(ran)].count("governance_changed") == 1
+
+
+def test_limits_that_were_signed_anew_hold_after_a_restart_and_that_is_on_record(tmp_path: Path) -> None:
+    """H2: the session goes on under the new digest; without a change nothing is said."""
+    start(won(), tmp_path, RunOptions(until_bars=3))
+    signed = short_configuration().model_copy(update={"governance_digest": "f" * 64})
+    start(won(), tmp_path, RunOptions(until_bars=5), config=signed)
+    again = start(won(), tmp_path, RunOptions(until_bars=7), config=signed)
+    before = short_configuration().governance_digest
+    told = [message for code, message in alerts(again) if code == "governance_signed"]
+    assert told == [f"limits {'f' * 64} hold now, before it were {before}"]
+
+
+def test_a_selection_that_wins_too_rarely_is_tightened_and_that_is_said(tmp_path: Path) -> None:
+    """X24: forty-nine lost trades are on the books, the fiftieth is lost in the run."""
+
+    def lose(daemon: Daemon) -> Look:
+        def look(event: Any, state: Any, context: Any) -> None:
+            if event.seq == SIGNAL:
+                for _ in range(49):
+                    context.quality.on_trade(trade(-1.0))
+
+        return look
+
+    ran = start(lost(), tmp_path, look=lose)
+    assert ran.context.quality.threshold == 8.0
+    assert [code for code, _ in alerts(ran)].count("selection_tightened") == 1
 
 
 # --- health ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The command line as a person or a script meets it: in this process where speed counts, in one of its own, at a terminal.
 
-    said = brain("paper", "--speed", "max", "--until-bars", "300", "--json", "--state", str(folder))
-    said.code, said.answer["data"]["trades"], said.err
+said = brain("paper", "--speed", "max", "--until-bars", "300", "--json", "--state", str(folder))
+said.code, said.answer["data"]["trades"], said.err
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ import msgspec
 
 from configs.loader import FILES, default_folder
 from configs.lock import LOCK_FILE
+from core.data.sources.synthetic import SyntheticSource
+from core.data.warmup import WARM_BARS
 from core.monitor.schema import TABLES
 from graph.cli import app
 from graph.console import Console, run_app
@@ -91,6 +93,20 @@ def paper(state: Path, *arguments: str, bars: int | None = None, environ: Mappin
     """``brain paper`` at full speed with a JSON answer."""
     until = [] if bars is None else ["--until-bars", str(bars)]
     return brain("paper", "--speed", "max", "--json", "--state", str(state), *until, *arguments, environ=environ)
+
+
+@contextlib.contextmanager
+def short_past() -> Iterator[None]:
+    """Runs in this process start on two weeks of history: what needs more says WARMING_UP, and a start takes a moment."""
+    days = SyntheticSource.__init__.__kwdefaults__
+    wanted = (dict(WARM_BARS), days["warm_days"])
+    WARM_BARS.update(dict.fromkeys(WARM_BARS, 60))
+    days["warm_days"] = 14
+    try:
+        yield
+    finally:
+        WARM_BARS.update(wanted[0])
+        days["warm_days"] = wanted[1]
 
 
 # --- a process of its own ------------------------------------------------------------------------------
@@ -215,7 +231,7 @@ def records(state: Path) -> dict[str, list[tuple[Any, ...]]]:
         "snapshots": "SELECT seq, sha256 FROM snapshots ORDER BY seq DESC LIMIT 1",
     }
     names = [table.name for table in TABLES]
-    return {name: rows(state, apart.get(name, f"SELECT * FROM {name} ORDER BY rowid")) for name in names}
+    return {name: rows(state, apart.get(name, f"SELECT * FROM {name} ORDER BY rowid")) for name in names}  # noqa: S608 - names from our own list
 
 
 def alerts(state: Path) -> list[tuple[int, str, str]]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from core.codes import RefusalCode
 from core.errors import DataError
-from core.types import AdjustKind, Event, EventKind, ExitReason, GovernorView, Plan, Refusal, Timeframe
-from tests.agents.making import BTC, CLOSE, ETH, SIGNAL, Ran, Says, breaking_out, close_of, play
+from core.types import AdjustKind, Event, EventKind, ExitReason, GovernorView, Plan, Refusal, Regime, ScoredSignal, Side, Signal, Timeframe
+from tests.agents.making import BTC, CLOSE, ETH, SIGNAL, Ran, Says, breaking_out, close_of, play, untouched
 from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, ladder
 from tools.context import BrainContext
@@ -22,7 +22,7 @@ from tools.tools_market_regime_agent.regime_classifier import regime_classifier
 from tools.tools_market_regime_agent.trend_detector import trend_detector
 from tools.tools_market_regime_agent.volatility_calc import volatility_calc
 from tools.tools_risk_manager_agent.dd_guard import dd_guard
-from tools.tools_risk_manager_agent.position_sizer import Add, exit_cost_rate, exposure, position_sizer
+from tools.tools_risk_manager_agent.position_sizer import Add, Entry, exit_cost_rate, exposure, position_sizer
 from tools.tools_risk_manager_agent.stop_planner import stop_planner
 from tools.tools_strategy_selection_agent.cooldown_manager import cooldown_manager
 from tools.tools_strategy_selection_agent.enable_map_loader import enable_map_loader
@@ -31,10 +31,16 @@ LAST = SIGNAL + 1
 """Last hour of the run: the entry was filled in it."""
 
 
-@pytest.fixture
-def ran(tmp_path: Path) -> Ran:
+@pytest.fixture(scope="module")
+def bought(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """BTC was bought an hour ago, ETH only climbs."""
-    return play(tmp_path, BTC=breaking_out().climb(1), ETH=ladder().climb(LAST + 1))
+    return play(tmp_path_factory.mktemp("bought"), BTC=breaking_out().climb(1), ETH=ladder().climb(LAST + 1))
+
+
+@pytest.fixture
+def ran(bought: Ran) -> Iterator[Ran]:
+    with untouched(bought) as ran:
+        yield ran
 
 
 @pytest.fixture
@@ -200,6 +206,25 @@ def test_leaving_costs_a_fee_and_half_the_spread_even_when_there_is_no_book(cont
     assert exit_cost_rate(context, position, 190.0) == pytest.approx(expected, rel=1e-9)
     context.market.last_ts[context.market.index[BTC]] = -1
     assert exit_cost_rate(context, position, 190.0) == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_unknown_atr_rank_is_told_as_unknown(context: BrainContext) -> None:
+    """E3: the risk engine counts it as high and cuts the risk; it is never read as quiet."""
+    asked = Entry(scored_signal(), context.governor.view)
+    known = position_sizer.run(context, asked, ())
+    context.market.features.view["atr_rank@4h"][:] = float("nan")
+    unknown = position_sizer.run(context, asked, ())
+    assert isinstance(known, Plan)
+    assert isinstance(unknown, Plan)
+    assert (dict(known.meta)["atr_rank"] is None, dict(unknown.meta)["atr_rank"] is None) == (False, True)
+    assert dict(unknown.meta)["r_pct"] == pytest.approx(0.6)  # 0.8 - 0.2
+
+
+def scored_signal() -> ScoredSignal:
+    """A breakout on ETH at the last close; its 4h frame has a rank of its ATR."""
+    ts = close_of(LAST)
+    signal = Signal("s", "breakout_4h", ETH, Side.LONG, 187.24, Timeframe.H4, ts, ts + HOUR, "by hand", 3.0)
+    return ScoredSignal(signal, 9.0, 7.0, Regime.TREND_UP, ())
 
 
 def add(context: BrainContext, symbol: str = BTC, ts: int = close_of(LAST)) -> Plan | Refusal | None:
