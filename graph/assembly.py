@@ -21,9 +21,11 @@ from core.monitor.telemetry import Telemetry
 from core.regime_quality import RegimeScore, TruthTape
 from core.regimes import RegimeTracker
 from core.risk.engine import RiskEngine
+from core.risk.exits import ExitNumbers
 from core.risk.governor import Governor
 from core.sim.exchange import SimExchange
 from core.strategies.abstentions import AbstentionLog
+from core.strategies.base import Strategy
 from core.strategies.blackouts import NewsCalendar
 from core.strategies.cooldown import Cooldowns
 from core.strategies.quality import SelectionQuality
@@ -99,6 +101,8 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
         quality=SelectionQuality(governance),
         governor=Governor(governance),
         risk=RiskEngine(governance, config.governance_digest),
+        exits=ExitNumbers.of(governance),
+        funding_exits=frozenset(name for name, strategy in strategies.items() if _leaves_on_funding(strategy)),
         portfolio=Portfolio(governance, correlations),
         correlations=correlations,
         ledger=ledger,
@@ -120,6 +124,10 @@ def _truth(source: Source) -> TruthTape | None:
         return None
     info = source.info
     return TruthTape(source, info.symbols, info.start, info.base_tf[info.symbols[0]])
+
+
+def _leaves_on_funding(strategy: Strategy) -> bool:
+    return any(strategy.profile(tf).funding_exit for tf in strategy.tfs)
 
 
 def _metrics(context: BrainContext, telemetry: Telemetry) -> Metrics:

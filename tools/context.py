@@ -16,6 +16,7 @@ from core.exec.orders import OrderManager
 from core.exec.portfolio import Portfolio
 from core.regimes import RegimeTracker
 from core.risk.engine import RiskEngine
+from core.risk.exits import ExitNumbers
 from core.risk.governor import Governor
 from core.strategies.abstentions import AbstentionLog
 from core.strategies.base import Strategy
@@ -45,7 +46,10 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BrainContext:
-    """Ports and services of one run. The dataclass is frozen; what lives behind a port may change."""
+    """Ports and services of one run. The dataclass is frozen; what lives behind a port may change.
+
+    ``funding_exits`` names the strategies that leave when funding is normal again (X4).
+    """
 
     clock: Clock
     config: Configuration
@@ -59,6 +63,8 @@ class BrainContext:
     quality: SelectionQuality
     governor: Governor
     risk: RiskEngine
+    exits: ExitNumbers
+    funding_exits: frozenset[str]
     portfolio: Portfolio
     correlations: Correlations
     ledger: Ledger

@@ -87,6 +87,9 @@ class FreshFeatures(Mapping[str, Floats]):
         later[0].bring_up()
         return later[1]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._view or key in self._later
+
     def __iter__(self) -> Iterator[str]:
         return iter((*self._view, *self._later))
 

@@ -77,6 +77,17 @@ def manage(position: Position, frame: ExitFrame, numbers: ExitNumbers) -> Adjust
     return Adjustment(AdjustKind.MOVE_STOP, position.symbol, frame.ts, best.reason, best.stop, best.detail)
 
 
+def may_act(position: Position, ts: int, close: float, numbers: ExitNumbers) -> bool:
+    """Whether :func:`manage` could do anything at this close, normal funding apart: a quick look before the full one.
+
+    It could at the time stop, while the stop is trailed, and from the break-even trigger on; also where the close is not
+    known, so that nothing is passed over for want of a number.
+    """
+    if ts >= position.plan.time_stop_ts or _trailing(position, ts):
+        return True
+    return position.r_price > 0.0 and not position.r_now(close) < numbers.break_even_r
+
+
 def break_even_price(side: Side, avg_entry: float, entry_cost_rate: float, exit_cost_rate: float) -> float:
     """Price at which leaving everything nets zero after both legs' costs (X5).
 

@@ -84,8 +84,7 @@ def read_inputs(
     """
 
     def value(key: str) -> float | None:
-        array = features.get(key)
-        return None if array is None else _known(float(array[index]))
+        return _known(float(features[key][index])) if key in features else None
 
     higher = HIGHER_TIMEFRAME.get(signal.strategy)
     return ScoreInputs(

@@ -68,14 +68,19 @@ def records(folder: Path) -> list[tuple]:
         return list(reader.decisions())
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The winner from beginning to end, at full speed; only looked at."""
+    return start(won(), tmp_path_factory.mktemp("whole"))
+
+
 # --- the end, and going on ------------------------------------------------------------------------
 
 
-def test_a_run_ends_with_its_source(tmp_path: Path) -> None:
-    ran = start(won(), tmp_path)
-    assert (ran.result.bars, ran.daemon.seq, ran.daemon.expected_bars) == (21, 21, 21)
-    assert ran.daemon.parts is ran.parts
-    assert not ran.daemon.warming
+def test_a_run_ends_with_its_source(whole: Ran) -> None:
+    assert (whole.result.bars, whole.daemon.seq, whole.daemon.expected_bars) == (21, 21, 21)
+    assert whole.daemon.parts is whole.parts
+    assert not whole.daemon.warming
 
 
 def test_until_bars_counts_the_whole_session(tmp_path: Path) -> None:
@@ -85,18 +90,16 @@ def test_until_bars_counts_the_whole_session(tmp_path: Path) -> None:
     assert again.daemon.expected_bars == 9
 
 
-def test_a_session_stopped_anywhere_goes_on_with_the_same_decisions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stops", [[SIGNAL + 1], [SIGNAL - 8, SIGNAL + 2, SIGNAL + 4]])
+def test_a_session_stopped_anywhere_goes_on_with_the_same_decisions(whole: Ran, tmp_path: Path, stops: list[int]) -> None:
     """X43: before the signal, with the entry on its way, with a position open, after the take; the same records and hash."""
-    whole = start(won(), tmp_path / "whole")
-    for number, stops in enumerate(([3], [SIGNAL + 1], [SIGNAL + 2, SIGNAL + 4], [SIGNAL + 5])):
-        folder = tmp_path / str(number)
-        for until in stops:
-            start(won(), folder, RunOptions(until_bars=until))
-        end = start(won(), folder)
-        assert end.decisions_hash == whole.decisions_hash
-        assert records(folder) == records(tmp_path / "whole")
-        assert end.result == whole.result
-        assert end.context.ledger.positions == whole.context.ledger.positions
+    for until in stops:
+        start(won(), tmp_path, RunOptions(until_bars=until))
+    end = start(won(), tmp_path)
+    assert end.decisions_hash == whole.decisions_hash
+    assert records(tmp_path) == records(whole.folder.root)
+    assert end.result == whole.result
+    assert end.context.ledger.positions == whole.context.ledger.positions
 
 
 def test_a_run_that_is_told_to_stop_ends_after_the_present_bar_with_its_state_saved(tmp_path: Path) -> None:
@@ -110,19 +113,15 @@ def test_a_run_that_is_told_to_stop_ends_after_the_present_bar_with_its_state_sa
     assert start(won(), tmp_path).daemon.resumed_from == 8
 
 
-def test_whoever_watches_is_called_after_every_bar(tmp_path: Path) -> None:
+def test_the_pace_changes_nothing_that_is_decided(whole: Ran, tmp_path: Path) -> None:
+    """G4: at full speed and bar by bar; and whoever watches is called after every bar."""
     parts = assembled(won(), tmp_path, short_configuration())
-    daemon = Daemon(parts, build_engine(EngineKind.DIRECT), SessionDir(tmp_path), RunOptions())
+    daemon = Daemon(parts, build_engine(EngineKind.DIRECT), SessionDir(tmp_path), RunOptions(speed=AT_ONCE))
     seen: list[int] = []
     asyncio.run(daemon.run(lambda: seen.append(daemon.seq)))
     parts.store.close()
+    assert parts.recorder.decisions_hash == whole.decisions_hash
     assert seen == list(range(1, 22))
-
-
-def test_the_pace_changes_nothing_that_is_decided(tmp_path: Path) -> None:
-    """G4: at full speed and bar by bar."""
-    slow = start(won(), tmp_path / "slow", RunOptions(speed=AT_ONCE))
-    assert slow.decisions_hash == start(won(), tmp_path / "fast").decisions_hash
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def states_of(ran: Ran) -> list[TradingState]:
 
 
 def test_only_a_person_lifts_the_kill_switch_and_the_word_is_taken_once(tmp_path: Path) -> None:
-    """X12: the request waits in the folder; the reason is on record."""
+    """X12: it holds until then; the request waits in the folder, and the reason is on record."""
 
     def ask(daemon: Daemon) -> Look:
         folder = SessionDir(tmp_path)
@@ -201,10 +200,6 @@ def test_in_a_replay_the_kill_switch_may_be_lifted_after_a_while_and_that_is_sai
     assert halted[0] == SIGNAL + 2
     assert len(halted) == 4  # the bar on which it fired, and three hours
     assert ("unlocked", "replay: replay: --unlock-after 180 min") in alerts(ran)
-
-
-def test_without_it_the_kill_switch_holds_to_the_end(tmp_path: Path) -> None:
-    assert states_of(start(lost(), tmp_path))[-1] is TradingState.HALTED
 
 
 # --- the locked file ------------------------------------------------------------------------------
@@ -264,14 +259,13 @@ def test_a_drifting_clock_pauses_entries_and_they_resume(tmp_path: Path) -> None
 # --- money and reports ----------------------------------------------------------------------------
 
 
-def test_funding_of_an_open_position_is_settled_and_recorded(tmp_path: Path) -> None:
+def test_funding_of_an_open_position_is_settled_and_recorded(whole: Ran) -> None:
     """A long pays 0.01 % of about 111 USD, at 16:00, after a quarter was sold at the take."""
-    ran = start(won(), tmp_path)
-    with StoreReader(ran.folder.database) as reader:
+    with StoreReader(whole.folder.database) as reader:
         payments = reader.query("SELECT symbol, amount FROM funding")
     assert [symbol for symbol, _ in payments] == [BTC]
-    assert ran.result.funding == pytest.approx(sum(amount for _, amount in payments))
-    assert -0.0112 < ran.result.funding < -0.008
+    assert whole.result.funding == pytest.approx(sum(amount for _, amount in payments))
+    assert -0.0112 < whole.result.funding < -0.008
 
 
 def test_an_instrument_that_the_configuration_lacks_is_named_with_those_there_are() -> None:

@@ -7,6 +7,7 @@ said.code, said.answer["data"]["trades"], said.err
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,6 +153,7 @@ def stopped(state: Path, at_seq: int, number: signal.Signals, *arguments: str) -
         out, err = child.communicate(timeout=DEADLINE_SECONDS)
     finally:
         child.kill()
+        child.wait()
     return Said(child.returncode, out, err)
 
 
@@ -175,6 +178,7 @@ def at_terminal(*arguments: str, answers: Sequence[tuple[str, str]] = (), enviro
         env=outside({"TERM": "xterm", **(environ or {})}),
         cwd=tempfile.gettempdir(),
         start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - an ioctl; without it Ctrl-C is no signal there
     )
     os.close(theirs)
     shown, waiting = "", list(answers)
@@ -192,6 +196,7 @@ def at_terminal(*arguments: str, answers: Sequence[tuple[str, str]] = (), enviro
         code = child.wait(DEADLINE_SECONDS)
     finally:
         child.kill()
+        child.wait()
         os.close(ours)
     assert not waiting, f"{waiting[0][0]!r} was never asked: {shown}"
     return Said(code, shown, shown)

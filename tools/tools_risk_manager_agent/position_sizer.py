@@ -126,7 +126,6 @@ def _atr_rank(context: BrainContext, index: int, tf: Timeframe) -> float | None:
 
 
 def _feature(context: BrainContext, key: str, index: int, scale: float = 1.0) -> float | None:
-    values = context.market.features.fresh.get(key)
-    if values is None or math.isnan(values[index]):
-        return None
-    return float(values[index]) * scale
+    fresh = context.market.features.fresh
+    value = float(fresh[key][index]) if key in fresh else math.nan
+    return None if math.isnan(value) else value * scale

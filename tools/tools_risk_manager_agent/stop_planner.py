@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.exec.position import Position
-from core.risk.exits import ExitFrame, ExitNumbers, manage
+from core.risk.exits import ExitFrame, manage, may_act
 from core.strategies.funding_rev import funding_is_normal
 from core.types import AdjustKind, Adjustment, Event, ExitReason, GovernorView
 from tools.base import Capability, tool
@@ -25,31 +25,23 @@ def stop_planner(context: BrainContext, event: Event, symbol: str, governor: Gov
     index = context.market.index[symbol]
     if int(context.market.last_ts[index]) != event.ts and event.ts < position.plan.time_stop_ts:
         return None
-    return manage(position, _frame(context, position, index, event.ts), ExitNumbers.of(context.config.governance))
-
-
-def _frame(context: BrainContext, position: Position, index: int, ts: int) -> ExitFrame:
-    features = context.market.features
-    plan = position.plan
-    atr_key = f"atr@{plan.trail.tf.value}"
-    atr = float(features.view[atr_key][index]) if atr_key in features.view and features.ready[atr_key][index] else None
     close = float(context.market.last_close[index])
-    # Costs are asked for only where a break-even stop is due; below its trigger nothing reads them.
-    due = position.r_price > 0.0 and position.r_now(close) >= context.config.governance.break_even_r
-    rate = exit_cost_rate(context, position, close) if due else None
-    return ExitFrame(
-        ts=ts,
-        close=close,
-        atr=atr,
-        funding_normal=_funding_normal(context, position, index),
-        exit_cost_rate=rate,
-        entry_cost_rate=rate,
-        instrument=context.market.instruments[index],
-    )
+    normal = _funding_normal(context, position, index)
+    if not normal and not may_act(position, event.ts, close, context.exits):
+        return None
+    return manage(position, _frame(context, position, index, event.ts, close, normal), context.exits)
+
+
+def _frame(
+    context: BrainContext, position: Position, index: int, ts: int, close: float, funding_normal: bool | None
+) -> ExitFrame:
+    features, key = context.market.features, f"atr@{position.plan.trail.tf.value}"
+    atr = float(features.view[key][index]) if key in features.view and features.ready[key][index] else None
+    rate = exit_cost_rate(context, position, close)
+    return ExitFrame(ts, close, atr, funding_normal, rate, rate, context.market.instruments[index])
 
 
 def _funding_normal(context: BrainContext, position: Position, index: int) -> bool | None:
-    strategy = context.strategies.get(position.plan.strategy)
-    if strategy is None or not strategy.profile(position.plan.tf).funding_exit:
+    if position.plan.strategy not in context.funding_exits:
         return None
     return funding_is_normal(position.side, context.market.features.view, index, context.config.strategies.funding_rev)

@@ -5,8 +5,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.risk.exits import ExitFrame, ExitNumbers, break_even_price, manage
+from core.risk.exits import ExitFrame, ExitNumbers, break_even_price, manage, may_act
 from core.types import AdjustKind, Adjustment, ExitReason, Side, Timeframe, Trail, TrailStart
 from tests.core.risk.making import HOUR, TS, governance, instrument, plan, position, winner
 
@@ -173,3 +175,27 @@ def test_after_an_add_break_even_is_the_joint_one():
     """X16: the average entry counts, not the first."""
     held = replace(winner(), avg_entry=101.0, adds=1, stop=D("100.50"))
     assert moved(manage(held, frame(103.0), NUMBERS)) == (ExitReason.BREAK_EVEN, D("101.13"))
+
+
+# --- the quick look ---------------------------------------------------------------------------------
+
+
+@given(
+    side=st.sampled_from(list(Side)),
+    start=st.sampled_from(list(TrailStart)),
+    close=st.one_of(st.floats(50.0, 200.0), st.just(math.nan)),
+    hours=st.integers(0, 200),
+    taken=st.booleans(),
+)
+def test_the_quick_look_passes_over_nothing_that_management_would_do(side, start, close, hours, taken):
+    """E4, X3, X5: where it says that nothing is due, nothing is."""
+    changes = {"takes_filled": 1, "first_take_ts": TS + HOUR} if taken else {}
+    held = trailed(side, start, **changes)
+    seen = frame(close, ts=TS + hours * HOUR)
+    if not may_act(held, seen.ts, close, NUMBERS):
+        assert manage(held, seen, NUMBERS) is None
+
+
+def test_a_position_without_r_is_never_due_before_its_time():
+    held = trailed(start=TrailStart.NEVER, r_price=0.0)
+    assert not may_act(held, TS + HOUR, 500.0, NUMBERS)
