@@ -30,7 +30,7 @@ def measure(*, quick: bool) -> list[Measured]:
     if quick:
         return [Measured("core", Spread.of([_bars_per_s(steps) / _bars_per_s(steps)]), "against itself: a smoke test")]
     ratios, ours, theirs = [], [], []
-    for _ in range(3):
+    for _ in range(5):
         with only_new_garbage():
             ours.append(Spread.of([_bars_per_s(steps) for _ in range(5)]).median)
         theirs.append(_peer_bars_per_s(peers))

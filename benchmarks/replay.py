@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.market import RecordedSource, assembled, configuration
-from benchmarks.measure import Measured, Spread, now_ns, only_new_garbage
+from benchmarks.measure import Measured, Spread, now_ns, only_new_garbage, parts
 from benchmarks.minimal_core import Row, replay
 from core.data.blocks import Batch
 from graph.engines import DirectEngine
 from graph.runner import COMMIT_EVERY, Daemon, RunOptions
+
+_CORE_SYMBOL_BARS = 20_000
+"""What the minimal core runs over in a break: enough for the clock, little beside a turn of ours."""
 
 
 def measure_one(*, quick: bool) -> list[Measured]:
@@ -30,10 +34,11 @@ def measure_twenty(*, quick: bool) -> list[Measured]:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """Symbol-bars a second, by the clock on the wall and by CPU time."""
+    """Some symbol-bars and what they took, by the clock on the wall and in CPU time."""
 
-    wall: float
-    cpu: float
+    symbol_bars: int
+    wall_ns: int
+    cpu_ns: int
 
 
 class _Clock:
@@ -44,9 +49,8 @@ class _Clock:
         self._wall, self._cpu = now_ns(), time.process_time_ns()
 
     def stop(self, symbol_bars: int) -> _Turn:
-        """Speed since the clock was made."""
-        wall, cpu = now_ns() - self._wall, time.process_time_ns() - self._cpu
-        return _Turn(symbol_bars / wall * 1e9, symbol_bars / cpu * 1e9)
+        """What it took since the clock was made."""
+        return _Turn(symbol_bars, now_ns() - self._wall, time.process_time_ns() - self._cpu)
 
 
 class _Turns:
@@ -74,24 +78,33 @@ class _Turns:
 
 
 def _measure(row: str, symbols: int, *, quick: bool) -> Measured:
-    turns = _run(symbols, 2 if quick else 7, COMMIT_EVERY if quick else 4 * COMMIT_EVERY, quick=quick)
-    pairs = list(zip(turns.ours, turns.theirs, strict=True))[1:]  # the first turn fills caches and is not counted
-    spread = Spread.of([ours.wall / theirs.wall for ours, theirs in pairs])
-    ours, theirs = (Spread.of([pair[side].wall for pair in pairs]).median for side in (0, 1))
-    by_cpu = Spread.of([ours.cpu / theirs.cpu for ours, theirs in pairs]).median
+    rounds, turns_a_round = (2, 1) if quick else (7, 4)
+    turns = _run(symbols, (rounds + 1) * turns_a_round, quick=quick)
+    # the first round fills caches and is not counted
+    ours, theirs = (parts(taken[turns_a_round:], rounds) for taken in (turns.ours, turns.theirs))
+    pairs = list(zip(ours, theirs, strict=True))
+    spread = Spread.of([_speed(a) / _speed(b) for a, b in pairs])
+    mine, other = Spread.of([_speed(a) for a in ours]).median, Spread.of([_speed(b) for b in theirs]).median
+    by_cpu = Spread.of([_speed(a, cpu=True) / _speed(b, cpu=True) for a, b in pairs]).median
     note = (
-        f"{ours:,.0f} symbol-bars/s against {theirs:,.0f}; {symbols / ours * 1e6:.0f} µs a bar of all; by CPU time {by_cpu:.3g}×"
+        f"{mine:,.0f} symbol-bars/s against {other:,.0f}; {symbols / mine * 1e6:.0f} µs a bar of all; by CPU time {by_cpu:.3g}×"
     )
     return Measured(row, spread, note)
 
 
-def _run(symbols: int, rounds: int, every: int, *, quick: bool) -> _Turns:
-    """Whole transactions a turn: ``every`` is a multiple of the announcements between two commits."""
-    source = RecordedSource(symbols, (rounds + 1) * every, quick=quick, every=every)
-    turns = _Turns([_rows(batch) for batch in source.recorded], symbols)
+def _speed(turns: Sequence[_Turn], *, cpu: bool = False) -> float:
+    """Symbol-bars a second."""
+    spent = sum(turn.cpu_ns if cpu else turn.wall_ns for turn in turns)
+    return sum(turn.symbol_bars for turn in turns) / spent * 1e9
+
+
+def _run(symbols: int, turns_wanted: int, *, quick: bool) -> _Turns:
+    """A turn is a whole transaction of the daemon's, and short, so that other work on the machine meets both sides."""
+    source = RecordedSource(symbols, turns_wanted * COMMIT_EVERY, quick=quick, every=COMMIT_EVERY)
+    turns = _Turns([_rows(batch) for batch in source.recorded[: _CORE_SYMBOL_BARS // symbols]], symbols)
     source.on_break = turns.on_break
-    with assembled(configuration(symbols, quick=quick), source) as (parts, folder), only_new_garbage():
-        daemon = Daemon(parts, DirectEngine(), folder, RunOptions(unlock_after_ms=0))
+    with assembled(configuration(symbols, quick=quick), source) as (assembly, folder), only_new_garbage():
+        daemon = Daemon(assembly, DirectEngine(), folder, RunOptions(unlock_after_ms=0))
         asyncio.run(daemon.run())
         _check_hashes(daemon)
     return turns

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.codes import RefusalCode
 from core.data.blocks import Book
-from core.types import Adjustment, AdjustKind, ExitReason, OrderStatus, OrderUpdate, Plan
+from core.types import AdjustKind, Adjustment, ExitReason, OrderStatus, OrderUpdate, Plan
 from tests.agents.making import BTC, CLOSE, SIGNAL, SOL, Level, Ran, breaking_out, close_of, decide, play, saying
 from tests.support.ladder import HandMade, ladder
 from tests.support.run import run_over, short_configuration

@@ -22,6 +22,7 @@ from tools.toolkit import Toolkit
 from tools.tools_execution_agent.order_placer_ccxt import order_placer_ccxt
 from tools.topology import agent
 
+FOUND_NOTHING = ResearchResult("found nothing")
 EVENT = Event(EventKind.RESEARCH, 3, 1_000, note="why")
 
 
@@ -29,7 +30,7 @@ EVENT = Event(EventKind.RESEARCH, 3, 1_000, note="why")
 class Stub:
     """Stands in for the research agent (reads event, writes research)."""
 
-    answer: Any = ResearchResult("found nothing")
+    answer: Any = FOUND_NOTHING
     name: str = "research"
 
     async def run(self, view: View, kit: Toolkit) -> object:
@@ -43,7 +44,7 @@ def context(tmp_path: Path) -> BrainContext:
     return parts.context
 
 
-def node(answer: Any = ResearchResult("found nothing")) -> Node:
+def node(answer: Any = FOUND_NOTHING) -> Node:
     return Node(Stub(answer), agent("research"))
 
 
@@ -77,7 +78,7 @@ async def test_a_declared_value_that_was_not_written_is_an_error_unless_it_is_op
 
 @pytest.mark.parametrize("wrong", [None, {"note": "a bare dict"}, Selection(), "text"])
 async def test_an_output_of_another_type_is_an_error(context: BrainContext, wrong: object) -> None:
-    with pytest.raises(ContractError, match="agent research wrote .* to 'research', expected ResearchResult"):
+    with pytest.raises(ContractError, match=r"agent research wrote .* to 'research', expected ResearchResult"):
         await node(wrong)({"event": EVENT}, context)
     assert context.trace.node_hashes == []
 

@@ -33,7 +33,8 @@ def test_what_is_no_time_is_a_misuse_that_shows_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("90s", 90_000), ("15m", 900_000), ("24h", DAY), ("2d", 2 * DAY), ("1.5h", 5_400_000), (" 1 s ", 1_000)]
+    ("text", "expected"),
+    [("90s", 90_000), ("15m", 900_000), ("24h", DAY), ("2d", 2 * DAY), ("1.5h", 5_400_000), (" 1 s ", 1_000)],
 )
 def test_a_duration_is_a_number_and_a_unit(text: str, expected: int) -> None:
     assert parse_duration(text) == expected

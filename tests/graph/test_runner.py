@@ -246,7 +246,7 @@ def test_a_selection_that_wins_too_rarely_is_tightened_and_that_is_said(tmp_path
 
 def test_a_drifting_clock_pauses_entries_and_they_resume(tmp_path: Path) -> None:
     """B4, E7: above 1500 ms; told when it begins and when it ends, and the signal in between is refused."""
-    drift = {hour: 1_501.0 for hour in range(SIGNAL - 1, SIGNAL + 2)}
+    drift = dict.fromkeys(range(SIGNAL - 1, SIGNAL + 2), 1501.0)
     ran = start(HandMade({BTC: breaking_out().climb(2)}, drift_ms=drift), tmp_path)
     assert [item.code for item in ran.states[SIGNAL]["selection"].refusals] == [RefusalCode.CLOCK_DRIFT]
     paused = [state["event"].seq for state in ran.states if not state["status"].health.ok]

@@ -12,8 +12,8 @@ from tests.support.ladder import HandMade, ladder
 from tests.support.run import assembled
 from tools.base import BaseTool, Capability, tool
 from tools.context import BrainContext
-from tools.tools_monitor_agent.alert_telegram import alert_telegram
 from tools.toolkit import Toolkit
+from tools.tools_monitor_agent.alert_telegram import alert_telegram
 
 GUARD, PLACER = ("risk_manager", "dd_guard"), ("execution", "order_placer_ccxt")
 

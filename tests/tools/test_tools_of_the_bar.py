@@ -10,8 +10,21 @@ import pytest
 
 from core.codes import RefusalCode
 from core.errors import DataError
-from core.types import AdjustKind, Event, EventKind, ExitReason, GovernorView, Plan, Refusal, Regime, ScoredSignal, Side, Signal, Timeframe
-from tests.agents.making import BTC, CLOSE, ETH, SIGNAL, Ran, Says, breaking_out, close_of, play, untouched
+from core.types import (
+    AdjustKind,
+    Event,
+    EventKind,
+    ExitReason,
+    GovernorView,
+    Plan,
+    Refusal,
+    Regime,
+    ScoredSignal,
+    Side,
+    Signal,
+    Timeframe,
+)
+from tests.agents.making import BTC, CLOSE, ETH, SIGNAL, Ran, breaking_out, close_of, play, untouched
 from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, ladder
 from tools.context import BrainContext
@@ -71,9 +84,7 @@ def test_three_tools_together_hold_what_the_tracker_alone_would_hold(context: Br
     """G6: classification in steps is the same as in one go."""
     closed = context.market.closed
     before = context.regimes.snapshot()
-    regimes = regime_classifier.run(
-        context, closed, volatility_calc.run(context, closed), trend_detector.run(context, closed)
-    )
+    regimes = regime_classifier.run(context, closed, volatility_calc.run(context, closed), trend_detector.run(context, closed))
     in_steps = context.regimes.snapshot()
     context.regimes.restore(before)
     context.regimes.update(closed)
@@ -158,10 +169,7 @@ def test_a_bar_of_others_changes_no_stop_but_the_time_stop_is_heard(context: Bra
 
 def with_funding_exit(context: BrainContext) -> BrainContext:
     """The same context, in which the position belongs to a strategy that leaves when funding is normal."""
-    base = Says("breakout_4h")
-    profile = replace(base.profile(Timeframe.H4), funding_exit=True)
-    base.profile = lambda tf: profile  # type: ignore[method-assign]
-    return replace(context, strategies={"breakout_4h": base})
+    return replace(context, funding_exits=frozenset({"breakout_4h"}))
 
 
 def test_a_position_for_funding_is_closed_when_funding_is_normal_again(context: BrainContext) -> None:

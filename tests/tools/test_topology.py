@@ -30,11 +30,27 @@ from tools.topology import (
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DICTIONARY = (
-    "calc_features calc_volatility detect_trend classify_regime load_enable_map score_strategy manage_cooldown "
-    "plan_position plan_stops guard_drawdown check_liquidity estimate_slippage place_order generate_candidate "
-    "run_backtest run_walkforward run_montecarlo export_metrics set_edge"
-).split()
+DICTIONARY = [
+    "calc_features",
+    "calc_volatility",
+    "detect_trend",
+    "classify_regime",
+    "load_enable_map",
+    "score_strategy",
+    "manage_cooldown",
+    "plan_position",
+    "plan_stops",
+    "guard_drawdown",
+    "check_liquidity",
+    "estimate_slippage",
+    "place_order",
+    "generate_candidate",
+    "run_backtest",
+    "run_walkforward",
+    "run_montecarlo",
+    "export_metrics",
+    "set_edge",
+]
 """The closed dictionary, copied from requirement G2."""
 
 TOOLS_OF = {

@@ -1,0 +1,276 @@
+"""Stopped anywhere and gone on with: the same decisions, nothing lost, nothing twice (X43, F5, F6; issue 2, section 7.4)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from configs.lock import write_lock
+from core.monitor.store import Store
+from tests.support.commands import (
+    Said,
+    alerts,
+    at_terminal,
+    brain,
+    configs_in,
+    last_seq,
+    paper,
+    records,
+    rewrite,
+    rows,
+    short_past,
+    snapshot,
+    stopped,
+)
+from tests.support.recordings import record
+
+MARKET = ("--scenario", "crash", "--seed", "1", "--equity", "10000")
+"""Positions, adds, a day lock and its end, a loss streak, within 620 bars."""
+BARS = 620
+LONG = 2600
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+    """One go."""
+    state = tmp_path_factory.mktemp("whole")
+    return state, paper(state, *MARKET, bars=BARS)
+
+
+def assert_same_session(ours: Path, theirs: Path) -> None:
+    """Row by row, table by table, down to the state that the next start would go on from."""
+    got, expected = records(ours), records(theirs)
+    for table, found in expected.items():
+        assert got[table] == found, table
+
+
+def assert_same_answer(ours: Said, theirs: Said) -> None:
+    assert ours.data | {"session": ""} == theirs.data | {"session": ""}
+
+
+def test_a_run_in_pieces_is_the_run_in_one_go(whole: tuple[Path, Said], tmp_path: Path) -> None:
+    """X43; stopped with positions open, and while the day lock is on (E9)."""
+    held_positions = locked = False
+    for bars in (150, 295, 400, BARS):
+        said = paper(tmp_path, *MARKET, bars=bars)
+        saved = snapshot(tmp_path)
+        held_positions |= len(saved["ledger"]["positions"]) > 0
+        locked |= saved["governor"]["_day_lock"]
+    assert held_positions
+    assert locked
+    assert_same_answer(said, whole[1])
+    assert_same_session(tmp_path, whole[0])
+    assert [said.data[name] > 0 for name in ("trades", "orders", "daily_locks")] == [True] * 3
+
+
+def test_a_lock_holds_across_a_restart(whole: tuple[Path, Said]) -> None:
+    """E9: the day lock ends at the next day's start in Chisinau (22:00 UTC), not with a new process."""
+    lock, end = ([row for row in alerts(whole[0]) if row[1] == name] for name in ("day_lock_set", "day_lock_cleared"))
+    assert (len(lock), len(end)) == (1, 1)
+    entries = rows(
+        whole[0], "SELECT seq FROM orders WHERE purpose IN ('entry', 'add') AND seq >= ? AND seq < ?", lock[0][0], end[0][0]
+    )
+    assert entries == []
+    (cleared,) = rows(whole[0], "SELECT ts FROM alerts WHERE code = 'day_lock_cleared'")
+    assert dt.datetime.fromtimestamp(cleared[0] / 1000, dt.UTC).strftime("%H:%M") == "22:00"
+
+
+@pytest.mark.slow
+def test_killed_and_stopped_at_any_moment_it_ends_where_the_whole_run_ends(tmp_path: Path) -> None:
+    """SIGKILL between two commits, twice; SIGTERM; SIGINT: each time the next start goes on, and the end is the same."""
+    broken, until = tmp_path / "broken", ("--until-bars", str(LONG))
+    killed = stopped(broken, 255, signal.SIGKILL, *MARKET, *until)
+    assert (killed.code, killed.out) == (-signal.SIGKILL, "")
+    after_first = last_seq(broken)
+    assert 255 <= after_first < LONG - 1
+    assert (after_first + 1) % 256 == 0  # whole commits only
+    assert stopped(broken, after_first + 600, signal.SIGKILL, *MARKET, *until).code == -signal.SIGKILL
+
+    ended = stopped(broken, last_seq(broken) + 256, signal.SIGTERM, *MARKET, *until)
+    assert ended.data["bars"] == last_seq(broken) + 1 < LONG  # SIGTERM handled is done: exit code 0
+    interrupted = stopped(broken, last_seq(broken) + 256, signal.SIGINT, *MARKET, *until)
+    answer = interrupted.answer
+    assert (interrupted.code, answer["code"], answer["ok"]) == (130, 130, False)
+    assert answer["data"]["bars"] == last_seq(broken) + 1 < LONG
+    assert "Traceback" not in ended.err + interrupted.err
+
+    finished = paper(broken, *MARKET, bars=LONG)
+    one_go = paper(tmp_path / "whole", *MARKET, bars=LONG)
+    assert_same_answer(finished, one_go)
+    assert_same_session(broken, tmp_path / "whole")
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    with short_past():
+        yield
+
+
+def test_a_replay_in_pieces_is_the_replay_in_one_go(tmp_path: Path) -> None:
+    """X43 over recordings; without --state a replay starts afresh."""
+    data = ("--source", "replay", "--data", str(record(tmp_path / "data", days=2)), "--equity", "10000", "--from", "2026-01-05")
+    one_go = paper(tmp_path / "whole", *data)
+    assert one_go.data["bars"] == 576
+    assert one_go.data["orders"] > 0
+    for bars in (100, 355, None):
+        said = paper(tmp_path / "pieces", *data, bars=bars)
+    assert_same_answer(said, one_go)
+    assert_same_session(tmp_path / "pieces", tmp_path / "whole")
+    # at its end there is nothing more to do
+    assert_same_answer(paper(tmp_path / "pieces", *data), one_go)
+    assert_same_session(tmp_path / "pieces", tmp_path / "whole")
+
+
+# --- what a session will not be gone on with -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of forty bars on the made market."""
+    state = tmp_path_factory.mktemp("begun")
+    with short_past():
+        assert paper(state, bars=40).code == 0
+    return state
+
+
+def with_configs(folder: Path, *changes: tuple[str, str, str], sign: bool = True) -> str:
+    configs_in(folder)
+    for file, old, new in changes:
+        rewrite(folder / file, old, new)
+    if sign:
+        write_lock(folder, "a person", "for this test", dt.date(2026, 1, 1))
+    return str(folder)
+
+
+OTHERS = {
+    "seed": ("--seed", "8"),
+    "scenario": ("--scenario", "calm"),
+    "equity": ("--equity", "301"),
+    "symbols": ("--symbols", "BTC/USDT:USDT"),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("what", [*OTHERS, "source", "config_digest"])
+def test_another_run_is_refused_with_what_differs_and_nothing_is_overwritten(what: str, begun: Path, tmp_path: Path) -> None:
+    before = records(begun)
+    arguments = OTHERS.get(what, ())
+    if what == "source":
+        arguments = ("--source", "replay", "--data", str(record(tmp_path / "data", days=1)))
+    if what == "config_digest":
+        arguments = ("--configs", with_configs(tmp_path / "configs", ("strategies.yaml", "confirm_bars: 9", "confirm_bars: 10")))
+    said = paper(begun, *arguments, bars=50)
+    assert (said.code, said.answer["error"]["code"]) == (4, "STATE-010")
+    assert f"{what} '" in said.err
+    assert "= effect: nothing was started" in said.err
+    assert "--state DIR" in said.err
+    assert records(begun) == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_range_of_a_replay_is_part_of_its_session_but_its_end_is_not(tmp_path: Path) -> None:
+    data = ("--source", "replay", "--data", str(record(tmp_path / "data", days=1)))
+    state = tmp_path / "state"
+    assert paper(state, *data, "--from", "2026-01-05", "--to", "2026-01-05T02:00").data["bars"] == 24
+    other = paper(state, *data, "--from", "2026-01-05T01:00")
+    assert (other.code, "start '" in other.err) == (4, True)
+    assert paper(state, *data, "--from", "2026-01-05", "--to", "2026-01-05T04:00").data["bars"] == 48
+
+
+@pytest.mark.usefixtures("quick")
+def test_data_that_changed_behind_a_session_is_noticed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    run = ("--source", "replay", "--data", str(record(data, days=1)), "--from", "2026-01-05")
+    assert paper(tmp_path / "state", *run, bars=40).code == 0
+    record_less = record(tmp_path / "less", days=1, seed=1)
+    for path in (record_less / "perp_5m").iterdir():
+        cut_bars(path, first=10, last=20)
+    shutil.rmtree(data)
+    record_less.rename(data)
+    said = paper(tmp_path / "state", *run, bars=60)
+    assert (said.code, said.answer["error"]["code"]) == (4, "STATE-013")
+    assert "has changed" in said.err
+
+
+def cut_bars(path: Path, *, first: int, last: int) -> None:
+    """Take bars of the first day's run away, counted from its start."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    begin = frame.index[frame["ts"] == 1_767_571_200_000][0]
+    frame.drop(index=range(begin + first, begin + last)).reset_index(drop=True).to_parquet(path)
+
+
+# --- damage ------------------------------------------------------------------------------------------------
+
+
+def overwrite(path: Path, at: int, text: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(text)
+
+
+@pytest.mark.parametrize("damage", ["header", "emptied", "snapshot", "schema", "version"])
+def test_a_damaged_state_file_is_exit_code_4_and_is_left_as_it_is(damage: str, begun: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(begun, state)
+    path = state / "brain.sqlite"
+    if damage == "header":
+        overwrite(path, 0, b"not a database at all")
+    elif damage == "emptied":
+        path.write_bytes(b"x" * 5000)
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute(
+                {
+                    "snapshot": "UPDATE snapshots SET blob = zeroblob(length(blob))",
+                    "schema": "ALTER TABLE trades ADD COLUMN luck TEXT",
+                    "version": "PRAGMA user_version = 99",
+                }[damage]
+            )
+        db.close()
+    before = path.read_bytes()
+    said = paper(state, bars=60)
+    assert said.code == 4
+    assert said.answer["error"]["code"] == ("STATE-007" if damage in {"schema", "version"} else "STATE-004")
+    assert "Traceback" not in said.err
+    assert path.read_bytes() == before
+
+
+def test_a_second_process_on_the_same_state_is_refused(begun: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(begun, state)
+    store = Store(state / "brain.sqlite")
+    try:
+        said = paper(state, bars=60)
+        assert (said.code, said.answer["error"]["code"]) == (4, "STATE-009")
+        # reading is not writing
+        assert brain("export", "--state", str(state), "--out", str(tmp_path / "csv")).code == 0
+    finally:
+        store.close()
+    with short_past():
+        assert paper(state, bars=60).data["bars"] == 60
+
+
+def test_a_damaged_unlock_request_stops_the_start_and_stays(begun: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(begun, state)
+    (state / "unlock.json").write_text("{", encoding="utf-8")
+    with short_past():
+        said = paper(state, bars=60)
+    assert said.code == 4
+    assert "brain unlock" in said.err
+    assert (state / "unlock.json").exists()
+
+
+def test_unlock_finds_nothing_to_unlock_in_a_session_without_a_kill_switch(begun: Path) -> None:
+    shown = at_terminal("unlock", "--state", str(begun))
+    assert shown.code == 1
+    assert "there is nothing to unlock" in shown.out
+    assert not (begun / "unlock.json").exists()
