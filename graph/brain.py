@@ -67,10 +67,11 @@ def _as_langgraph_node(node: Node) -> Callable[..., Awaitable[dict[str, Any]]]:
     return run
 
 
-def _router(name: str, labels: dict[str, str]) -> Callable[[BrainState], str]:
+def _router(name: str, labels: dict[str, str]) -> Callable[[BrainState], Awaitable[str]]:
     route = ROUTES[name]
 
-    def choose(state: BrainState) -> str:
+    # A plain function here would cost LangGraph a hop to another thread for each edge.
+    async def choose(state: BrainState) -> str:
         return labels[route(state)]
 
     choose.__annotations__ = {"state": BrainState, "return": str}

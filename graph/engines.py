@@ -13,7 +13,7 @@ from core.types import Event
 from graph.brain import build_nodes, compile_graph
 from tools.context import BrainContext
 from tools.state import BrainState
-from tools.topology import ENTRY, ROUTES
+from tools.topology import ENTRY
 
 
 class EngineKind(StrEnum):
@@ -40,9 +40,9 @@ class DirectEngine:
         state: BrainState = {"event": event}
         name: str | None = ENTRY
         while name is not None:
-            state.update(await self._nodes[name](state, context))  # type: ignore[typeddict-item]
-            route = ROUTES.get(name)
-            name = None if route is None else route(state)
+            node = self._nodes[name]
+            state.update(await node(state, context))  # type: ignore[typeddict-item]
+            name = node.target
         return state
 
 

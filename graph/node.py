@@ -17,7 +17,10 @@ from tools.topology import AGENT_EDGES, ROUTES, AgentSpec
 
 
 class Node:
-    """One agent behind its contract: declared reads only, exactly one typed write, a hash of what it wrote."""
+    """One agent behind its contract: declared reads only, exactly one typed write, a hash of what it wrote.
+
+    ``target`` is where its last event went on to (None: it ended here).
+    """
 
     def __init__(self, agent: Agent, spec: AgentSpec) -> None:
         if agent.name != spec.name:
@@ -28,7 +31,9 @@ class Node:
         self._view_class = view_class(spec.name, spec.reads)
         self._reads = tuple((key, STATE_TYPES[key]) for key in spec.reads)
         self._type = STATE_TYPES[spec.writes]
-        self._edges = {edge.dst: (edge.src, edge.dst, edge.label) for edge in AGENT_EDGES if edge.src == spec.name}
+        leaving = [edge for edge in AGENT_EDGES if edge.src == spec.name]
+        self._edges = {edge.dst: ((edge.src, edge.dst, edge.label), (edge.src, edge.dst)) for edge in leaving}
+        self.target: str | None = None
         self._route = ROUTES.get(spec.name)
         self._last: tuple[object, tuple[str, str]] = (None, ("", ""))
 
@@ -52,9 +57,10 @@ class Node:
         # The last node writes the record that holds these hashes; its own is the link of the decision chain.
         if self._route is not None:
             trace.node_hashes.append(self._named_digest(value))
-            edge = self._edges[self._route({**state, **written})]  # type: ignore[typeddict-item]
+            self.target = self._route({**state, **written})  # type: ignore[typeddict-item]
+            edge, ends = self._edges[self.target]
             trace.edges.append(edge)
-            context.board.edge_state[edge[:2]] = ToolState.OK
+            context.board.edge_state[ends] = ToolState.OK
         trace.node_ns.append((self.spec.name, elapsed_ns() - start))
         return written
 

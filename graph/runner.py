@@ -33,7 +33,7 @@ from graph.live_metrics import LiveMetrics
 from graph.session_dir import SessionDir
 from tools.state import BrainState
 
-COMMIT_EVERY = 256
+COMMIT_EVERY = 512
 """Announcements in one transaction at full speed; a paced run commits each."""
 _YIELD_EVERY = 64
 """Announcements between two looks at event loop, folder and metrics at full speed."""

@@ -74,6 +74,7 @@ class FrameFeatures:
         self._previous = self._memory.cells(5)
         self._all = np.arange(symbols, dtype=np.int64)
         self._same = np.empty(symbols, dtype=np.bool_)
+        self._known_whole: Ints | None = None
         self._steps: list[Step] = []
         self._pushes: list[tuple[Rows, Floats]] = []
         self._later: list[Step] = []
@@ -102,10 +103,14 @@ class FrameFeatures:
 
     def _is_whole(self, idx: Ints) -> bool:
         """Whether ``idx`` names every symbol, in order."""
+        if idx is self._known_whole:
+            return True
         if idx.size != self._symbols:
             return False
         np.equal(idx, self._all, out=self._same)
-        return int(np.count_nonzero(self._same)) == self._symbols
+        whole = int(np.count_nonzero(self._same)) == self._symbols
+        self._known_whole = idx if whole else None
+        return whole
 
     def _update_all(self, block: ClosedBlock) -> None:
         np.copyto(self._previous, self._bars)

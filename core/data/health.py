@@ -71,6 +71,8 @@ class HealthMonitor:
         self._skew_ms = ntp_skew_ms
         self._needs_candles = "candles" in require_streams
         self._needs_funding = [perp and "funding" in require_streams for perp in is_perp]
+        self._shortest_ms = min(self._base_ms, default=0)
+        self._funded = [index for index, needed in enumerate(self._needs_funding) if needed]
         self._needs_books = has_books or "book" in require_streams
         self._funding_until = [-1] * count
         self._book_ts = [-1] * count
@@ -135,7 +137,7 @@ class HealthMonitor:
 
     def report(self, ts: int) -> HealthReport:
         """Verdict at ``ts``."""
-        if self._dirty or ts > self._next_check:
+        if self._dirty or (ts > self._next_check and not self._still_well(ts)):
             self._judge(ts)
         return HealthReport(ts, not self._paused, self._drift_ms, self._paused, self._blocked)
 
@@ -144,6 +146,17 @@ class HealthMonitor:
         if self._dirty or ts > self._next_check:
             self._judge(ts)
         return self._failed[index]
+
+    def _still_well(self, ts: int) -> bool:
+        """Whether nothing had failed and every deadline has moved past ``ts`` meanwhile; the next check moves on with them."""
+        if self._blocked or self._paused:
+            return False
+        step = 2 * self._shortest_ms
+        candles = int(self._last_ts.min()) + step + CANDLE_GRACE_MS if self._needs_candles else _FAR
+        books = min(self._book_ts) + step if self._needs_books else _FAR
+        funding = min((self._funding_until[index] for index in self._funded), default=_FAR)
+        self._next_check = min(candles, books, funding)
+        return self._next_check >= ts
 
     def _judge(self, ts: int) -> None:
         deadlines = [self._deadlines(index) for index in range(len(self.symbols))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from configs.validators import Governance
@@ -129,9 +130,8 @@ class Portfolio:
         """
         if self._judged_day != self._correlations.last_day:
             self._judged_day = self._correlations.last_day
-            weakest = self._weakest(universe)
             limit = self._g.correlation_block_leave if self._all_correlated else self._g.correlation_block_enter
-            self._all_correlated = weakest >= limit if self._all_correlated else weakest > limit
+            self._all_correlated = self._all_beyond(universe, limit, reached_counts=self._all_correlated)
         return self._all_correlated
 
     def admit(self, plan: Plan, view: ExposureView) -> Admission:
@@ -208,11 +208,14 @@ class Portfolio:
             return _refuse(plan, RefusalCode.CORRELATED, (("max_correlated_open", self._g.max_correlated_open), *together))
         return None
 
-    def _weakest(self, universe: Sequence[str]) -> float:
-        symbols = tuple(universe)
-        pairs = [(a, b) for i, a in enumerate(symbols) for b in symbols[i + 1 :]]
-        rhos = [self._correlations.between(a, b) for a, b in pairs]
-        return min((0.0 if rho is None else abs(rho) for rho in rhos), default=0.0)
+    def _all_beyond(self, universe: Sequence[str], limit: float, *, reached_counts: bool) -> bool:
+        """Whether every pair's absolute correlation exceeds ``limit`` (or reaches it); an unknown pair does not."""
+        pairs = list(combinations(universe, 2))
+        for one, other in pairs:
+            rho = abs(self._correlations.between(one, other) or 0.0)
+            if rho < limit or (rho == limit and not reached_counts):
+                return False
+        return bool(pairs)
 
     # --- persistence ------------------------------------------------------------------------------
 

@@ -6,12 +6,16 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from agents.execution_agent import ExecutionAgent
 from core.codes import RefusalCode
 from core.data.blocks import Book
 from core.types import AdjustKind, Adjustment, ExitReason, OrderStatus, OrderUpdate, Plan
+from graph.node import Node
 from tests.agents.making import BTC, CLOSE, SIGNAL, SOL, Level, Ran, breaking_out, close_of, decide, play, saying
 from tests.support.ladder import HandMade, ladder
 from tests.support.run import run_over, short_configuration
+from tools.state import RiskDecision, Selection
+from tools.topology import agent
 
 
 def with_books(folder: Path, **at_signal: float) -> Ran:
@@ -105,11 +109,6 @@ def test_an_accepted_order_is_no_refusal(tmp_path: Path) -> None:
 
 def test_reducing_orders_go_out_first_and_need_no_book(tmp_path: Path) -> None:
     """Exits are never blocked: the hour of the last known book is long past, entries are refused, the exits go out."""
-    from agents.execution_agent import ExecutionAgent
-    from graph.node import Node
-    from tools.state import RiskDecision, Selection
-    from tools.topology import agent
-
     ran = with_books(tmp_path)
     (plan,) = ran.states[SIGNAL]["risk"].plans
     later = close_of(SIGNAL + 5)

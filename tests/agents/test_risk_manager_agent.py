@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from configs.validators import Configuration
@@ -78,8 +79,6 @@ class Aged:
     """The run's ledger, in which one position is past its time."""
 
     def __init__(self, ledger, symbol: str) -> None:
-        from dataclasses import replace
-
         position = ledger.positions[symbol]
         plan = replace(position.plan, time_stop_ts=position.opened_ts)
         self._ledger = ledger

@@ -6,13 +6,15 @@ import datetime as dt
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from configs.lock import write_lock
+from core.data.blocks import Batch
 from core.monitor.store import Store
+from graph.runner import Daemon
 from tests.support.commands import (
     Said,
     alerts,
@@ -33,7 +35,7 @@ from tests.support.recordings import record
 MARKET = ("--scenario", "crash", "--seed", "1", "--equity", "10000")
 """Positions, adds, a day lock and its end, a loss streak, within 620 bars."""
 BARS = 620
-LONG = 2600
+LONG = 8000
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +56,40 @@ def assert_same_answer(ours: Said, theirs: Said) -> None:
     assert ours.data | {"session": ""} == theirs.data | {"session": ""}
 
 
-def test_a_run_in_pieces_is_the_run_in_one_go(whole: tuple[Path, Said], tmp_path: Path) -> None:
-    """X43; stopped with positions open, and while the day lock is on (E9)."""
-    held_positions = locked = False
-    for bars in (150, 295, 400, BARS):
-        said = paper(tmp_path, *MARKET, bars=bars)
-        saved = snapshot(tmp_path)
-        held_positions |= len(saved["ledger"]["positions"]) > 0
-        locked |= saved["governor"]["_day_lock"]
-    assert held_positions
-    assert locked
+def at_commit(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[Daemon], None]) -> None:
+    """Call ``act`` once, in the middle of the run, right after its ``number``-th commit."""
+    left = [number]
+    commit = Daemon._commit
+
+    def counted(daemon: Daemon) -> None:
+        commit(daemon)
+        left[0] -= 1
+        if left[0] == 0:
+            act(daemon)
+
+    monkeypatch.setattr(Daemon, "_commit", counted)
+
+
+def test_a_run_in_pieces_is_the_run_in_one_go(whole: tuple[Path, Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X43, F5: stopped by its bars, by SIGTERM, by SIGINT; with positions open, and while the day lock is on (E9)."""
+    assert paper(tmp_path, *MARKET, bars=150).data["bars"] == 150
+    assert snapshot(tmp_path)["ledger"]["positions"]
+
+    with monkeypatch.context() as patch:
+        at_commit(patch, 1, lambda _: signal.raise_signal(signal.SIGTERM))
+        ended = paper(tmp_path, *MARKET, bars=BARS)
+    assert 256 <= ended.data["bars"] == last_seq(tmp_path) + 1 < 400  # SIGTERM handled is done: exit code 0
+
+    assert paper(tmp_path, *MARKET, bars=420).data["bars"] == 420
+    assert snapshot(tmp_path)["governor"]["_day_lock"]
+    with monkeypatch.context() as patch:
+        at_commit(patch, 1, lambda _: signal.raise_signal(signal.SIGINT))
+        interrupted = paper(tmp_path, *MARKET, bars=BARS)
+    answer = interrupted.answer
+    assert (interrupted.code, answer["code"], answer["ok"]) == (130, 130, False)
+    assert 512 <= answer["data"]["bars"] == last_seq(tmp_path) + 1 < BARS
+
+    said = paper(tmp_path, *MARKET, bars=BARS)
     assert_same_answer(said, whole[1])
     assert_same_session(tmp_path, whole[0])
     assert [said.data[name] > 0 for name in ("trades", "orders", "daily_locks")] == [True] * 3
@@ -81,28 +107,48 @@ def test_a_lock_holds_across_a_restart(whole: tuple[Path, Said]) -> None:
     assert dt.datetime.fromtimestamp(cleared[0] / 1000, dt.UTC).strftime("%H:%M") == "22:00"
 
 
-@pytest.mark.slow
-def test_killed_and_stopped_at_any_moment_it_ends_where_the_whole_run_ends(tmp_path: Path) -> None:
-    """SIGKILL between two commits, twice; SIGTERM; SIGINT: each time the next start goes on, and the end is the same."""
-    broken, until = tmp_path / "broken", ("--until-bars", str(LONG))
-    killed = stopped(broken, 255, signal.SIGKILL, *MARKET, *until)
+def test_what_kill_9_leaves_between_two_commits_is_gone_on_with(
+    whole: tuple[Path, Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6: a copy of the folder in the middle of a run is what a kill at that moment leaves on the disk."""
+    bar = Daemon._bar
+    moments = {100: tmp_path / "before the first commit", 400: tmp_path / "after the first"}
+
+    async def copied(daemon: Daemon, batch: Batch) -> None:
+        await bar(daemon, batch)
+        if daemon.seq in moments:
+            shutil.copytree(tmp_path / "running", moments[daemon.seq])
+
+    monkeypatch.setattr(Daemon, "_bar", copied)
+    assert_same_answer(paper(tmp_path / "running", *MARKET, bars=BARS), whole[1])
+    monkeypatch.undo()
+    assert [last_seq(folder) for folder in moments.values()] == [-1, 255]
+    for folder in moments.values():
+        assert_same_answer(paper(folder, *MARKET, bars=BARS), whole[1])
+        assert_same_session(folder, whole[0])
+
+
+def test_a_killed_process_loses_nothing_and_doubles_nothing(whole: tuple[Path, Said], tmp_path: Path) -> None:
+    """F6; a paced run commits every bar, so the kill may meet it in the middle of a commit."""
+    paced = ("--engine", "direct", "--speed", "200000", "--until-bars", str(BARS))
+    killed = stopped(tmp_path, 300, signal.SIGKILL, *MARKET, *paced)
     assert (killed.code, killed.out) == (-signal.SIGKILL, "")
-    after_first = last_seq(broken)
-    assert 255 <= after_first < LONG - 1
-    assert (after_first + 1) % 256 == 0  # whole commits only
-    assert stopped(broken, after_first + 600, signal.SIGKILL, *MARKET, *until).code == -signal.SIGKILL
+    assert 300 <= last_seq(tmp_path) < BARS - 1
+    assert snapshot(tmp_path)["seq"] == last_seq(tmp_path) + 1
+    assert_same_answer(paper(tmp_path, *MARKET, bars=BARS), whole[1])
+    assert_same_session(tmp_path, whole[0])
 
-    ended = stopped(broken, last_seq(broken) + 256, signal.SIGTERM, *MARKET, *until)
-    assert ended.data["bars"] == last_seq(broken) + 1 < LONG  # SIGTERM handled is done: exit code 0
-    interrupted = stopped(broken, last_seq(broken) + 256, signal.SIGINT, *MARKET, *until)
-    answer = interrupted.answer
-    assert (interrupted.code, answer["code"], answer["ok"]) == (130, 130, False)
-    assert answer["data"]["bars"] == last_seq(broken) + 1 < LONG
-    assert "Traceback" not in ended.err + interrupted.err
 
-    finished = paper(broken, *MARKET, bars=LONG)
-    one_go = paper(tmp_path / "whole", *MARKET, bars=LONG)
-    assert_same_answer(finished, one_go)
+@pytest.mark.acceptance
+def test_killed_again_and_again_it_ends_where_the_whole_run_ends(tmp_path: Path) -> None:
+    """Issue 2, section 7.4: kill -9 at many moments at full speed."""
+    broken, until = tmp_path / "broken", ("--until-bars", str(LONG))
+    kills = 0
+    while last_seq(broken) < LONG - 1200:
+        assert stopped(broken, last_seq(broken) + 1 + 97 * kills, signal.SIGKILL, *MARKET, *until).code == -signal.SIGKILL
+        kills += 1
+    assert kills >= 3
+    assert_same_answer(paper(broken, *MARKET, bars=LONG), paper(tmp_path / "whole", *MARKET, bars=LONG))
     assert_same_session(broken, tmp_path / "whole")
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from agents.base import View
 from core.errors import ContractError, ToolRefused
 from core.types import Event, EventKind, ToolState
+from graph import node as module
 from graph.node import Node
 from tests.support.ladder import HandMade, ladder
 from tests.support.run import assembled
@@ -101,8 +103,6 @@ async def test_an_input_of_another_type_is_an_error(context: BrainContext) -> No
 
 async def test_a_value_that_cannot_be_encoded_does_not_leave_the_node(context: BrainContext) -> None:
     """A numpy scalar in a value would make its hash depend on where it came from."""
-    import numpy as np
-
     with pytest.raises(TypeError):
         await node(ResearchResult(np.float64(1.0)))({"event": EVENT}, context)  # type: ignore[arg-type]
 
@@ -121,8 +121,6 @@ async def test_the_hash_is_sha256_of_the_canonical_bytes(context: BrainContext) 
 
 
 async def test_the_hash_of_the_very_same_object_is_not_made_twice(context: BrainContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    import graph.node as module
-
     made: list[object] = []
     encode = module.encode
     monkeypatch.setattr(module, "encode", lambda value: made.append(value) or encode(value))

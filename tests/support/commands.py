@@ -21,20 +21,23 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from configs.loader import FILES, default_folder
 from configs.lock import LOCK_FILE
 from core.data.sources.synthetic import SyntheticSource
 from core.data.warmup import WARM_BARS
 from core.monitor.schema import TABLES
-from graph.cli import app
+from core.types import Timeframe
+from graph.cli import app, main
 from graph.console import Console, run_app
+from tests.support.features import short_params
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("EXCHANGE", "API_KEY", "API_SECRET", "MODE", "PROMETHEUS_PORT", "OPENAI_API_KEY", "TZ", "LOG_LEVEL")
@@ -97,13 +100,19 @@ def paper(state: Path, *arguments: str, bars: int | None = None, environ: Mappin
     return brain("paper", "--speed", "max", "--json", "--state", str(state), *until, *arguments, environ=environ)
 
 
+NEVER_WARM = dict.fromkeys(Timeframe, 60)
+"""History so short that nothing is ready: for tests that need no trade."""
+SOON_WARM = {**dict.fromkeys(Timeframe, 450), Timeframe.H4: 300, Timeframe.D1: 60}
+"""History that warms everything under :func:`short_configs`."""
+
+
 @contextlib.contextmanager
-def short_past() -> Iterator[None]:
-    """Runs in this process start on two weeks of history: what needs more says WARMING_UP, and a start takes a moment."""
+def short_past(bars: Mapping[Timeframe, int] = NEVER_WARM) -> Iterator[None]:
+    """Runs start on less history, so that a start takes a moment; the made market is another one then."""
     days = SyntheticSource.__init__.__kwdefaults__
     wanted = (dict(WARM_BARS), days["warm_days"])
-    WARM_BARS.update(dict.fromkeys(WARM_BARS, 60))
-    days["warm_days"] = 14
+    WARM_BARS.update(bars)
+    days["warm_days"] = 60
     try:
         yield
     finally:
@@ -116,6 +125,17 @@ def short_past() -> Iterator[None]:
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "graph.cli", *arguments]
+
+
+def soon_warm(*arguments: str) -> list[str]:
+    """The same on less history (:data:`SOON_WARM`)."""
+    return [sys.executable, "-c", "from tests.support.commands import main_soon_warm as main; main()", *arguments]
+
+
+def main_soon_warm() -> None:
+    """The console command's entry point, on less history."""
+    with short_past(SOON_WARM):
+        main()
 
 
 def outside(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -137,10 +157,13 @@ def process(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path
     return Said(ran.returncode, ran.stdout, ran.stderr)
 
 
-def stopped(state: Path, at_seq: int, number: signal.Signals, *arguments: str) -> Said:
-    """Start a run, and send it a signal as soon as decision ``at_seq`` is on the disk."""
+def stopped(
+    state: Path, at_seq: int, number: signal.Signals, *arguments: str, program: Callable[..., list[str]] = command
+) -> Said:
+    """Start a run (at full speed by default), and send it a signal as soon as decision ``at_seq`` is on the disk."""
+    pace = () if "--speed" in arguments else ("--speed", "max")
     child = subprocess.Popen(
-        command("paper", "--speed", "max", "--json", "--quiet", "--state", str(state), *arguments),
+        program("paper", *pace, "--json", "--quiet", "--state", str(state), *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -257,6 +280,14 @@ def configs_in(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name in (*FILES, LOCK_FILE):
         shutil.copy(default_folder() / name, folder / name)
+    return folder
+
+
+def short_configs(folder: Path) -> Path:
+    """A copy with windows so short that :data:`SOON_WARM` history warms everything."""
+    configs_in(folder)
+    text = yaml.safe_dump(short_params().model_dump(mode="json"), sort_keys=False)
+    (folder / "strategies.yaml").write_text(text, encoding="utf-8")
     return folder
 
 

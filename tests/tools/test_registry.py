@@ -18,25 +18,27 @@ def test_code_and_table_agree() -> None:
 
 
 def test_a_tool_of_the_table_that_the_code_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(TOOLS, "dd_guard")
+    monkeypatch.setattr(registry, "TOOLS", {name: item for name, item in TOOLS.items() if name != "dd_guard"})
     with pytest.raises(TopologyError, match="disagree on dd_guard"):
         check_registry()
 
 
 def test_a_tool_of_the_code_that_the_table_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(CAPABILITY_OF, "dd_guard")
+    fewer = {name: capability for name, capability in CAPABILITY_OF.items() if name != "dd_guard"}
+    monkeypatch.setattr(registry, "CAPABILITY_OF", fewer)
     with pytest.raises(TopologyError, match="disagree on dd_guard"):
         check_registry()
 
 
 def test_a_tool_that_bears_another_capability_than_the_table_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TOOLS, "dd_guard", replace(TOOLS["dd_guard"], capability=Capability.PLACE_ORDER))
+    other = replace(TOOLS["dd_guard"], capability=Capability.PLACE_ORDER)
+    monkeypatch.setattr(registry, "TOOLS", {**TOOLS, "dd_guard": other})
     with pytest.raises(TopologyError, match="disagree on dd_guard"):
         check_registry()
 
 
 def test_a_disabled_tool_that_the_table_expects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TOOLS, "dd_guard", replace(TOOLS["dd_guard"], enabled=False))
+    monkeypatch.setattr(registry, "TOOLS", {**TOOLS, "dd_guard": replace(TOOLS["dd_guard"], enabled=False)})
     with pytest.raises(TopologyError, match="disagree on dd_guard"):
         check_registry()
 

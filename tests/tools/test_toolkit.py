@@ -14,6 +14,7 @@ from tools.base import BaseTool, Capability, tool
 from tools.context import BrainContext
 from tools.toolkit import Toolkit
 from tools.tools_monitor_agent.alert_telegram import alert_telegram
+from tools.topology import AGENT_EDGES, TOOL_EDGES
 
 GUARD, PLACER = ("risk_manager", "dd_guard"), ("execution", "order_placer_ccxt")
 
@@ -108,7 +109,5 @@ async def test_a_tool_that_fails_is_in_error_until_it_works_again(
 
 def test_the_board_has_every_tool_and_edge_before_the_first_event(context: BrainContext) -> None:
     """I3: every child exists from the start."""
-    from tools.topology import AGENT_EDGES, TOOL_EDGES
-
     assert set(context.board.tools) == {(edge.src, edge.dst) for edge in TOOL_EDGES}
     assert context.board.edge_state == dict.fromkeys([(edge.src, edge.dst) for edge in AGENT_EDGES], ToolState.IDLE)
