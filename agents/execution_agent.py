@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from agents.base import View
-from core.types import OrderStatus, OrderUpdate, Plan, Refusal, ScorePart
+from core.codes import RefusalCode
+from core.types import OrderStatus, Plan, Refusal, ScorePart
 from tools.state import Execution, RiskDecision, Selection
 from tools.toolkit import Toolkit
 from tools.tools_execution_agent.liquidity_check import liquidity_check, refuse_plan
@@ -38,11 +39,13 @@ async def _enter(kit: Toolkit, plan: Plan, parts: tuple[ScorePart, ...], orders:
     if refusal is not None:
         return refusal
     update = await kit.acall(order_placer_ccxt, plan, parts)
-    orders.append(update.client_id if update is not None else plan.id)
-    return _rejection(plan, update)
-
-
-def _rejection(plan: Plan, update: OrderUpdate | None) -> Refusal | None:
-    if update is None or update.status is not OrderStatus.REJECTED or update.code is None:
+    rejected = update is not None and update.status is OrderStatus.REJECTED
+    if update is not None and update.code not in _NOT_SENT:
+        orders.append(update.client_id)
+    if update is None or not rejected:
         return None
-    return refuse_plan(update.code, plan, (("broker", update.message),))
+    return refuse_plan(update.code or RefusalCode.FILTER_REJECTED, plan, (("broker", update.message),))
+
+
+_NOT_SENT = (RefusalCode.SYMBOL_OWNED, RefusalCode.NOT_ACTIVE)
+"""Why the order manager itself keeps an entry back."""

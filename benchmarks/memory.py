@@ -56,9 +56,9 @@ def _probe(symbols: int, first: int, last: int, *, quick: bool) -> dict[str, flo
         daemon = Daemon(parts, DirectEngine(), folder, RunOptions(unlock_after_ms=0))
 
         def look() -> None:
-            if daemon.seq * symbols in (first, last):
+            if daemon.bars * symbols in (first, last):
                 gc.collect()
-                found["first_mb" if daemon.seq * symbols == first else "last_mb"] = resident_mb()
+                found["first_mb" if daemon.bars * symbols == first else "last_mb"] = resident_mb()
 
         asyncio.run(daemon.run(look))
     return {**found, "peak_mb": peak_mb()}

@@ -47,7 +47,12 @@ class Node:
         kit = self._kit
         if kit is None or kit.context is not context:
             kit = self._kit = Toolkit(self.spec.name, self.spec.tools, context)
-        value = await self._agent.run(self._view(state), kit)
+        try:
+            value = await self._agent.run(self._view(state), kit)
+        except BaseException:
+            if context.trace.edges:
+                context.board.edge_state[context.trace.edges[-1][:2]] = ToolState.ERROR
+            raise
         if type(value) is not self._type:
             raise ContractError(
                 f"agent {self.spec.name} wrote {type(value).__name__} to {self.spec.writes!r}, expected {self._type.__name__}"
@@ -60,7 +65,8 @@ class Node:
             self.target = self._route({**state, **written})  # type: ignore[typeddict-item]
             edge, ends = self._edges[self.target]
             trace.edges.append(edge)
-            context.board.edge_state[ends] = ToolState.OK
+            # Amber where what crosses was thinned by refusals.
+            context.board.edge_state[ends] = ToolState.WARN if getattr(value, "refusals", ()) else ToolState.OK
         trace.node_ns.append((self.spec.name, elapsed_ns() - start))
         return written
 

@@ -33,7 +33,7 @@ from graph.live_metrics import LiveMetrics
 from graph.session_dir import SessionDir
 from tools.state import BrainState
 
-COMMIT_EVERY = 512
+COMMIT_EVERY = 256
 """Announcements in one transaction at full speed; a paced run commits each."""
 _YIELD_EVERY = 64
 """Announcements between two looks at event loop, folder and metrics at full speed."""
@@ -96,7 +96,9 @@ class Daemon:
             parts.context, parts.metrics, parts.telemetry, parts.regime_score, has_books=parts.source.info.has_books
         )
         self._stop = asyncio.Event()
+        self._bars = 0
         self._seq = 0
+        self._wanted_research: list[str] = []
         self._halted_since: int | None = None
         self._health_alerts = HealthAlerts(parts.recorder.alert)
         base_tf = self._context.market.base_tf
@@ -115,8 +117,13 @@ class Daemon:
         self._stop.set()
 
     @property
-    def seq(self) -> int:
+    def bars(self) -> int:
         """Announcements decided so far in this session."""
+        return self._bars
+
+    @property
+    def seq(self) -> int:
+        """Number of the next decision: announcements and requests so far."""
         return self._seq
 
     @property
@@ -152,20 +159,20 @@ class Daemon:
             if self._finished():
                 break
             await self._bar(batch)
-            if self._seq % commit_every == 0:
+            if self._bars % commit_every == 0:
                 self._commit()
                 if self._options.speed is not None:
                     self._report_days(batch.ts)
             await self._pace()
         self._commit()
         self._report_days(self._parts.clock.now_ms())
-        store = self._parts.store
-        store.commit()
+        self._parts.store.commit()
+        gc.unfreeze()
         return self._parts.telemetry.result()
 
     def _finished(self) -> bool:
         until = self._options.until_bars
-        return self._stop.is_set() or (until is not None and self._seq >= until)
+        return self._stop.is_set() or (until is not None and self._bars >= until)
 
     # --- start --------------------------------------------------------------------------------------------
 
@@ -211,8 +218,8 @@ class Daemon:
             if batch.ts > until_ts:
                 return
             self._context.regimes.update(self._ingest(batch))
-            self._seq += 1
-            self.resumed_from = self._seq
+            self._bars += 1
+            self.resumed_from = self._bars
             await self._breathe()
 
     def _identity(self) -> dict[str, str]:
@@ -255,14 +262,16 @@ class Daemon:
         held = context.regimes.h1
         parts.telemetry.on_regimes(held if base.size == held.size else held[base])
         parts.regime_score.on_closed(closed, held)
-        if self._seq % self._look_every == 0:
+        if self._bars % self._look_every == 0:
             self._live.on_bar(closed, self.last_state)
-        self._seq += 1
+        self._bars += 1
+        await self._ask_research(batch.ts)
 
     async def _decide(self, event: Event) -> None:
         context, parts = self._context, self._parts
         start = elapsed_ns()
         self.last_state = await self._engine.run(event, context)
+        self._seq += 1
         parts.metrics.decision_latency.observe((elapsed_ns() - start) / 1e9)
         view = context.governor.view
         parts.telemetry.on_equity(view.equity)
@@ -271,6 +280,11 @@ class Daemon:
         for happened in context.governor.drain_events():
             parts.recorder.governor_event(happened)
         self._health_alerts.on_report(self.last_state["status"].health)
+
+    async def _ask_research(self, ts: int) -> None:
+        """Hand over what was asked of research since the last bar, each request an event of its own (X24)."""
+        while self._wanted_research:
+            await self._decide(Event(EventKind.RESEARCH, self._seq, ts, note=self._wanted_research.pop(0)))
 
     async def _on_events(self, events: tuple[BrokerEvent, ...]) -> None:
         context, recorder = self._context, self._parts.recorder
@@ -285,6 +299,7 @@ class Daemon:
             context.abstentions.forget(ADD, trade.symbol)
             request = context.quality.on_trade(trade)
             if request is not None:
+                self._wanted_research.append(request.note)
                 recorder.alert(request.ts, AlertLevel.INFO, "selection_tightened", request.note)
 
     def _ingest(self, batch: Batch) -> Closed:
@@ -327,7 +342,7 @@ class Daemon:
 
     def _between_bars(self, ts: int) -> None:
         """What a person or the file system may have changed: an unlock, the locked limits."""
-        if self._seq % self._look_every == 0 or self._seq == self.resumed_from:
+        if self._bars % self._look_every == 0 or self._bars == self.resumed_from:
             request = self._folder.waiting_unlock()
             if request is not None:
                 self._unlock(ts, request.reason, request.who)
@@ -365,7 +380,7 @@ class Daemon:
             await asyncio.wait_for(self._stop.wait(), step_s)
 
     async def _breathe(self) -> None:
-        if self._seq % self._look_every == 0:
+        if self._bars % self._look_every == 0:
             await asyncio.sleep(0)
 
     # --- state --------------------------------------------------------------------------------------------
@@ -410,13 +425,14 @@ class Daemon:
         saved: dict[str, Any] = {name: service.snapshot() for name, service in self._services().items()}
         saved["ts"] = self._parts.clock.now_ms()
         saved["seq"] = self._seq
+        saved["bars"] = self._bars
         saved["halted_since"] = self._halted_since
         return saved
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if int(state["seq"]) != self._seq:
+        if int(state["bars"]) != self._bars:
             raise StateError(
-                f"the saved session stands at bar {state['seq']}, the source gave {self._seq} bars up to the same time",
+                f"the saved session stands at bar {state['bars']}, the source gave {self._bars} bars up to the same time",
                 help="the data behind the session has changed; start with another --state DIR",
                 code="STATE-013",
             )
@@ -426,6 +442,7 @@ class Daemon:
         self._context.governor.governance_signed(int(state["ts"]))
         self._parts.clock.set(int(state["ts"]))
         self._halted_since = state["halted_since"]
+        self._seq = int(state["seq"])
 
 
 def _digest_without_limits(config: Configuration) -> str:

@@ -40,14 +40,14 @@ class _Ticker:
 
     def __init__(self, daemon: Daemon, show: Callable[[int], None], every: float = _EVERY_SECONDS) -> None:
         self._daemon, self._show, self._every = daemon, show, every
-        self._last_seq = 0
+        self._last_bars = 0
         self._due = 0.0
 
     def tick(self) -> None:
         now = time.monotonic()
         if now >= self._due:
             self._due = now + self._every
-            done, self._last_seq = self._daemon.seq - self._last_seq, self._daemon.seq
+            done, self._last_bars = self._daemon.bars - self._last_bars, self._daemon.bars
             self._show(done)
 
 
@@ -65,7 +65,7 @@ def line(daemon: Daemon) -> str:
     view, t = daemon.parts.context.governor.view, daemon.parts.telemetry
     held = ", ".join(f"{s} {p.side.value}" for s, p in daemon.parts.context.ledger.positions.items()) or "flat"
     return (
-        f"{say_time(daemon.parts.clock.now_ms())} UTC  bar {daemon.seq}  {view.state.value}  equity {_equity(daemon):.2f} USD  "
+        f"{say_time(daemon.parts.clock.now_ms())} UTC  bar {daemon.bars}  {view.state.value}  equity {_equity(daemon):.2f} USD  "
         f"day {view.day_pnl_pct:+.2f} %  72 h {view.dd_72h_pct:.2f} % down  trades {t.stats.n}  {held}"
     )
 
@@ -78,7 +78,7 @@ def _panel(daemon: Daemon) -> Any:
     context, t = daemon.parts.context, daemon.parts.telemetry
     view = context.governor.view
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("time", f"{say_time(daemon.parts.clock.now_ms())} UTC, bar {daemon.seq}")
+    facts.add_row("time", f"{say_time(daemon.parts.clock.now_ms())} UTC, bar {daemon.bars}")
     facts.add_row("state", f"{_GLYPH[view.state]} {view.state.value}")
     facts.add_row(
         "equity",

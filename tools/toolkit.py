@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 from core.clock import elapsed_ns
-from core.types import ToolState
+from core.types import Refusal, ToolState
 from tools.base import BaseTool
 from tools.context import BrainContext
 from tools.trace import ToolSlot
@@ -14,7 +14,7 @@ from tools.trace import ToolSlot
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OK, _ERROR = ToolState.OK, ToolState.ERROR
+_OK, _WARN, _ERROR = ToolState.OK, ToolState.WARN, ToolState.ERROR
 
 
 class Toolkit:
@@ -43,7 +43,7 @@ class Toolkit:
             slot.state = _ERROR
             raise
         slot.latency_ns = elapsed_ns() - start
-        slot.state = _OK
+        slot.state = _WARN if type(result) is Refusal else _OK
         slot.calls += 1
         return result
 
@@ -59,6 +59,6 @@ class Toolkit:
             slot.state = _ERROR
             raise
         slot.latency_ns = elapsed_ns() - start
-        slot.state = _OK
+        slot.state = _WARN if type(result) is Refusal else _OK
         slot.calls += 1
         return result

@@ -45,6 +45,14 @@ def venue_id(symbol: str) -> str:
     return symbol.split(":", maxsplit=1)[0].replace("/", "")
 
 
+def market_id(symbol: str) -> str:
+    """A short name that no other market of the run has: the venue's id, with ``.S`` for spot.
+
+    A venue gives its spot market and its perpetual of the same pair one id.
+    """
+    return venue_id(symbol) if ":" in symbol else f"{venue_id(symbol)}.S"
+
+
 def venue_code(symbol: str, venue: str = "BINANCE") -> str:
     """The name used in normalised frames (requirement B2): ``BINANCE:BTCUSDT.P``."""
     return f"{venue}:{venue_id(symbol)}" + (".P" if ":" in symbol else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from configs.validators import Governance
 from core.codes import RefusalCode
 from core.errors import ContractError
-from core.exec.instrument import venue_id
+from core.exec.instrument import market_id
 from core.exec.position import Position
 from core.risk.adds import Holding, JointStop, solve_add
 from core.risk.context import RiskContext, known
@@ -146,7 +146,7 @@ class RiskEngine:
         signal, profile = scored.signal, context.profile
         levels = wanted_takes(profile.takes_r, profile.take_fractions, size.qty)
         return Plan(
-            id=f"{letter}-{context.ts}-{signal.strategy}-{venue_id(signal.symbol)}",
+            id=f"{letter}-{context.ts}-{signal.strategy}-{market_id(signal.symbol)}",
             kind=PlanKind.ENTRY,
             signal_id=signal.id,
             strategy=signal.strategy,
@@ -239,7 +239,7 @@ class RiskEngine:
 
     def _add_plan(self, plan: Plan, context: RiskContext, prices: Prices, size: Size, steps: Steps) -> Plan:
         return Plan(
-            id=f"A-{context.ts}-{plan.strategy}-{venue_id(plan.symbol)}",
+            id=f"A-{context.ts}-{plan.strategy}-{market_id(plan.symbol)}",
             kind=PlanKind.ADD,
             signal_id=plan.signal_id,
             strategy=plan.strategy,

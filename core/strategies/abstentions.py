@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core.codes import RefusalCode
+from core.exec.instrument import market_id
 from core.strategies.base import Abstention
 from core.types import Refusal
 
@@ -63,4 +64,4 @@ def _refusal(strategy: str, ts: int, item: Abstention) -> Refusal:
     missing = ", ".join(item.missing)
     message = f"{strategy} abstains on {item.symbol}: {item.code.meaning} (missing: {missing})"
     detail = (("missing", missing),)
-    return Refusal(item.code, ts, STAGE, item.symbol, strategy, f"{ts}-{strategy}", message, detail)
+    return Refusal(item.code, ts, STAGE, item.symbol, strategy, f"{ts}-{strategy}-{market_id(item.symbol)}", message, detail)

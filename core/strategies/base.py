@@ -18,7 +18,7 @@ import numpy as np
 
 from core.codes import RefusalCode
 from core.data.blocks import Bools, Bytes, Floats, Ints
-from core.exec.instrument import venue_id
+from core.exec.instrument import market_id
 from core.types import Regime, Side, Signal, Timeframe, Trail
 
 HOUR_MS = 3_600_000
@@ -178,7 +178,7 @@ class RuleStrategy:
         self._used = tuple(frame for frame in frames if frame.members is None or np.count_nonzero(frame.members))
         self.required = tuple(dict.fromkeys(key for frame in self._used for key in frame.required))
         self._reason = reason
-        self._venue_ids = tuple(_unique_id(symbol) for symbol in self.symbols)
+        self._venue_ids = tuple(market_id(symbol) for symbol in self.symbols)
 
     def profile(self, tf: Timeframe) -> ExitProfile:
         """Exits of a position that was opened on ``tf``. Raises ValueError when the strategy never opens there."""
@@ -257,11 +257,6 @@ class RuleStrategy:
 def _lasting(key: str) -> bool:
     """Whether a feature, once ready, stays ready: those of bars do, those of streams can be lost."""
     return "@" in key
-
-
-def _unique_id(symbol: str) -> str:
-    """The venue's id; a spot market gets a suffix, since a venue gives it the same id as its perpetual."""
-    return venue_id(symbol) if ":" in symbol else f"{venue_id(symbol)}.S"
 
 
 def _row(found: tuple[int, object]) -> int:

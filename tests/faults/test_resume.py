@@ -14,8 +14,10 @@ import pytest
 from configs.lock import write_lock
 from core.data.blocks import Batch
 from core.monitor.store import Store
+from graph import runner
 from graph.runner import Daemon
 from tests.support.commands import (
+    SOON_WARM,
     Said,
     alerts,
     at_terminal,
@@ -26,23 +28,42 @@ from tests.support.commands import (
     records,
     rewrite,
     rows,
+    short_configs,
     short_past,
     snapshot,
+    soon_warm,
     stopped,
 )
 from tests.support.recordings import record
 
-MARKET = ("--scenario", "crash", "--seed", "1", "--equity", "10000")
-"""Positions, adds, a day lock and its end, a loss streak, within 620 bars."""
+SCENARIO = ("--scenario", "gap", "--seed", "1", "--equity", "10000")
+"""Positions, adds, lost and broken candles, a day lock and its end, within 620 bars of the short past."""
 BARS = 620
 LONG = 8000
 
 
+EVERY = 128
+"""Bars in one commit here, so that a short run has several."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def soon() -> Iterator[None]:
+    with short_past(SOON_WARM), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "COMMIT_EVERY", EVERY)
+        yield
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+def market(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Flags of the market that is gone on with."""
+    return (*SCENARIO, "--configs", str(short_configs(tmp_path_factory.mktemp("market") / "configs")))
+
+
+@pytest.fixture(scope="module")
+def whole(market: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
     """One go."""
     state = tmp_path_factory.mktemp("whole")
-    return state, paper(state, *MARKET, bars=BARS)
+    return state, paper(state, *market, bars=BARS)
 
 
 def assert_same_session(ours: Path, theirs: Path) -> None:
@@ -70,26 +91,28 @@ def at_commit(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[Daemo
     monkeypatch.setattr(Daemon, "_commit", counted)
 
 
-def test_a_run_in_pieces_is_the_run_in_one_go(whole: tuple[Path, Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_pieces_is_the_run_in_one_go(
+    market: tuple[str, ...], whole: tuple[Path, Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """X43, F5: stopped by its bars, by SIGTERM, by SIGINT; with positions open, and while the day lock is on (E9)."""
-    assert paper(tmp_path, *MARKET, bars=150).data["bars"] == 150
+    assert paper(tmp_path, *market, bars=150).data["bars"] == 150
     assert snapshot(tmp_path)["ledger"]["positions"]
 
     with monkeypatch.context() as patch:
         at_commit(patch, 1, lambda _: signal.raise_signal(signal.SIGTERM))
-        ended = paper(tmp_path, *MARKET, bars=BARS)
-    assert 256 <= ended.data["bars"] == last_seq(tmp_path) + 1 < 400  # SIGTERM handled is done: exit code 0
+        ended = paper(tmp_path, *market, bars=BARS)
+    assert 2 * EVERY <= ended.data["bars"] == snapshot(tmp_path)["bars"] < 400  # SIGTERM handled is done: exit code 0
 
-    assert paper(tmp_path, *MARKET, bars=420).data["bars"] == 420
+    assert paper(tmp_path, *market, bars=420).data["bars"] == 420
     assert snapshot(tmp_path)["governor"]["_day_lock"]
     with monkeypatch.context() as patch:
         at_commit(patch, 1, lambda _: signal.raise_signal(signal.SIGINT))
-        interrupted = paper(tmp_path, *MARKET, bars=BARS)
+        interrupted = paper(tmp_path, *market, bars=BARS)
     answer = interrupted.answer
     assert (interrupted.code, answer["code"], answer["ok"]) == (130, 130, False)
-    assert 512 <= answer["data"]["bars"] == last_seq(tmp_path) + 1 < BARS
+    assert 4 * EVERY <= answer["data"]["bars"] == snapshot(tmp_path)["bars"] < BARS
 
-    said = paper(tmp_path, *MARKET, bars=BARS)
+    said = paper(tmp_path, *market, bars=BARS)
     assert_same_answer(said, whole[1])
     assert_same_session(tmp_path, whole[0])
     assert [said.data[name] > 0 for name in ("trades", "orders", "daily_locks")] == [True] * 3
@@ -108,7 +131,7 @@ def test_a_lock_holds_across_a_restart(whole: tuple[Path, Said]) -> None:
 
 
 def test_what_kill_9_leaves_between_two_commits_is_gone_on_with(
-    whole: tuple[Path, Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    market: tuple[str, ...], whole: tuple[Path, Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F6: a copy of the folder in the middle of a run is what a kill at that moment leaves on the disk."""
     bar = Daemon._bar
@@ -116,51 +139,52 @@ def test_what_kill_9_leaves_between_two_commits_is_gone_on_with(
 
     async def copied(daemon: Daemon, batch: Batch) -> None:
         await bar(daemon, batch)
-        if daemon.seq in moments:
-            shutil.copytree(tmp_path / "running", moments[daemon.seq])
+        if daemon.bars in moments:
+            shutil.copytree(tmp_path / "running", moments[daemon.bars])
 
     monkeypatch.setattr(Daemon, "_bar", copied)
-    assert_same_answer(paper(tmp_path / "running", *MARKET, bars=BARS), whole[1])
+    assert_same_answer(paper(tmp_path / "running", *market, bars=BARS), whole[1])
     monkeypatch.undo()
-    assert [last_seq(folder) for folder in moments.values()] == [-1, 255]
+    begun, further = moments.values()
+    assert last_seq(begun) == -1
+    assert snapshot(further)["bars"] == 3 * EVERY
     for folder in moments.values():
-        assert_same_answer(paper(folder, *MARKET, bars=BARS), whole[1])
+        assert_same_answer(paper(folder, *market, bars=BARS), whole[1])
         assert_same_session(folder, whole[0])
 
 
-def test_a_killed_process_loses_nothing_and_doubles_nothing(whole: tuple[Path, Said], tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_and_doubles_nothing(
+    market: tuple[str, ...], whole: tuple[Path, Said], tmp_path: Path
+) -> None:
     """F6; a paced run commits every bar, so the kill may meet it in the middle of a commit."""
     paced = ("--engine", "direct", "--speed", "200000", "--until-bars", str(BARS))
-    killed = stopped(tmp_path, 300, signal.SIGKILL, *MARKET, *paced)
+    killed = stopped(tmp_path, 250, signal.SIGKILL, *market, *paced, program=soon_warm)
     assert (killed.code, killed.out) == (-signal.SIGKILL, "")
-    assert 300 <= last_seq(tmp_path) < BARS - 1
+    assert 250 <= last_seq(tmp_path) < BARS - 1
     assert snapshot(tmp_path)["seq"] == last_seq(tmp_path) + 1
-    assert_same_answer(paper(tmp_path, *MARKET, bars=BARS), whole[1])
+    assert_same_answer(paper(tmp_path, *market, bars=BARS), whole[1])
     assert_same_session(tmp_path, whole[0])
 
 
 @pytest.mark.acceptance
-def test_killed_again_and_again_it_ends_where_the_whole_run_ends(tmp_path: Path) -> None:
+def test_killed_again_and_again_it_ends_where_the_whole_run_ends(market: tuple[str, ...], tmp_path: Path) -> None:
     """Issue 2, section 7.4: kill -9 at many moments at full speed."""
     broken, until = tmp_path / "broken", ("--until-bars", str(LONG))
     kills = 0
     while last_seq(broken) < LONG - 1200:
-        assert stopped(broken, last_seq(broken) + 1 + 97 * kills, signal.SIGKILL, *MARKET, *until).code == -signal.SIGKILL
+        assert (
+            stopped(broken, last_seq(broken) + 1 + 97 * kills, signal.SIGKILL, *market, *until, program=soon_warm).code
+            == -signal.SIGKILL
+        )
         kills += 1
     assert kills >= 3
-    assert_same_answer(paper(broken, *MARKET, bars=LONG), paper(tmp_path / "whole", *MARKET, bars=LONG))
+    assert_same_answer(paper(broken, *market, bars=LONG), paper(tmp_path / "whole", *market, bars=LONG))
     assert_same_session(broken, tmp_path / "whole")
 
 
-@pytest.fixture
-def quick() -> Iterator[None]:
-    with short_past():
-        yield
-
-
-def test_a_replay_in_pieces_is_the_replay_in_one_go(tmp_path: Path) -> None:
+def test_a_replay_in_pieces_is_the_replay_in_one_go(market: tuple[str, ...], tmp_path: Path) -> None:
     """X43 over recordings; without --state a replay starts afresh."""
-    data = ("--source", "replay", "--data", str(record(tmp_path / "data", days=2)), "--equity", "10000", "--from", "2026-01-05")
+    data = ("--source", "replay", "--data", str(record(tmp_path / "data", days=2)), "--from", "2026-01-05", *market[4:])
     one_go = paper(tmp_path / "whole", *data)
     assert one_go.data["bars"] == 576
     assert one_go.data["orders"] > 0
@@ -180,8 +204,7 @@ def test_a_replay_in_pieces_is_the_replay_in_one_go(tmp_path: Path) -> None:
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session of forty bars on the made market."""
     state = tmp_path_factory.mktemp("begun")
-    with short_past():
-        assert paper(state, bars=40).code == 0
+    assert paper(state, bars=40).code == 0
     return state
 
 
@@ -202,7 +225,6 @@ OTHERS = {
 }
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("what", [*OTHERS, "source", "config_digest"])
 def test_another_run_is_refused_with_what_differs_and_nothing_is_overwritten(what: str, begun: Path, tmp_path: Path) -> None:
     before = records(begun)
@@ -219,7 +241,6 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_overwritten(wha
     assert records(begun) == before
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_range_of_a_replay_is_part_of_its_session_but_its_end_is_not(tmp_path: Path) -> None:
     data = ("--source", "replay", "--data", str(record(tmp_path / "data", days=1)))
     state = tmp_path / "state"
@@ -229,7 +250,6 @@ def test_the_range_of_a_replay_is_part_of_its_session_but_its_end_is_not(tmp_pat
     assert paper(state, *data, "--from", "2026-01-05", "--to", "2026-01-05T04:00").data["bars"] == 48
 
 
-@pytest.mark.usefixtures("quick")
 def test_data_that_changed_behind_a_session_is_noticed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     run = ("--source", "replay", "--data", str(record(data, days=1)), "--from", "2026-01-05")
@@ -300,16 +320,14 @@ def test_a_second_process_on_the_same_state_is_refused(begun: Path, tmp_path: Pa
         assert brain("export", "--state", str(state), "--out", str(tmp_path / "csv")).code == 0
     finally:
         store.close()
-    with short_past():
-        assert paper(state, bars=60).data["bars"] == 60
+    assert paper(state, bars=60).data["bars"] == 60
 
 
 def test_a_damaged_unlock_request_stops_the_start_and_stays(begun: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     shutil.copytree(begun, state)
     (state / "unlock.json").write_text("{", encoding="utf-8")
-    with short_past():
-        said = paper(state, bars=60)
+    said = paper(state, bars=60)
     assert said.code == 4
     assert "brain unlock" in said.err
     assert (state / "unlock.json").exists()

@@ -211,7 +211,6 @@ def test_ctrl_c_before_the_first_bar_is_130_and_one_object(tmp_path: Path) -> No
     answer = json.loads(out)
     assert (child.returncode, answer["code"], answer["ok"]) == (130, 130, False)
     bars = answer["data"]["bars"]
-    assert answer["data"]["decisions"] == bars
     assert "Traceback" not in err
     again = paper(tmp_path / "s", "--symbols", "BTC/USDT:USDT", bars=bars + 5)
     assert again.data["bars"] == bars + 5

@@ -47,7 +47,7 @@ async def test_a_research_event_is_answered_by_research_and_recorded_by_the_moni
     assert state["record"].refusals == (("NOT_AVAILABLE_YET", "generate_candidate"),)
     assert (state["record"].plans, state["record"].orders, state["record"].signals) == ((), (), ())
     assert parts.telemetry.refusals["NOT_AVAILABLE_YET"] == 1
-    assert parts.context.board.edge_state[("research", "monitor")] is ToolState.OK
+    assert parts.context.board.edge_state[("research", "monitor")] is ToolState.WARN
     assert parts.context.board.tools[("research", "generate_candidate")].calls == 1
     parts.store.close()
 

@@ -13,7 +13,7 @@ BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 
 
 def record(folder: Path, *, days: int = 4, scenario: Scenario = Scenario.CRASH, seed: int = 1) -> Path:
-    """5m candles of BTC and ETH over 200 days of warm-up and ``days`` days from 2026-01-05 on, funding, no spot."""
+    """5m candles of BTC and ETH over the days of warm-up and ``days`` days from 2026-01-05 on, funding, no spot."""
     end = DEFAULT_START_MS + days * DAY
     source = SyntheticSource((BTC, ETH), seed=seed, scenario=scenario, bars=days * DAY // Timeframe.M5.ms)
     for symbol, name in ((BTC, "BTCUSDT"), (ETH, "ETHUSDT")):

@@ -40,15 +40,15 @@ def position_sizer(context: BrainContext, idea: Entry | Add, admitted: tuple[Pla
     """
     if isinstance(idea, Add) and not _add_is_due(context, idea):
         return None
+    start = elapsed_ns()
     view = exposure(context, idea.governor, admitted)
     if isinstance(idea, Entry):
         signal = idea.scored.signal
         risk = _risk_context(context, view, signal.symbol, signal.strategy, signal.tf, signal.ts)
-        start = elapsed_ns()
         answer: Plan | Refusal | None = context.risk.plan(idea.scored, idea.governor.equity, risk)
-        context.recorder.plan_time((elapsed_ns() - start) / 1e9)
     else:
         answer = _add(context, idea, view)
+    context.recorder.plan_time((elapsed_ns() - start) / 1e9)
     if not isinstance(answer, Plan):
         return answer
     return context.portfolio.admit(answer, view).refusal or answer
