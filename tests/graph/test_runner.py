@@ -13,7 +13,6 @@ from configs.validators import Configuration
 from core.codes import RefusalCode
 from core.errors import SourceError, StateError
 from core.monitor.reader import StoreReader
-from core.strategies.quality import ResearchRequest
 from core.types import TradingState
 from graph.assembly import instruments_for
 from graph.engines import EngineKind, build_engine
@@ -240,6 +239,9 @@ def test_a_selection_that_wins_too_rarely_is_tightened_and_that_is_said(tmp_path
     ran = start(lost(), tmp_path, look=lose)
     assert ran.context.quality.threshold == 8.0
     assert [code for code, _ in alerts(ran)].count("selection_tightened") == 1
+    # the request is an event of its own: a decision more, not a bar more, and research answers that it is not there yet
+    assert ran.result.decisions == ran.result.bars + 1
+    assert ran.result.refusals["NOT_AVAILABLE_YET"] == 1
 
 
 # --- health ---------------------------------------------------------------------------------------
@@ -273,15 +275,3 @@ def test_an_instrument_that_the_configuration_lacks_is_named_with_those_there_ar
     with pytest.raises(SourceError, match="no entry for XYZ/USDT:USDT; it has BTC/USDT:USDT") as error:
         instruments_for(short_configuration(), (BTC, "XYZ/USDT:USDT"))
     assert error.value.code == "DATA-010"
-
-
-def test_what_is_asked_of_research_is_an_event_of_its_own(tmp_path: Path) -> None:
-    """X24: the request follows the bar whose trade tightened the selection, and counts as a decision, not as a bar."""
-    parts = assembled(won(), tmp_path, short_configuration())
-    request = ResearchRequest(0, 40.0, 50, 8.0, "40 % won")
-    parts.context.quality.on_trade = lambda trade: request  # type: ignore[method-assign]
-    result = asyncio.run(Daemon(parts, build_engine(EngineKind.DIRECT), SessionDir(tmp_path), RunOptions()).run())
-    parts.store.close()
-    assert (result.trades, result.bars, result.decisions) == (1, 21, 22)
-    assert result.refusals["NOT_AVAILABLE_YET"] == 1
-    assert [record[0] for record in records(tmp_path)] == list(range(22))
