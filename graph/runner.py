@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from loguru import logger
 
 from agents.risk_manager_agent import ADD
 from configs.lock import digest_of, plain
 from configs.validators import Configuration
 from core.clock import elapsed_ns
 from core.data.blocks import Batch, Closed, ClosedBlock, Ints
-from core.errors import StateError
+from core.errors import BrainError, StateError
 from core.monitor.logger import set_trace
 from core.monitor.report import daily_report, day_bounds, day_of, days_due, deliver
 from core.monitor.schema import AlertLevel
@@ -58,6 +59,15 @@ class Snapshotable(Protocol):
     def snapshot(self) -> Any: ...
 
     def restore(self, saved: Any) -> None: ...
+
+
+class _Changeable(NamedTuple):
+    """A part of the configuration that may differ when a session goes on: where its digest is kept, and how it is told."""
+
+    key: str
+    digest: str
+    alert: str
+    what: str
 
 
 class Daemon:
@@ -108,6 +118,8 @@ class Daemon:
         self._look_every = _YIELD_EVERY if options.speed is None else 1
         self.resumed_from = 0
         self.warming = True
+        self._warmed = False
+        self._naked: tuple[str, ...] = ()
         self.last_state: BrainState = {}
 
     # --- control ------------------------------------------------------------------------------------------
@@ -148,27 +160,44 @@ class Daemon:
             SourceError: the source broke off.
         """
         self._on_progress = on_progress
-        self._warm()
+        self.warm()
         after_ts = await self._resume()
         self.warming = False
         # What start-up made lives as long as the run; the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         commit_every = COMMIT_EVERY if self._options.speed is None else 1
-        async for batch in self._parts.source.batches(after_ts):
-            if self._finished():
-                break
-            await self._bar(batch)
-            if self._bars % commit_every == 0:
-                self._commit()
-                if self._options.speed is not None:
-                    self._report_days(batch.ts)
-            await self._pace()
+        logger.info("{} at bar {} of {}", "resumed" if self._bars else "started", self._bars, self._parts.source.info.name)
+        try:
+            async for batch in self._parts.source.batches(after_ts):
+                if self._finished():
+                    break
+                await self._bar(batch)
+                if self._bars % commit_every == 0:
+                    self._commit()
+                    if self._options.speed is not None:
+                        self._report_days(batch.ts)
+                await self._pace()
+        except Exception as error:
+            self._note_fault(error)
+            raise
         self._commit()
+        logger.info("stopped at bar {}, {}", self._bars, "asked to" if self._stop.is_set() else "at its end")
         self._report_days(self._parts.clock.now_ms())
         self._parts.store.commit()
         gc.unfreeze()
         return self._parts.telemetry.result()
+
+    def _note_fault(self, error: Exception) -> None:
+        """Leave word of what stopped the run; bars since the last commit are done again at the next start."""
+        parts = self._parts
+        parts.telemetry.on_error()
+        self._live.sync((elapsed_ns() - self._last_commit_ns) / 1e9)
+        parts.store.drop_pending()
+        # The words of a foreign exception may hold anything, a key too; the report of the fault has them, redacted.
+        text = f"{type(error).__name__}: {error}" if isinstance(error, BrainError) else type(error).__name__
+        parts.recorder.alert(parts.clock.now_ms(), AlertLevel.PAGE, "fault", text)
+        parts.store.commit()
 
     def _finished(self) -> bool:
         until = self._options.until_bars
@@ -176,9 +205,13 @@ class Daemon:
 
     # --- start --------------------------------------------------------------------------------------------
 
-    def _warm(self) -> None:
+    def warm(self) -> tuple[str, ...]:
+        """Feed the past to features and regimes, once; sentences about what is shorter than wanted."""
         source, market = self._parts.source, self._context.market
-        market.warm(source, source.info.start, self._on_warm)
+        if self.warming and not self._warmed:
+            self._warmed = True
+            return market.warm(source, source.info.start, self._on_warm).short
+        return ()
 
     def _on_warm(self, closed: Closed) -> None:
         self._context.regimes.update(closed)
@@ -200,17 +233,17 @@ class Daemon:
         state = saved[1]
         await self._fast_forward(int(state["ts"]))
         self._restore(state)
-        self._note_new_limits(int(state["ts"]))
+        self._note_changes(int(state["ts"]))
         return int(state["ts"])
 
-    def _note_new_limits(self, ts: int) -> None:
-        """Limits that were signed anew since the last start hold from here on, on record (H2)."""
-        store, digest = self._parts.store, self._context.config.governance_digest
-        before = store.get_meta("governance_digest")
-        if before != digest:
-            store.set_meta("governance_digest", digest)
-            text = f"limits {digest} hold now, before it were {before}"
-            self._parts.recorder.alert(ts, AlertLevel.WARNING, "governance_signed", text)
+    def _note_changes(self, ts: int) -> None:
+        """What a person changed since the last start holds from here on, on record (H2, X22)."""
+        for change in self._changeable():
+            before = self._parts.store.get_meta(change.key)
+            if before != change.digest:
+                self._parts.store.set_meta(change.key, change.digest)
+                text = f"{change.what} {change.digest} hold now, before it were {before}"
+                self._parts.recorder.alert(ts, AlertLevel.WARNING, change.alert, text)
 
     async def _fast_forward(self, until_ts: int) -> None:
         """Feed the bars already decided to features and regimes again, so that both are bit-identical."""
@@ -229,13 +262,22 @@ class Daemon:
             "symbols": ",".join(info.symbols),
             "start": str(info.start),
             **self._extra_identity,
-            "config_digest": _digest_without_limits(config),
-            "governance_digest": config.governance_digest,
+            **_digests(config, info.symbols),
+            **{change.key: change.digest for change in self._changeable()},
         }
+
+    def _changeable(self) -> tuple[_Changeable, ...]:
+        """What a person may change between two starts."""
+        config = self._context.config
+        return (
+            _Changeable("governance_digest", config.governance_digest, "governance_signed", "limits"),
+            _Changeable("blackouts_digest", digest_of(plain(config.blackouts)), "blackouts_reviewed", "blackout windows"),
+        )
 
     def _check_identity(self, identity: dict[str, str]) -> None:
         saved = {key: self._parts.store.get_meta(key) for key in identity}
-        differing = [key for key in identity if saved[key] != identity[key] and key != "governance_digest"]
+        changeable = {change.key for change in self._changeable()}
+        differing = [key for key in identity if saved[key] != identity[key] and key not in changeable]
         if differing:
             listed = ", ".join(f"{key} {saved[key]!r} (this run has {identity[key]!r})" for key in differing)
             raise StateError(
@@ -251,12 +293,14 @@ class Daemon:
         # At the time of the last bar: what happens between two bars must not pass for the coming bar's own marking.
         self._between_bars(parts.clock.now_ms() or parts.source.info.start)
         parts.clock.set(batch.ts)
+        set_trace(self._run_id, self._seq)
+        for note in batch.notes:
+            logger.info("source: {}", note)
         await parts.exchange.advance(batch, self._on_events)
         closed = self._ingest(batch)
         base = self._base_rows(closed)
         if context.ledger.positions:
             self._mark_positions(closed)
-        set_trace(self._run_id, self._seq)
         await self._decide(Event(EventKind.BAR, self._seq, batch.ts, self._names(closed)))
         parts.telemetry.on_bars(base.size)
         held = context.regimes.h1
@@ -265,6 +309,7 @@ class Daemon:
         if self._bars % self._look_every == 0:
             self._live.on_bar(closed, self.last_state)
         self._bars += 1
+        await self._protect(batch.ts)
         await self._ask_research(batch.ts)
 
     async def _decide(self, event: Event) -> None:
@@ -280,6 +325,19 @@ class Daemon:
         for happened in context.governor.drain_events():
             parts.recorder.governor_event(happened)
         self._health_alerts.on_report(self.last_state["status"].health)
+
+    async def _protect(self, ts: int) -> None:
+        """The watchdog: a position that nothing covers is covered or closed, again and again, and a person is told once."""
+        if not self._context.ledger.positions:
+            self._naked = ()
+            return
+        naked = self._context.orders.unprotected()
+        if naked:
+            await self._context.orders.protect_again(ts)
+        if naked and naked != self._naked:
+            self._parts.telemetry.on_error()
+            self._parts.recorder.alert(ts, AlertLevel.PAGE, "unprotected", f"no stop and no exit for {', '.join(naked)}")
+        self._naked = naked
 
     async def _ask_research(self, ts: int) -> None:
         """Hand over what was asked of research since the last bar, each request an event of its own (X24)."""
@@ -445,11 +503,14 @@ class Daemon:
         self._seq = int(state["seq"])
 
 
-def _digest_without_limits(config: Configuration) -> str:
-    """Digest of all configuration but governance, which a person may sign anew between two starts."""
-    parts = {name: plain(getattr(config, name)) for name in ("enable_map", "symbols", "strategies", "blackouts")}
-    parts["symbols"].pop("defaults")  # shared values; they stand in each instrument already
-    return digest_of(parts)
+def _digests(config: Configuration, symbols: Sequence[str]) -> dict[str, str]:
+    """Digest of each file that a session cannot change under way.
+
+    Limits may be signed anew and the calendar reviewed between two starts; of the instruments only the run's own count.
+    """
+    own = [plain(config.symbols.by_name()[symbol]) for symbol in symbols]
+    files = {"enable_map.yaml": plain(config.enable_map), "strategies.yaml": plain(config.strategies), "symbols.yaml": own}
+    return {name: digest_of(values)[:16] for name, values in files.items()}
 
 
 _NO_ROWS: Ints = np.empty(0, dtype=np.int64)

@@ -23,14 +23,18 @@ def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
     total = daemon.expected_bars
     if total is not None:
         with console.progress(total, "trading on paper") as progress:
-            yield _Ticker(daemon, lambda done: _advance(progress, daemon, done)).tick
+            ticker = _Ticker(daemon, lambda done: _advance(progress, daemon, done))
+            yield ticker.tick
+            ticker.show()
     elif console.animated:
         from rich.console import Console as RichConsole
         from rich.live import Live
 
         screen = RichConsole(file=console.err, force_terminal=True, no_color=not console.colored(console.err))
         with Live(_panel(daemon), console=screen, auto_refresh=False) as live:
-            yield _Ticker(daemon, lambda _: live.update(_panel(daemon), refresh=True)).tick
+            ticker = _Ticker(daemon, lambda _: live.update(_panel(daemon), refresh=True))
+            yield ticker.tick
+            ticker.show()
     else:
         yield _Ticker(daemon, lambda _: console.info(line(daemon)), _LINE_EVERY_SECONDS).tick
 
@@ -44,11 +48,16 @@ class _Ticker:
         self._due = 0.0
 
     def tick(self) -> None:
+        """A bar is done."""
         now = time.monotonic()
         if now >= self._due:
             self._due = now + self._every
-            done, self._last_bars = self._daemon.bars - self._last_bars, self._daemon.bars
-            self._show(done)
+            self.show()
+
+    def show(self) -> None:
+        """Show how it stands now, due or not: the last bars of a run count too."""
+        done, self._last_bars = self._daemon.bars - self._last_bars, self._daemon.bars
+        self._show(done)
 
 
 def _advance(progress: Any, daemon: Daemon, done: int) -> None:
@@ -101,9 +110,10 @@ def _markets(daemon: Daemon) -> Any:
     from rich.table import Table
 
     context = daemon.parts.context
-    table = Table(box=None, padding=(0, 2))
-    for column in ("market", "close", "regime 1h", "regime 4h", "position", "R now", "stop"):
-        table.add_column(column, justify="right" if column in {"close", "R now", "stop"} else "left")
+    table = Table(box=None, padding=(0, 1))
+    for column in ("market", "close", "regime 1h", "4h", "position", "R now", "stop"):
+        number = column in {"close", "R now", "stop"}
+        table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "market")
     for index, symbol in enumerate(context.market.symbols):
         close = float(context.market.last_close[index])
         position = context.ledger.positions.get(symbol)

@@ -181,6 +181,14 @@ class Store(StoreReader):
         """Rows in memory that no commit has written yet."""
         return sum(len(rows) for rows in self._buffers.values())
 
+    def drop_pending(self) -> None:
+        """Forget what no commit has written, as a crash would: the way to leave an alert beside the last whole state."""
+        for rows in self._buffers.values():
+            rows.clear()
+        self._order_states.clear()
+        self._meta.clear()
+        self._seq = self.last_seq() + 1
+
     def commit(self) -> None:
         """Write everything recorded since the last commit, in one transaction.
 

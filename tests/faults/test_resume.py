@@ -225,13 +225,13 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("what", [*OTHERS, "source", "config_digest"])
+@pytest.mark.parametrize("what", [*OTHERS, "source", "strategies.yaml"])
 def test_another_run_is_refused_with_what_differs_and_nothing_is_overwritten(what: str, begun: Path, tmp_path: Path) -> None:
     before = records(begun)
     arguments = OTHERS.get(what, ())
     if what == "source":
         arguments = ("--source", "replay", "--data", str(record(tmp_path / "data", days=1)))
-    if what == "config_digest":
+    if what == "strategies.yaml":
         arguments = ("--configs", with_configs(tmp_path / "configs", ("strategies.yaml", "confirm_bars: 9", "confirm_bars: 10")))
     said = paper(begun, *arguments, bars=50)
     assert (said.code, said.answer["error"]["code"]) == (4, "STATE-010")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from graph.assembly import instruments_for
 from graph.engines import EngineKind, build_engine
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir, UnlockRequest
-from tests.agents.making import BTC, ETH, SIGNAL, breaking_out
+from tests.agents.making import BTC, ETH, SIGNAL, breaking_out, close_of
 from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, HandMade, ladder
 from tests.support.run import Look, Ran, Watched, assembled, short_configuration
@@ -275,3 +276,57 @@ def test_an_instrument_that_the_configuration_lacks_is_named_with_those_there_ar
     with pytest.raises(SourceError, match="no entry for XYZ/USDT:USDT; it has BTC/USDT:USDT") as error:
         instruments_for(short_configuration(), (BTC, "XYZ/USDT:USDT"))
     assert error.value.code == "DATA-010"
+
+
+# --- what must not pass unnoticed -----------------------------------------------------------------
+
+
+def test_a_fault_in_a_node_leaves_word_and_only_whole_bars(tmp_path: Path) -> None:
+    """4 of the house's rules: an alert for a person, the edge that led there in red, and nothing half recorded."""
+
+    def fail(daemon: Daemon) -> Look:
+        def look(event: Any, state: Any, context: Any) -> None:
+            if event.seq == 7:
+                raise RuntimeError("a fault made by the test")
+
+        return look
+
+    with pytest.raises(RuntimeError, match="made by the test"):
+        start(won(), tmp_path, look=fail)
+    with StoreReader(SessionDir(tmp_path).database) as reader:
+        assert [code for (code,) in reader.query("SELECT code FROM alerts")] == ["fault"]
+        assert list(reader.decisions()) == []
+    assert start(won(), tmp_path).result.bars == 21
+
+
+def test_a_position_that_nothing_covers_is_covered_again_and_told_once(tmp_path: Path) -> None:
+    """F6: the watchdog looks after every bar; here it finds the position naked on two of them."""
+    tried: list[int] = []
+
+    def naked_twice(daemon: Daemon) -> Look:
+        orders = daemon.parts.context.orders
+
+        async def cover(ts: int) -> tuple[str, ...]:
+            tried.append(ts)
+            return (BTC,)
+
+        def look(event: Any, state: Any, context: Any) -> None:
+            orders.unprotected = lambda: (BTC,) if SIGNAL + 2 <= event.seq <= SIGNAL + 3 else ()  # type: ignore[method-assign]
+
+        orders.protect_again = cover  # type: ignore[method-assign]
+        return look
+
+    ran = start(won(), tmp_path, look=naked_twice)
+    assert tried == [close_of(SIGNAL + 2), close_of(SIGNAL + 3)]
+    assert [code for code, _ in alerts(ran)].count("unprotected") == 1
+    assert ran.result.errors == 1
+
+
+def test_a_calendar_that_was_reviewed_between_two_starts_holds_and_is_on_record(tmp_path: Path) -> None:
+    """X22: a person reviews it while the session lives."""
+    start(won(), tmp_path, RunOptions(until_bars=5))
+    config = short_configuration()
+    reviewed = config.blackouts.model_copy(update={"reviewed_until": datetime(2030, 1, 1, tzinfo=UTC)})
+    again = start(won(), tmp_path, config=config.model_copy(update={"blackouts": reviewed}))
+    assert again.result.bars == 21
+    assert [code for code, _ in alerts(again)].count("blackouts_reviewed") == 1
