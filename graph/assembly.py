@@ -65,7 +65,7 @@ def instruments_for(config: Configuration, symbols: tuple[str, ...]) -> tuple[In
         raise SourceError(
             f"symbols.yaml has no entry for {', '.join(missing)}; it has {', '.join(known)}",
             help="add the instrument with its filters to symbols.yaml, or choose others with --symbols",
-            code="DATA-010",
+            code="DATA-016",
         )
     return tuple(Instrument.from_config(known[symbol]) for symbol in symbols)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from core.types import REGIME_CODES, TradingState
+from core.types import REGIME_CODES, Regime, TradingState
 from graph.commands.common import say_time
 from graph.console import Console
 from graph.runner import Daemon
@@ -69,66 +71,119 @@ def _equity(daemon: Daemon) -> float:
     return daemon.parts.telemetry.equity or 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the system may do now, why, and what a person can do about it."""
+
+    glyph: str
+    word: str
+    reason: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.glyph} {self.word}" + (f": {self.reason}" if self.reason else "")
+
+
+def verdict(daemon: Daemon) -> Verdict:
+    """The one sentence that an owner needs first; the gravest reason wins."""
+    context = daemon.parts.context
+    view, status = context.governor.view, daemon.last_state.get("status")
+    if view.kill_switch:
+        reason = f"kill-switch, equity was {context.config.governance.kill_switch_drawdown_72h} % below its 72 h peak"
+        return Verdict("■", "halted", reason, "look into it, then `brain unlock --state DIR`")
+    if view.governance_changed:
+        return Verdict("▲", "reducing", "governance.yaml changed", "have it reviewed, `brain governance sign`, then restart")
+    if view.day_lock:
+        return Verdict("▲", "reducing", f"day lock at {view.day_pnl_pct:+.2f} %", "entries open again with the next trading day")
+    if view.state is not TradingState.ACTIVE:
+        return Verdict("▲", view.state.value, "equity is not known yet")
+    if status is not None and status.health.paused:
+        return Verdict("▲", "paused", ", ".join(status.health.paused), "exits go on; entries resume when the gate is well")
+    if status is not None and status.health.blocked:
+        blocked = ", ".join(f"{_short(symbol)} {code.value}" for symbol, code in status.health.blocked)
+        return Verdict("●", "active", f"but not on {blocked}")
+    return Verdict("●", "active")
+
+
+def _short(symbol: str) -> str:
+    """``BTC`` for ``BTC/USDT:USDT``, ``BTC spot`` for ``BTC/USDT``."""
+    base = symbol.split("/", maxsplit=1)[0]
+    return base if ":" in symbol else f"{base} spot"
+
+
 def line(daemon: Daemon) -> str:
     """The run in one line, for logs and screen readers."""
     view, t = daemon.parts.context.governor.view, daemon.parts.telemetry
-    held = ", ".join(f"{s} {p.side.value}" for s, p in daemon.parts.context.ledger.positions.items()) or "flat"
+    held = ", ".join(f"{_short(s)} {p.side.value}" for s, p in daemon.parts.context.ledger.positions.items()) or "flat"
+    now = verdict(daemon)
     return (
-        f"{say_time(daemon.parts.clock.now_ms())} UTC  bar {daemon.bars}  {view.state.value}  equity {_equity(daemon):.2f} USD  "
-        f"day {view.day_pnl_pct:+.2f} %  72 h {view.dd_72h_pct:.2f} % down  trades {t.stats.n}  {held}"
+        f"{say_time(daemon.parts.clock.now_ms())} UTC  bar {daemon.bars}  {now.word}{f' ({now.reason})' if now.reason else ''}  "
+        f"equity {_equity(daemon):.2f} USD  day {view.day_pnl_pct:+.2f} %  72 h {view.dd_72h_pct:.2f} % down  "
+        f"trades {t.stats.n}  {held}"
     )
 
 
 def _panel(daemon: Daemon) -> Any:
-    """State, equity, regimes, positions, the last refusal: everything with its word, never by colour alone."""
+    """State and why, equity against its limits, what was done and refused, markets, positions; never by colour alone."""
     from rich.panel import Panel
     from rich.table import Table
 
-    context, t = daemon.parts.context, daemon.parts.telemetry
-    view = context.governor.view
+    context, t, now = daemon.parts.context, daemon.parts.telemetry, verdict(daemon)
+    view, limits = context.governor.view, context.config.governance
     facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
     facts.add_row("time", f"{say_time(daemon.parts.clock.now_ms())} UTC, bar {daemon.bars}")
-    facts.add_row("state", f"{_GLYPH[view.state]} {view.state.value}")
-    facts.add_row(
-        "equity",
-        f"{_equity(daemon):.2f} USD   day {view.day_pnl_pct:+.2f} % of -{context.config.governance.max_daily_loss_pct} %"
-        f"   72 h drawdown {view.dd_72h_pct:.2f} % of {context.config.governance.kill_switch_drawdown_72h} %",
-    )
-    facts.add_row(
-        "done",
-        f"signals {sum(t.signals.values())}   plans {t.plans}   orders {t.orders}   trades {t.stats.n} ({t.stats.sum_r:+.2f} R)",
-    )
-    refusal = daemon.parts.recorder.last_refusal
-    facts.add_row("last no", "none yet" if refusal is None else f"{refusal.code.value} {refusal.strategy} {refusal.symbol}")
-    return Panel(_stack(facts, _markets(daemon)), title="PAPER", border_style="dim")
+    facts.add_row("state", f"{now}" + (f"\n{now.remedy}" if now.remedy else ""))
+    facts.add_row("equity", f"{_equity(daemon):.2f} USD, {t.stats.n} trades, {t.stats.sum_r:+.2f} R")
+    day = f"day {view.day_pnl_pct:+.2f} of -{limits.max_daily_loss_pct} %"
+    facts.add_row("limits", f"{day}, 72 h -{view.dd_72h_pct:.2f} of -{limits.kill_switch_drawdown_72h} %")
+    facts.add_row("done", f"signals {sum(t.signals.values())}, plans {t.plans}, orders {t.orders}")
+    facts.add_row("refused", _refused(daemon))
+    return Panel(_stack(facts, _markets(daemon), _positions(daemon)), title="PAPER", border_style="dim")
 
 
-_GLYPH = {TradingState.ACTIVE: "●", TradingState.REDUCING: "▲", TradingState.HALTED: "■"}
+def _refused(daemon: Daemon) -> str:
+    counts = sorted(((n, code) for code, n in daemon.parts.telemetry.refusals.items() if n), reverse=True)
+    return ", ".join(f"{code} {n}" for n, code in counts[:3]) or "nothing yet"
+
+
+_REGIME_WORDS = {
+    Regime.UNKNOWN: "?",
+    Regime.TREND_UP: "up",
+    Regime.TREND_DOWN: "down",
+    Regime.RANGE_LOWVOL: "calm range",
+    Regime.RANGE_HIGHVOL: "wide range",
+    Regime.PANIC: "panic",
+}
 
 
 def _markets(daemon: Daemon) -> Any:
     from rich.table import Table
 
     context = daemon.parts.context
-    table = Table(box=None, padding=(0, 1))
-    for column in ("market", "close", "regime 1h", "4h", "position", "R now", "stop"):
-        number = column in {"close", "R now", "stop"}
-        table.add_column(column, justify="right" if number else "left", no_wrap=number or column == "market")
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("market", no_wrap=True)
+    table.add_column("close", justify="right", no_wrap=True)
+    table.add_column("regime 1h", no_wrap=True)
+    table.add_column("regime 4h", no_wrap=True)
     for index, symbol in enumerate(context.market.symbols):
         close = float(context.market.last_close[index])
-        position = context.ledger.positions.get(symbol)
-        held = (
-            ("-", "", "")
-            if position is None
-            else (
-                f"{position.side.value} {position.qty} {position.plan.strategy}",
-                f"{position.r_now(close):+.2f}",
-                str(position.stop),
-            )
-        )
-        h1, h4 = REGIME_CODES[context.regimes.h1[index]], REGIME_CODES[context.regimes.h4[index]]
-        table.add_row(symbol, f"{close:g}", h1.value, h4.value, *held)
+        price = "-" if math.isnan(close) else str(context.market.instruments[index].price_near(close))
+        held = (REGIME_CODES[context.regimes.h1[index]], REGIME_CODES[context.regimes.h4[index]])
+        table.add_row(_short(symbol), price, *(_REGIME_WORDS[regime] for regime in held))
     return table
+
+
+def _positions(daemon: Daemon) -> str:
+    context = daemon.parts.context
+    lines = []
+    for symbol, position in context.ledger.positions.items():
+        r_now = position.r_now(float(context.market.last_close[context.market.index[symbol]]))
+        lines.append(
+            f"{_short(symbol)} {position.side.value} {position.qty} since {say_time(position.opened_ts)}, "
+            f"{r_now:+.2f} R, stop {position.stop}, {position.plan.strategy}"
+        )
+    return "\n".join(lines) or "no open position"
 
 
 def _stack(*parts: Any) -> Any:

@@ -28,7 +28,7 @@ from graph.explanations import did_you_mean
 from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
-from graph.status import watch
+from graph.status import verdict, watch
 
 SCHEMA = "brain.paper/1"
 DEFAULT_SYNTHETIC_SPEED = "1500"
@@ -104,8 +104,10 @@ def _run(
     folder: SessionDir,
     store: Store,
 ) -> Answer:
-    for sentence in (*source.info.missing, *source.info.notes):
+    for sentence in source.info.missing:
         console.warn(sentence)
+    for sentence in source.info.notes:
+        console.info(sentence)
     parts = assemble(config, source, store, request.equity)
     server = _serve(parts, environment, request, console)
     kind = _engine(request, options)
@@ -119,7 +121,7 @@ def _run(
         if server is not None:
             server.stop()
     code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
-    return Answer(_data(result, parts, folder), _summary(result, parts, folder), code)
+    return Answer(_data(result, daemon, folder), _summary(result, daemon, folder), code)
 
 
 async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResult, int | None]:
@@ -134,6 +136,10 @@ async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResul
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     console.info(begin)
+    if not daemon.parts.source.info.has_books:
+        console.info("the source has no order books: spread, depth and slippage are modelled from symbols.yaml")
+    for sentence in daemon.warm():
+        console.warn(sentence)
     with watch(daemon, console) as on_progress:
         result = await daemon.run(on_progress)
     return result, seen[0] if seen else None
@@ -232,32 +238,45 @@ def _serve(parts: Assembly, environment: Environment, request: PaperRequest, con
         return None
 
 
-def _data(result: RunResult, parts: Assembly, folder: SessionDir) -> dict[str, Any]:
+def _data(result: RunResult, daemon: Daemon, folder: SessionDir) -> dict[str, Any]:
+    parts = daemon.parts
     return {
         **result.to_dict(),
+        "state": parts.context.governor.view.state.value,
+        "open_positions": len(parts.context.ledger.positions),
+        "unlocks": _unlocks(parts),
         "governance_digest": parts.context.config.governance_digest,
         "decisions_hash": parts.recorder.decisions_hash,
         "session": str(folder.root),
     }
 
 
-def _summary(result: RunResult, parts: Assembly, folder: SessionDir) -> str:
-    """The run for people: what happened, in money and in R, and what was refused."""
+def _unlocks(parts: Assembly) -> int:
+    """How often a kill-switch was lifted in this session, by a person or by ``--unlock-after``."""
+    return int(parts.store.query("SELECT COUNT(*) FROM alerts WHERE code = 'unlocked'")[0][0])
+
+
+def _summary(result: RunResult, daemon: Daemon, folder: SessionDir) -> str:
+    """The run for people: how it stands, what happened, in money and in R, what was refused, and how to go on."""
+    parts, now = daemon.parts, verdict(daemon)
     start, end = result.equity_start or 0.0, result.equity_end or 0.0
     factor = "not assessable" if result.profit_factor is None else f"{result.profit_factor:.2f}"
     won = "not assessable" if result.winrate is None else f"{result.winrate:.1%} of {result.trades - result.scratches} decided"
     refused = ", ".join(f"{code} {n}" for code, n in sorted(result.refusals.items(), key=lambda item: -item[1])) or "none"
-    until = say_time(parts.clock.now_ms())
+    until, held = say_time(parts.clock.now_ms()), ", ".join(parts.context.ledger.positions) or "no open position"
     lines = [
         f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {until} UTC",
+        f"state     {now}; {held}",
         "signals   " + ", ".join(f"{name} {n}" for name, n in result.signals.items()),
         f"plans     {result.plans} planned, {result.orders} orders, {result.trades} trades ({result.scratches} scratches)",
         f"refused   {refused}",
         f"equity    {start:.2f} -> {end:.2f} USD, worst drawdown {result.max_dd_pct:.2f} %, {result.pnl_r:+.2f} R",
         f"costs     fees {result.fees:.2f}, funding {result.funding:+.2f} USD",
         f"quality   profit factor {factor}, won {won}",
-        f"locks     {result.daily_locks} daily, {result.kill_switches} kill-switch",
+        f"locks     {result.daily_locks} daily, {result.kill_switches} kill-switch, unlocked {_unlocks(parts)} times",
         f"decisions {parts.recorder.decisions_hash}",
         f"session   {folder.root}",
     ]
+    if now.remedy:
+        lines.append(f"to do     {now.remedy.replace('DIR', str(folder.root))}")
     return "\n".join(lines)
