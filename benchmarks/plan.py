@@ -47,7 +47,7 @@ def _asked(config: Configuration, count: int) -> list[tuple[ScoredSignal, RiskCo
     governor.on_bar(_START_MS, EQUITY_USD)
     instruments = [Instrument.from_config(entry) for entry in config.symbols.symbols]
     names = [instrument.symbol for instrument in instruments]
-    strategy = build_strategies(config.strategies, names, [Timeframe.M5] * len(names))["breakout_4h"]
+    strategy = build_strategies(config.strategies, names, [Timeframe.M5] * len(names), config.governance)["breakout_4h"]
     rng = np.random.default_rng(SEED)
     prices = (5.0 + 20.0 * rng.random(count)).tolist()
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -53,6 +54,14 @@ class RegimeParams(Frozen):
         return self
 
 
+def _require_takes(takes_r: Sequence[float], fractions: Sequence[float]) -> None:
+    require(
+        (len(takes_r) == len(fractions), "take_fractions", "must have as many items as takes_r"),
+        (sum(fractions) <= ONE, "take_fractions", "must not sum to more than 1"),
+        (rises(takes_r), "takes_r", "must rise"),
+    )
+
+
 class _Exits(Frozen):
     enabled: bool
     """Whether the strategy may signal at all."""
@@ -70,11 +79,7 @@ class _Takes(_Exits):
 
     @model_validator(mode="after")
     def _takes_match(self) -> Self:
-        require(
-            (len(self.takes_r) == len(self.take_fractions), "take_fractions", "must have as many items as takes_r"),
-            (sum(self.take_fractions) <= ONE, "take_fractions", "must not sum to more than 1"),
-            (rises(self.takes_r), "takes_r", "must rise"),
-        )
+        _require_takes(self.takes_r, self.take_fractions)
         return self
 
 
@@ -123,8 +128,8 @@ class RangeRevParams(_Takes):
     """Hours after which the position is closed."""
 
 
-class FundingRevParams(_Takes):
-    """``funding_rev`` (D5)."""
+class FundingRevParams(_Exits):
+    """``funding_rev`` (D5). Exits that it does not name are those of governance.yaml, the general rule (E4, X2, X4)."""
 
     funding_quantile: Fraction
     """Share of past settlements that the rate must lie beyond to be extreme."""
@@ -138,8 +143,19 @@ class FundingRevParams(_Takes):
     """Quantile that the basis must lie beyond, on the same side."""
     basis_window_hours: Annotated[int, Field(ge=48, le=8760)]
     """Hours over which that is taken."""
-    trail_atr: Annotated[float, Field(gt=0, le=20)]
-    """Distance of the trail in ATR."""
+    takes_r: tuple[Annotated[float, Field(gt=0, le=20)], ...] | None = None
+    """Profit in R at which parts are closed (X4); without it take_levels_r of governance.yaml."""
+    take_fractions: tuple[Fraction, ...] | None = None
+    """Share of the position closed at each; named together with takes_r."""
+    trail_atr: Annotated[float, Field(gt=0, le=20)] | None = None
+    """Distance of the trail in ATR (X2); without it trail_atr_default of governance.yaml."""
+
+    @model_validator(mode="after")
+    def _takes_match(self) -> Self:
+        both = (self.takes_r is None) == (self.take_fractions is None)
+        require((both, "take_fractions", "must be named together with takes_r, or neither"))
+        _require_takes(self.takes_r or (), self.take_fractions or ())
+        return self
 
 
 Points = Annotated[float, Field(ge=0, le=2.5)]

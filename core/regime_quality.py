@@ -176,6 +176,10 @@ class FalseSwitchCounter:
         self._last[index] = code
         self._watched[index] = still
 
+    def look_at(self, index: int, code: int) -> None:
+        """Remember the label of a bar that does not count (warm-up), so that the next bar's switch is seen."""
+        self._last[index] = code
+
     def snapshot(self) -> dict[str, Any]:
         """State for :meth:`restore`."""
         return {
@@ -264,9 +268,11 @@ class RegimeScore:
     Args:
         symbols: how many symbols the run has.
         truth: what the market knows of itself; None for a real one, whose macro-F1 is not assessable.
+        start: open of the run's first bar, ms; what closed up to then is warm-up and does not count.
     """
 
-    def __init__(self, symbols: int, truth: TruthTape | None = None) -> None:
+    def __init__(self, symbols: int, truth: TruthTape | None = None, start: int = 0) -> None:
+        self._start = start
         self._counter = FalseSwitchCounter(symbols)
         self._truth = truth
         self._table = [[0] * _REGIMES for _ in range(_REGIMES)]
@@ -276,6 +282,10 @@ class RegimeScore:
         for block in closed.blocks:
             if block.tf is Timeframe.H1:
                 codes = held.tolist()
+                if closed.ts <= self._start:
+                    for index in block.idx.tolist():
+                        self._counter.look_at(index, codes[index])
+                    return
                 for index in block.idx.tolist():
                     self._counter.on_close(index, codes[index])
                     if self._truth is not None:

@@ -12,8 +12,10 @@ apply to staying in it; so the raw label depends on the bars alone and not on th
 Holding: a raw label is taken over once it has stood ``confirm_bars`` carrier bars in a row. Panic is taken over at once, at
 the carrier's own close or between two of them at the close of the symbol's base bar (the fast check). Panic is left like
 every other label, by ``confirm_bars`` equal raw labels in a row, with no panic condition, slow or fast, on any of them.
-A symbol is unknown until every input is there; its first label is taken at once. Should inputs vanish later, it is unknown
-at once (panic stays panic) and comes back only through confirmation.
+A symbol is unknown on a carrier until every input of that carrier is there, panic included: a shock measured on a few
+days of history says nothing yet, and unknown opens nothing. So the fast check passes over a carrier that was never known.
+The first label is taken at once. Should inputs vanish later, it is unknown at once (panic stays panic, and the fast check
+goes on) and comes back only through confirmation.
 """
 
 from __future__ import annotations
@@ -132,10 +134,10 @@ def volatility_labels(inputs: Inputs, previous: Ints, limits: Thresholds) -> Cod
 
 
 def combined_labels(inputs: Inputs, trend: Codes, volatility: Codes) -> Codes:
-    """Raw label of each element: panic before trend, trend before range, UNKNOWN where an input other than panic's is NaN."""
+    """Raw label of each element: panic before trend, trend before range, UNKNOWN where an input is NaN."""
     codes = np.where(trend != UNKNOWN, trend, volatility)
-    np.copyto(codes, UNKNOWN, where=_missing(inputs))
     np.copyto(codes, PANIC, where=volatility == PANIC)
+    np.copyto(codes, UNKNOWN, where=_missing(inputs))
     return codes
 
 
@@ -181,8 +183,8 @@ def label_history(features: Mapping[str, Floats], params: RegimeParams, tf: Time
     for t in range(size):
         before, raw = raw, by_previous[raw][t]
         run = run + 1 if raw == before else 1
-        if fast[t]:
-            held, run, started = PANIC, 0, True
+        if fast[t] and started:
+            held, run = PANIC, 0
         held = _held(held, raw, run, started, limits.confirm)
         started = started or held != UNKNOWN
         out.append(held)
@@ -241,12 +243,12 @@ class _Carrier:
         self.started: Bools = np.zeros(size, dtype=np.bool_)
 
     def panic_now(self, rows: Ints) -> None:
-        """The fast check fired for ``rows``: panic at once, and this bar confirms nothing."""
+        """The fast check fired for ``rows``: panic at once where the carrier was ever known, and this bar confirms nothing."""
+        rows = rows[self.started[rows]]
         newly = rows[self.held[rows] != PANIC]
         self.held[rows] = PANIC
         self.bars[newly] = 0
         self.fast[rows] = True
-        self.started[rows] = True
 
     def step(self, raw: Codes, rows: Ints, limits: Thresholds) -> None:
         """Take the raw labels of the bar of ``rows`` that closed now; other rows stay as they are."""

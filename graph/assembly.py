@@ -75,8 +75,8 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
     info, governance = source.info, config.governance
     instruments = instruments_for(config, info.symbols)
     market = Market(instruments, info, config.strategies, governance)
-    strategies = build_strategies(config.strategies, market.symbols, market.base_tf)
-    telemetry = Telemetry(market.symbols, tuple(strategies), governance.per_trade_r_pct_max)
+    strategies = build_strategies(config.strategies, market.symbols, market.base_tf, governance)
+    telemetry = Telemetry(market.symbols, tuple(strategies), governance.per_trade_r_pct_max, info.has_books)
     recorder = RunRecorder(store, telemetry)
     exchange = SimExchange(instruments, equity, leverage_cap=governance.leverage_cap)
     ledger = Ledger(instruments, starting_equity=equity, scratch_r=governance.scratch_r)
@@ -114,7 +114,7 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
     )
     metrics = _metrics(context, telemetry)
     recorder.on_plan_time = metrics.plan_latency.observe
-    score = RegimeScore(len(market.symbols), _truth(source))
+    score = RegimeScore(len(market.symbols), _truth(source), info.start)
     return Assembly(context, source, clock, exchange, recorder, store, telemetry, metrics, score)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from core.data.blocks import Closed
@@ -14,7 +15,11 @@ from tools.state import BrainState
 
 
 class LiveMetrics:
-    """Keeps ``metrics`` up to date with one run."""
+    """Keeps ``metrics`` up to date with one run.
+
+    Attributes:
+        records_lost: how many records could not be written so far; whoever writes them puts its own count here.
+    """
 
     def __init__(
         self, context: BrainContext, metrics: Metrics, telemetry: Telemetry, score: RegimeScore, *, has_books: bool
@@ -23,6 +28,7 @@ class LiveMetrics:
         self._metrics = metrics
         self._telemetry = telemetry
         self._regime_score = score
+        self.records_lost: Callable[[], int] = lambda: 0
         if not has_books:
             metrics.not_offered("book")
 
@@ -49,7 +55,11 @@ class LiveMetrics:
         series["brain_open_positions"].set(float(len(self._context.ledger.positions)))
         series["brain_strategies_active"].set(float(self._strategies_active()))
         series["brain_refused_tool_calls_total"].set(float(sum(board.refused_calls.values())))
+        series["brain_records_lost_total"].set(float(self.records_lost()))
         series["brain_export_lag_seconds"].set(export_lag_s)
+        issues = self._context.market.feed.counters.all()
+        metrics.on_data_issues(issues)
+        self._telemetry.set_data_issues(issues)
         metrics.on_kpis(assess(self._telemetry, self._timings()))
 
     def _timings(self) -> Timings:

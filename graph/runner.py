@@ -350,6 +350,8 @@ class Daemon:
             if isinstance(event, FundingPayment):
                 recorder.funding(event)
         await context.orders.handle(events)
+        for ts, amount in context.ledger.drain_realised():
+            context.governor.on_realised(ts, amount)
         for trade in context.ledger.drain_trades():
             recorder.trade(trade)
             context.governor.on_trade(trade)

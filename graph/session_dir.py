@@ -8,6 +8,8 @@ from pathlib import Path
 
 from core.errors import StateError
 
+_DATABASE = "brain.sqlite"
+
 
 @dataclass(frozen=True, slots=True)
 class UnlockRequest:
@@ -44,10 +46,15 @@ class SessionDir:
                 f"state folder {root} can't be made: {error.strerror}", help="give another one with --state DIR", code="STATE-002"
             ) from error
 
+    @classmethod
+    def holds_one(cls, root: Path) -> bool:
+        """Whether ``root`` holds a session."""
+        return (root / _DATABASE).is_file()
+
     @property
     def database(self) -> Path:
         """The SQLite file of decisions, orders and trades; the store holds its lock."""
-        return self.root / "brain.sqlite"
+        return self.root / _DATABASE
 
     @property
     def logs(self) -> Path:

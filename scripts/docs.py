@@ -98,9 +98,42 @@ def commands() -> str:
     return render_commands()
 
 
+def metrics() -> str:
+    """Every metric and every figure of an agent, from the tables that they are made from."""
+    from core.monitor.kpi import KPIS
+    from core.monitor.metric_specs import render_metrics_table
+
+    rows = [
+        (
+            spec.agent,
+            f"`{spec.name}`",
+            spec.unit,
+            spec.target or "shown, not judged",
+            str(spec.least_cases) if spec.least_cases else "",
+            f"{spec.help}; also by {spec.scoped}" if spec.scoped else spec.help,
+        )
+        for spec in KPIS
+    ]
+    head = ("agent", "figure", "unit", "target", "least cases", "meaning")
+    return page(
+        NOTE, "# Metrics", _METRICS, render_metrics_table().rstrip("\n"), "## Figures of the agents", _KPIS, table(head, rows)
+    )
+
+
+_METRICS = """\
+Served on `http://127.0.0.1:9108/metrics` while a run is on (`PROMETHEUS_PORT`). Every child, that is each combination of
+labels, exists from the start. NaN means «not known yet» and is never shown as 0. Timestamps are of the run's own clock: those
+of a replay are those of its recording."""
+
+_KPIS = """\
+Exported as `brain_kpi`, with the cases on which a figure rests as `brain_kpi_cases`. On fewer than its least cases a figure
+is NaN, and so is slippage where books are modelled: it would only repeat the assumption of `symbols.yaml`."""
+
+
 GENERATORS: Mapping[str, Callable[[], str]] = {
     "docs/commands.md": commands,
     "docs/configuration.md": configuration,
+    "docs/metrics.md": metrics,
     "docs/refusals.md": refusals,
     "docs/topology.md": topology,
 }

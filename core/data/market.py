@@ -9,6 +9,7 @@ import numpy as np
 
 from configs.validators import Governance, StrategiesFile
 from core.data.blocks import BarFlag, Batch, Book, Bytes, Closed, Floats, FundingRate, Ints, PriceAt
+from core.data.feature_sets import FeatureParams
 from core.data.features import FeatureStore
 from core.data.feed import Feed
 from core.data.health import HealthMonitor
@@ -30,6 +31,7 @@ class Market:
         last_close, last_ts, flags: (S,) close, close time and :class:`BarFlag` of the last base bar
             (NaN, -1, 0 before the first), updated in place.
         closed: the last announcement (``ts`` -1 before the first).
+        windows, correlation_days: what decides how much past is wanted (:mod:`core.data.warmup`).
         on_missed: told of each made-up or late announcement after the features have it, before the present one.
 
     Args:
@@ -71,6 +73,8 @@ class Market:
             require_streams=governance.require_streams,
             has_books=info.has_books,
         )
+        self.windows = FeatureParams.of(params)
+        self.correlation_days = governance.correlation_window_days
         self.closed = Closed(-1, ())
         self.on_missed: Callable[[Closed], None] = lambda _: None
         self._has_books = info.has_books

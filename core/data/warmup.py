@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.data.blocks import BarFlag, Bars, Bytes, Closed, ClosedBlock, Floats, FundingRate, PriceAt
+from core.data.feature_sets import ATR_BARS, EMA_SLOW, FEATURE_SETS, HV_BARS, FeatureParams, high_bars
 from core.data.resample import Table, align
 from core.data.sources.base import Source
 from core.data.timeframes import say
@@ -25,14 +26,50 @@ WARM_BARS: dict[Timeframe, int] = {
     Timeframe.H4: 1200,
     Timeframe.D1: 200,
 }
-"""Bars of history by timeframe: the longest look-back (rank over 1000 bars, EMA200) plus what recursive indicators
-need to settle; 1h, 4h and 1d all reach back 200 days."""
+"""Bars of history by timeframe for the shipped parameters: the longest look-back (rank over 1000 bars, EMA200) plus what
+recursive indicators need to settle; 1h, 4h and 1d all reach back 200 days. Longer windows add to it."""
+
+_ENOUGH_FOR: dict[Timeframe, int] = dict(WARM_BARS)
+"""The longest need that :data:`WARM_BARS` covers as it stands here."""
+
+_SETTLE = 3
+"""Spans after which a first value weighs less than 0.3 % in an exponential average (e^-6)."""
 
 WARM_FUNDING = 300
-"""Settlements: the window of 270 and a month's grace for symbols that settle more often."""
+"""Settlements, at least; :data:`_FUNDING_GRACE` more than a longer window."""
+_FUNDING_GRACE = 30
+"""Ten days for symbols that settle every eight hours: a settlement may be missing."""
 
 WARM_SPOT = 2160 + 24
-"""Hourly spot closes: the basis window and a day."""
+"""Hourly spot closes, at least; :data:`_SPOT_GRACE` more than a longer window."""
+_SPOT_GRACE = 24
+
+
+def warm_bars(tf: Timeframe, windows: FeatureParams, days: int = 0) -> int:
+    """Bars of ``tf`` that fill every window in ``windows`` and, on 1d, ``days`` of correlation; at least the usual ones."""
+    return WARM_BARS[tf] + max(0, _needed(tf, windows, days) - _ENOUGH_FOR[tf])
+
+
+def _needed(tf: Timeframe, windows: FeatureParams, days: int) -> int:
+    names = FEATURE_SETS[tf]
+    needs = [days + 1] if tf is Timeframe.D1 else []
+    if "shock" in names:
+        needs.append(windows.shock_bars + _SETTLE * windows.sigma_span)
+    if "rsi" in names:
+        needs += [windows.activity_bars + ATR_BARS, windows.bb_bars, _SETTLE * windows.rsi_bars]
+    if "adx" in names:
+        needs += [windows.rank_bars + ATR_BARS, windows.slope_bars + EMA_SLOW, high_bars(tf), HV_BARS]
+    return max(needs, default=0)
+
+
+def warm_funding(windows: FeatureParams) -> int:
+    """Settlements that fill the window."""
+    return max(WARM_FUNDING, windows.funding_settlements + _FUNDING_GRACE)
+
+
+def warm_spot(windows: FeatureParams) -> int:
+    """Hourly spot closes that fill the window."""
+    return max(WARM_SPOT, windows.basis_hours + _SPOT_GRACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +110,25 @@ def _tables(market: Market, source: Source, before_ts: int, note: _Note) -> list
     series: dict[Timeframe, list[tuple[int, Bars]]] = {tf: [] for tf in market.feed.timeframes}
     for index, symbol in enumerate(market.symbols):
         for tf in market.timeframes(index):
-            bars = source.history(symbol, tf, before_ts, WARM_BARS[tf])
-            note(symbol, f"{tf.value} bars", len(bars), WARM_BARS[tf])
+            wanted = warm_bars(tf, market.windows, market.correlation_days)
+            bars = source.history(symbol, tf, before_ts, wanted)
+            note(symbol, f"{tf.value} bars", len(bars), wanted)
             series[tf].append((index, bars))
     return [align(tf, rows) for tf, rows in series.items()]
 
 
 def _side_streams(market: Market, source: Source, before_ts: int, note: _Note) -> tuple[list[FundingRate], list[PriceAt]]:
     """Settlements and spot closes of all symbols, newest first, so that they can be taken from the end."""
+    settlements, hours = warm_funding(market.windows), warm_spot(market.windows)
     funding: list[FundingRate] = []
     spot: list[PriceAt] = []
     for instrument in market.instruments:
         if not instrument.is_perp:
             continue
-        rates = source.funding_history(instrument.symbol, before_ts, WARM_FUNDING)
-        prices = source.spot_history(instrument.symbol, before_ts, WARM_SPOT)
-        note(instrument.symbol, "funding settlements", len(rates), WARM_FUNDING)
-        note(instrument.symbol, "hourly spot closes", len(prices), WARM_SPOT)
+        rates = source.funding_history(instrument.symbol, before_ts, settlements)
+        prices = source.spot_history(instrument.symbol, before_ts, hours)
+        note(instrument.symbol, "funding settlements", len(rates), settlements)
+        note(instrument.symbol, "hourly spot closes", len(prices), hours)
         funding.extend(rates)
         spot.extend(prices)
     funding.sort(key=lambda rate: rate.ts, reverse=True)

@@ -30,6 +30,7 @@ class Correlations:
         self._min = min_days
         self._closes: list[dict[int, float]] = [{} for _ in self.symbols]
         self._last_day: int | None = None
+        self._revision = 0
         self._returns: dict[int, Floats] = {}
         self._rho: dict[tuple[int, int], float | None] = {}
 
@@ -38,17 +39,25 @@ class Correlations:
         """Number (days since the epoch) of the latest closed day; None before the first."""
         return self._last_day
 
+    @property
+    def revision(self) -> int:
+        """Counts the updates that changed anything, so that who judged by these correlations knows when to judge again."""
+        return self._revision
+
     def update(self, day_ts: int, closes: Sequence[float | None]) -> None:
         """Take the closes of one day, by symbol position; ``day_ts`` is the close time (UTC ms) of the daily bars.
 
         None, NaN and prices <= 0 mean: no close of that symbol. History may come in any order, and the closes of a day
         in several parts.
         """
-        day = day_ts // _DAY_MS
+        day, last = day_ts // _DAY_MS, self._last_day
+        self._last_day = day if last is None else max(last, day)
+        changed = self._last_day != last
         for own, close in zip(self._closes, closes, strict=True):
             if close is not None and math.isfinite(close) and close > 0.0:
+                changed = changed or own.get(day) != close
                 own[day] = float(close)
-        self._last_day = day if self._last_day is None else max(self._last_day, day)
+        self._revision += changed
         oldest = self._last_day - self._window
         for own in self._closes:
             for old in [d for d in own if d < oldest]:
@@ -94,6 +103,7 @@ class Correlations:
             "version": 1,
             "symbols": list(self.symbols),
             "last_day": self._last_day,
+            "revision": self._revision,
             "closes": [[[day, own[day]] for day in sorted(own)] for own in self._closes],
         }
 
@@ -110,6 +120,7 @@ class Correlations:
                 code="STATE-011",
             )
         self._last_day = obj["last_day"]
+        self._revision = int(obj["revision"])
         self._closes = [{int(day): float(close) for day, close in rows} for rows in obj["closes"]]
         self._returns.clear()
         self._rho.clear()

@@ -64,6 +64,7 @@ class _State:
     positions: dict[str, Position] = field(default_factory=dict)
     open_takes: dict[str, list[str]] = field(default_factory=dict)
     trades: list[TradeRecord] = field(default_factory=list)
+    booked: list[tuple[int, float]] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)
 
 
@@ -164,10 +165,13 @@ class Ledger:
             position = self._state.positions[update.symbol]
             first = update.ts if position.first_take_ts is None else position.first_take_ts
             changed = replace(position, takes_filled=position.takes_filled + 1, first_take_ts=first)
+            if position.reached_1r_ts is None and position.take_reaches_1r():
+                changed = replace(changed, reached_1r_ts=update.ts)
             self._state.positions[update.symbol] = changed
 
     def _apply_funding(self, payment: FundingPayment) -> None:
         self._state.funding += payment.amount
+        self._state.booked.append((payment.ts, payment.amount))
         position = self._state.positions.get(payment.symbol)
         if position is not None:
             changed = replace(position, funding=position.funding + payment.amount)
@@ -185,6 +189,7 @@ class Ledger:
         expected.filled += fill.qty
         self._state.positions[fill.symbol] = opened
         self._state.fees += fill.fee
+        self._state.booked.append((fill.ts, -fill.fee))
 
     def _apply_closing(self, fill: Fill) -> None:
         position = self._state.positions.get(fill.symbol)
@@ -192,8 +197,10 @@ class Ledger:
             held = Decimal(0) if position is None else position.signed_qty
             raise ContractError(f"fill {fill.id} ({fill.side} {fill.qty}) closes more of {fill.symbol} than is open ({held})")
         changed = _reduced(position, fill)
-        self._state.realised += changed.realised - position.realised
+        gross = changed.realised - position.realised
+        self._state.realised += gross
         self._state.fees += fill.fee
+        self._state.booked.append((fill.ts, gross - fill.fee))
         takes = self._state.open_takes.setdefault(fill.symbol, [])
         if fill.purpose is OrderPurpose.TAKE and fill.client_id not in takes:
             takes.append(fill.client_id)
@@ -219,10 +226,16 @@ class Ledger:
         self._state.trades.clear()
         return trades
 
+    def drain_realised(self) -> tuple[tuple[int, float], ...]:
+        """Closed money since the last call, in order: (ms, USD) of each fill (gross - fee) and funding payment (X8)."""
+        booked = tuple(self._state.booked)
+        self._state.booked.clear()
+        return booked
+
     # --- bars -------------------------------------------------------------------------------------
 
     def on_close(self, ts: int, closes: Floats, highs: Floats, lows: Floats, idx: Ints) -> None:
-        """Note the best close and the extremes seen by open positions.
+        """Note the best close and the extremes seen by open positions, and the close that stands for a merged 1R take.
 
         Args:
             ts: close time of the bars (ms); positions opened at or after it are left alone.
@@ -238,6 +251,8 @@ class Ledger:
             row = rows.get(self._index[symbol])
             if row is not None and position.opened_ts < ts:
                 seen = _seen(position, float(closes[row]), float(highs[row]), float(lows[row]))
+                if seen.reached_1r_ts is None and seen.close_reaches_1r(float(closes[row])):
+                    seen = replace(seen, reached_1r_ts=ts)
                 self._state.positions[symbol] = seen
 
     # --- money ------------------------------------------------------------------------------------

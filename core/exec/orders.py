@@ -70,7 +70,10 @@ class OrderLog(Protocol):
 
 @dataclass(slots=True)
 class _Guard:
-    """What protects one open position: where its stop shall be and why, and the orders that live at the broker."""
+    """What protects one open position: where its stop shall be and why, and the orders that live at the broker.
+
+    ``stop_price`` moves only once a stop there was accepted; ``joint_stop`` is that of an add, still to be tried.
+    """
 
     plan: Plan
     stop_price: Decimal
@@ -80,6 +83,7 @@ class _Guard:
     exit: Order | None = None
     takes: dict[str, Order] = field(default_factory=dict)
     priced_qty: Decimal = Decimal(0)
+    joint_stop: Decimal | None = None
 
 
 def client_id(plan: Plan, purpose: OrderPurpose, number: int) -> str:
@@ -237,7 +241,7 @@ class OrderManager:
         """After an add the joint stop of its plan holds for all, if it is tighter (X16)."""
         plan, guard = self._ledger.plan(fill.plan_id), self._guards.get(fill.symbol)
         if plan is not None and guard is not None and plan.side.sign * (plan.stop - guard.stop_price) > 0:
-            guard.stop_price, guard.stop_reason = plan.stop, ExitReason.JOINT_STOP
+            guard.joint_stop = plan.stop
 
     async def _protect(self, position: Position, ts: int) -> None:
         guard = self._guards.get(position.symbol)
@@ -245,9 +249,12 @@ class OrderManager:
             guard = _Guard(position.plan, position.plan.stop, ExitReason.STOP)
             self._guards[position.symbol] = guard
         if not _covers(guard.exit, position):
-            stop = guard.stop
-            if stop is None or not _covers(stop, position) or stop.price != guard.stop_price:
-                await self._place_stop(guard, position, guard.stop_price, guard.stop_reason, ts)
+            stop, price, reason = guard.stop, guard.stop_price, guard.stop_reason
+            if guard.joint_stop is not None:
+                # tried once: where it is refused, what was accepted last holds
+                price, reason, guard.joint_stop = guard.joint_stop, ExitReason.JOINT_STOP, None
+            if stop is None or not _covers(stop, position) or stop.price != price:
+                await self._place_stop(guard, position, price, reason, ts)
         if guard.exit is None:
             await self._place_takes(guard, position, ts)
 
@@ -295,27 +302,28 @@ class OrderManager:
     # --- leaving ----------------------------------------------------------------------------------
 
     async def move_stop(self, symbol: str, new_stop: Decimal, ts: int, reason: ExitReason) -> OrderUpdate | None:
-        """Tighten the stop of ``symbol``; None when there is nothing to do (same price, or already closing).
+        """Tighten the stop of ``symbol``; None when there is nothing to do (no tighter than it is, or already closing).
 
         A stop that would trigger at once closes the position at market; refused for another reason, the old one stays.
 
         Raises:
-            ContractError: there is no protected position, or the new stop is looser.
+            ContractError: there is no protected position, or the new stop is looser than the position's.
         """
         position, guard = self._ledger.positions.get(symbol), self._guards.get(symbol)
         if position is None or guard is None:
             raise ContractError(f"the stop of {symbol} was to move to {new_stop}, expected an open position")
         step = position.side.sign * (new_stop - guard.stop_price)
-        if step < 0:
+        if step < 0 and position.side.sign * (new_stop - position.stop) < 0:
             raise ContractError(f"the stop of {symbol} was to move from {guard.stop_price} to {new_stop}; stops only tighten")
-        if step == 0 or guard.exit is not None:
+        if step <= 0 or guard.exit is not None:
             return None
         return await self._place_stop(guard, position, new_stop, reason, ts)
 
     async def close(self, symbol: str, ts: int, reason: ExitReason) -> OrderUpdate | None:
         """Close ``symbol`` at market; None when it is flat or a market exit is on its way already.
 
-        The stop stays until the position is flat. What is on its way to open or to add is cancelled.
+        The stop stays until the position is flat. What is on its way to open or to add is cancelled; where the broker
+        can no longer call it back it stays pending, is protected when it fills, and is closed when asked for again.
         """
         position, guard = self._ledger.positions.get(symbol), self._guards.get(symbol)
         if position is None or guard is None:

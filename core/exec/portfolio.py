@@ -114,7 +114,9 @@ class Portfolio:
         self._g = governance
         self._correlations = correlations
         self._all_correlated = False
+        self._before_day = False
         self._judged_day: int | None = None
+        self._judged_revision: int | None = None
 
     @property
     def all_correlated(self) -> bool:
@@ -122,16 +124,21 @@ class Portfolio:
         return self._all_correlated
 
     def on_day(self, universe: Sequence[str]) -> bool:
-        """Judge once a day, after the correlations were updated, whether all of ``universe`` moves together.
+        """Judge the day, after the correlations were updated, whether all of ``universe`` moves together.
 
         It does from the day on which the weakest absolute correlation of all pairs exceeds ``correlation_block_enter``,
         until it is below ``correlation_block_leave``. An unknown pair does not count as correlated here; one symbol is no
-        pair.
+        pair. The closes of a day may come in several parts: after each the day is judged anew, always from the verdict of
+        the day before, so that half a day leaves no trace.
         """
-        if self._judged_day != self._correlations.last_day:
-            self._judged_day = self._correlations.last_day
-            limit = self._g.correlation_block_leave if self._all_correlated else self._g.correlation_block_enter
-            self._all_correlated = self._all_beyond(universe, limit, reached_counts=self._all_correlated)
+        seen = self._correlations
+        if self._judged_revision == seen.revision:
+            return self._all_correlated
+        if self._judged_day != seen.last_day:
+            self._before_day = self._all_correlated
+        self._judged_day, self._judged_revision = seen.last_day, seen.revision
+        limit = self._g.correlation_block_leave if self._before_day else self._g.correlation_block_enter
+        self._all_correlated = self._all_beyond(universe, limit, reached_counts=self._before_day)
         return self._all_correlated
 
     def admit(self, plan: Plan, view: ExposureView) -> Admission:
@@ -220,8 +227,14 @@ class Portfolio:
     # --- persistence ------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """The held verdict and the day it is of; the correlations are saved by themselves."""
-        return {"version": 1, "all_correlated": self._all_correlated, "judged_day": self._judged_day}
+        """The held verdict, the one before it, and what it was judged by; the correlations are saved by themselves."""
+        return {
+            "version": 1,
+            "all_correlated": self._all_correlated,
+            "before_day": self._before_day,
+            "judged_day": self._judged_day,
+            "judged_revision": self._judged_revision,
+        }
 
     def restore(self, obj: Mapping[str, Any]) -> None:
         """Become what :meth:`snapshot` described.
@@ -232,7 +245,9 @@ class Portfolio:
         if obj.get("version") != 1:
             raise StateError(f"portfolio snapshot was of version {obj.get('version')}, expected 1", code="STATE-012")
         self._all_correlated = bool(obj["all_correlated"])
+        self._before_day = bool(obj["before_day"])
         self._judged_day = obj["judged_day"]
+        self._judged_revision = obj["judged_revision"]
 
 
 def _refuse(plan: Plan, code: RefusalCode, detail: Meta) -> Admission:

@@ -18,6 +18,10 @@ class Position:
     ``first_take_ts`` the close of the bar in which the first was; ``best_close`` the best base-bar close since
     the entry; ``realised`` closed money before fees and funding; ``fees`` >= 0; ``funding`` negative when paid.
     ``slippage_usd`` is the money lost to slippage so far; ``mae``/``mfe`` the worst and best price seen.
+
+    ``reached_1r_ts`` is when what waits for +1r began (trail X3, add X16): the close of the bar in which a take at 1R or
+    beyond was filled. Where no take rests at 1R, because it was no legal lot and merged away (X14), it is the first
+    base-bar close at +1r or better instead, or a small position would never trail.
     """
 
     plan: Plan
@@ -42,6 +46,7 @@ class Position:
     fills: int
     mae: float
     mfe: float
+    reached_1r_ts: int | None = None
 
     @property
     def symbol(self) -> str:
@@ -59,6 +64,18 @@ class Position:
     def r_now(self, price: float) -> float:
         """Open profit of the price alone in R: (price - first entry) / r, signed by side."""
         return self.side.sign * (price - self.first_entry) / self.r_price
+
+    def take_reaches_1r(self) -> bool:
+        """Whether the next take that fills is one at 1R or beyond, after those nearer than that."""
+        return self.takes_filled >= sum(take.r < 1.0 for take in self.plan.tps)
+
+    def close_reaches_1r(self, close: float) -> bool:
+        """Whether a base-bar ``close`` stands for the 1R take: none surely rests there, and it is at +1r or better.
+
+        An entry filled in part may have merged even a take that the plan has.
+        """
+        rests = self.entry_qty >= self.plan.qty and any(take.r == 1.0 for take in self.plan.tps)
+        return not rests and self.r_price > 0.0 and self.r_now(close) >= 1.0
 
     def unrealised(self, price: float) -> float:
         """Open profit in USD at ``price``, before the cost of leaving."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.monitor.telemetry import Telemetry, TradeStats, total_execution
+from core.monitor.telemetry import ExecutionStats, Telemetry, TradeStats, total_execution
 
 ALL = "all"
 """Scope of a figure over everything."""
@@ -15,7 +15,8 @@ ALL = "all"
 class KpiSpec:
     """What a figure is. ``at_least``/``at_most`` is its target, in ``unit``; both None: shown, not judged.
 
-    ``scoped`` figures are given for everything and for each strategy or symbol.
+    ``scoped`` figures are given for everything and for each strategy or symbol. On fewer than ``least_cases`` cases a figure
+    says nothing.
     """
 
     agent: str
@@ -25,6 +26,7 @@ class KpiSpec:
     at_least: float | None = None
     at_most: float | None = None
     scoped: str = ""
+    least_cases: int = 0
 
     @property
     def target(self) -> str:
@@ -36,12 +38,13 @@ class KpiSpec:
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
-    """A figure of one agent. ``value`` None: not assessable, because ``n`` cases say nothing (or none were measured)."""
+    """A figure of one agent. ``value`` None: not assessable; ``reason`` says why where it is not that nothing happened."""
 
     spec: KpiSpec
     scope: str
     value: float | None
     n: int
+    reason: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -77,19 +80,50 @@ class Timings:
     regime_switches: int = 0
 
 
+LEAST_TRADES = 30
+"""Decided trades: below, a win rate of 0.5 has a standard error above 0.09 and cannot be told from 0.4."""
+LEAST_HOURS = 100
+"""Symbol-hours of known truth: a regime lasts for days, so fewer show hardly more than one of them."""
+LEAST_SWITCHES = 20
+"""Switches: with fewer, a single whipsaw alone is more than the 5 % that are allowed."""
+MODELLED_BOOKS = "the source has no books: the figure would only repeat the model's assumption"
+
 DECISION_LATENCY = KpiSpec(
     "brain", "decision_latency_p99", "seconds", "bar announced to decision taken, 99th percentile", at_most=0.2
 )
 REFUSED_EDGES = KpiSpec("brain", "refused_tool_calls", "calls", "tools that an agent asked for outside its grant", at_most=0.0)
-MACRO_F1 = KpiSpec("market_regime", "macro_f1", "ratio", "macro-averaged F1 of the 1h label where the truth is known")
+MACRO_F1 = KpiSpec(
+    "market_regime",
+    "macro_f1",
+    "ratio",
+    "macro-averaged F1 of the 1h label where the truth is known",
+    least_cases=LEAST_HOURS,
+)
 FALSE_SWITCHES = KpiSpec(
-    "market_regime", "false_switch_ratio", "ratio", "A-B-A within 12 carrier bars, panic apart", at_most=0.05
+    "market_regime",
+    "false_switch_ratio",
+    "ratio",
+    "A-B-A within 12 carrier bars, panic apart",
+    at_most=0.05,
+    least_cases=LEAST_SWITCHES,
 )
 WINRATE = KpiSpec(
-    "strategy_selection", "winrate", "ratio", "won / decided trades, scratches left out", at_least=0.5, scoped="strategy"
+    "strategy_selection",
+    "winrate",
+    "ratio",
+    "won / decided trades, scratches left out",
+    at_least=0.5,
+    scoped="strategy",
+    least_cases=LEAST_TRADES,
 )
 PROFIT_FACTOR = KpiSpec(
-    "strategy_selection", "profit_factor", "ratio", "won money / lost money, all trades", at_least=1.3, scoped="strategy"
+    "strategy_selection",
+    "profit_factor",
+    "ratio",
+    "won money / lost money, all trades; its cases are the decided ones",
+    at_least=1.3,
+    scoped="strategy",
+    least_cases=LEAST_TRADES,
 )
 WITHIN_LIMITS = KpiSpec("risk_manager", "within_limits", "ratio", "admitted plans that risk no more than the cap", at_least=1.0)
 PLAN_TIME = KpiSpec("risk_manager", "plan_time_p99", "seconds", "one plan by the risk engine, 99th percentile", at_most=0.05)
@@ -134,8 +168,8 @@ def assess(telemetry: Telemetry, timings: Timings) -> tuple[Kpi, ...]:
     return (
         Kpi(DECISION_LATENCY, ALL, t.decision_p99_s, t.decisions),
         Kpi(REFUSED_EDGES, ALL, float(t.refused_tool_calls) if telemetry.decisions else None, telemetry.decisions),
-        Kpi(MACRO_F1, ALL, t.regime_macro_f1, t.regime_cases),
-        Kpi(FALSE_SWITCHES, ALL, t.regime_false_switch_ratio, t.regime_switches),
+        _resting_on(MACRO_F1, ALL, t.regime_macro_f1, t.regime_cases),
+        _resting_on(FALSE_SWITCHES, ALL, t.regime_false_switch_ratio, t.regime_switches),
         *_selection(telemetry),
         Kpi(WITHIN_LIMITS, ALL, within, telemetry.plans),
         Kpi(PLAN_TIME, ALL, t.plan_p99_s, t.plans),
@@ -148,18 +182,28 @@ def assess(telemetry: Telemetry, timings: Timings) -> tuple[Kpi, ...]:
     )
 
 
+def _resting_on(spec: KpiSpec, scope: str, value: float | None, n: int) -> Kpi:
+    """The figure if it rests on enough cases."""
+    if value is not None and n < spec.least_cases:
+        return Kpi(spec, scope, None, n, f"{n} of at least {spec.least_cases} cases")
+    return Kpi(spec, scope, value, n)
+
+
 def _selection(telemetry: Telemetry) -> tuple[Kpi, ...]:
     scopes: list[tuple[str, TradeStats]] = [(ALL, telemetry.stats), *telemetry.by_strategy.items()]
-    winrates = tuple(Kpi(WINRATE, scope, stats.winrate, stats.decided) for scope, stats in scopes)
-    factors = tuple(Kpi(PROFIT_FACTOR, scope, stats.profit_factor, stats.n) for scope, stats in scopes)
+    winrates = tuple(_resting_on(WINRATE, scope, stats.winrate, stats.decided) for scope, stats in scopes)
+    factors = tuple(_resting_on(PROFIT_FACTOR, scope, stats.profit_factor, stats.decided) for scope, stats in scopes)
     return winrates + factors
 
 
 def _execution(telemetry: Telemetry) -> tuple[Kpi, ...]:
     scopes = [(ALL, total_execution(telemetry.by_symbol.values())), *telemetry.by_symbol.items()]
-    slippage = tuple(
-        Kpi(SLIPPAGE, scope, None if stats.slippage_bps is None else stats.slippage_bps / 100.0, stats.taker_fills)
-        for scope, stats in scopes
-    )
+    slippage = tuple(_slippage(scope, stats, telemetry.has_books) for scope, stats in scopes)
     rejects = tuple(Kpi(REJECT_RATE, scope, stats.reject_ratio, stats.sent) for scope, stats in scopes)
     return slippage + rejects
+
+
+def _slippage(scope: str, stats: ExecutionStats, has_books: bool) -> Kpi:
+    if not has_books:
+        return Kpi(SLIPPAGE, scope, None, stats.taker_fills, MODELLED_BOOKS)
+    return Kpi(SLIPPAGE, scope, None if stats.slippage_bps is None else stats.slippage_bps / 100.0, stats.taker_fills)

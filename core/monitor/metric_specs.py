@@ -79,6 +79,7 @@ _FEED = (
 _DD = ((0, "inside limits"), (1, "72 h drawdown past half of the kill-switch limit"), (2, "kill-switch on, a person must unlock"))
 _REGIMES = tuple((code, regime.value) for code, regime in enumerate(REGIME_CODES))
 _TRADING = ((0, "active"), (1, "reducing"), (2, "halted"))
+_MODELLED = "modelled, not measured, where the source has no books (feed_health of book is 3)"
 _G, _C, _H = MetricKind.GAUGE, MetricKind.COUNTER, MetricKind.HISTOGRAM
 
 METRICS: tuple[MetricSpec, ...] = (
@@ -129,8 +130,10 @@ METRICS: tuple[MetricSpec, ...] = (
         "brain_heartbeat_timestamp_seconds", _G, (), "unix seconds", "The run's own clock at the last decision", initial=_NAN
     ),
     MetricSpec("brain_clock_drift_seconds", _G, (), "seconds", "Worse of the two clock drifts; NaN: not measured", initial=_NAN),
-    MetricSpec("brain_slippage_bps", _G, ("symbol",), "basis points", "Average slippage of taker fills", initial=_NAN),
-    MetricSpec("brain_spread_bps", _G, ("symbol",), "basis points", "Average spread at the fills", initial=_NAN),
+    MetricSpec(
+        "brain_slippage_bps", _G, ("symbol",), "basis points", f"Average slippage of taker fills; {_MODELLED}", initial=_NAN
+    ),
+    MetricSpec("brain_spread_bps", _G, ("symbol",), "basis points", f"Average spread at the fills; {_MODELLED}", initial=_NAN),
     MetricSpec("brain_reject_ratio", _G, ("symbol",), "ratio 0..1", "Rejected / sent orders", initial=_NAN),
     MetricSpec("brain_open_positions", _G, (), "positions", "Positions open now"),
     MetricSpec("brain_strategies_active", _G, (), "strategies", "Strategies that the present regimes enable"),
@@ -141,7 +144,16 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec("brain_errors_total", _C, (), "errors", "Things that failed and should not have"),
     MetricSpec("brain_warnings_total", _C, (), "warnings", "Things that need a look"),
-    MetricSpec("brain_kpi", _G, ("agent", "kpi", "scope"), "see KPIs", "Figure of an agent; NaN: not assessable", initial=_NAN),
+    MetricSpec("brain_data_issues_total", _C, ("symbol", "kind"), "issues", "What was wrong with the candles, by kind"),
+    MetricSpec(
+        "brain_kpi",
+        _G,
+        ("agent", "kpi", "scope"),
+        "see KPIs",
+        "Figure of an agent; NaN: not assessable, or too few cases",
+        initial=_NAN,
+    ),
+    MetricSpec("brain_kpi_cases", _G, ("agent", "kpi", "scope"), "cases", "On how many cases a figure of an agent rests"),
 )
 
 

@@ -26,6 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from core.codes import RefusalCode
+from core.data.quality import Counted, Issue
 from core.errors import BrainError
 from core.monitor.kpi import Kpi, Timings, kpi_keys
 from core.monitor.metric_specs import (
@@ -216,10 +217,18 @@ class Metrics:
         self._feed_health.set(float(FeedState.NOT_OFFERED), feed)
 
     def on_kpis(self, kpis: Iterable[Kpi]) -> None:
-        """Figures of the agents (requirement G11); «not assessable» is NaN."""
-        series = self.series["brain_kpi"]
+        """Figures of the agents and the cases behind them (requirement G11); «not assessable» is NaN."""
+        figures, cases = self.series["brain_kpi"], self.series["brain_kpi_cases"]
         for kpi in kpis:
-            series.set(math.nan if kpi.value is None else kpi.value, kpi.spec.agent, kpi.spec.name, kpi.scope)
+            labels = (kpi.spec.agent, kpi.spec.name, kpi.scope)
+            figures.set(math.nan if kpi.value is None else kpi.value, *labels)
+            cases.set(float(kpi.n), *labels)
+
+    def on_data_issues(self, counted: Iterable[Counted]) -> None:
+        """What the feed has counted so far (requirement B5)."""
+        series = self.series["brain_data_issues_total"]
+        for symbol, kind, times in counted:
+            series.set(float(times), symbol, kind.value)
 
     def timings(self) -> Timings:
         """What was measured with a stopwatch, for :func:`core.monitor.kpi.assess`."""
@@ -346,6 +355,7 @@ def _children(labels: MetricLabels) -> dict[Key, tuple[Key, ...]]:
         ("symbol", "regime"): tuple(product(labels.symbols, (regime.value for regime in REGIME_CODES))),
         ("symbol", "timeframe"): tuple(product(labels.symbols, (tf.value for tf in labels.timeframes))),
         ("symbol", "result"): tuple(product(labels.symbols, ORDER_RESULTS)),
+        ("symbol", "kind"): tuple(product(labels.symbols, (kind.value for kind in Issue))),
         ("strategy",): tuple((name,) for name in labels.strategies),
         ("code",): tuple((code.value,) for code in RefusalCode),
         ("agent", "kpi", "scope"): kpi_keys(labels.strategies, labels.symbols),

@@ -7,7 +7,7 @@ decisions are counted here, never durations, so that the same bars give the same
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from core.types import (
 )
 
 _R_TOLERANCE = 1e-9
+RECORDED, MODELLED = "recorded", "modelled"
+"""Where the books of a run come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class RunResult:
 
     ``bars`` are announcements, ``symbol_bars`` bars of single symbols; ``regimes`` symbol-bars by held regime.
     ``winrate`` leaves scratches out (X6), ``winrate_with_scratches`` counts them as not won. ``profit_factor`` is won money /
-    lost money over all trades, None while nothing was lost; ``max_dd_pct`` is on marked equity.
+    lost money over all trades, None while nothing was lost; ``max_dd_pct`` is on marked equity. ``books`` tells whether
+    spread, depth and slippage were taken from recorded books or modelled (``symbols.yaml``); ``data_issues`` is what was
+    wrong with the candles, by kind, kinds that never occurred left out (B5).
     """
 
     bars: int
@@ -66,6 +70,8 @@ class RunResult:
     kill_switches: int
     errors: int
     warnings: int
+    books: str = RECORDED
+    data_issues: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as a JSON-like mapping, in the same order."""
@@ -195,10 +201,13 @@ class Telemetry:
         symbols: the run's symbols, in order.
         strategies: names of the strategies; each is counted from zero.
         r_pct_max: most that a plan may risk (``per_trade_r_pct_max``), for the share of plans within limits (G11).
+        has_books: whether the source has books; where it has none, slippage and spread only repeat the model's assumption.
     """
 
-    def __init__(self, symbols: Sequence[str], strategies: Sequence[str], r_pct_max: float) -> None:
+    def __init__(self, symbols: Sequence[str], strategies: Sequence[str], r_pct_max: float, has_books: bool = True) -> None:
         self._r_pct_max = r_pct_max
+        self.has_books = has_books
+        self.data_issues: dict[str, int] = {}
         self.bars = self.symbol_bars = self.decisions = 0
         self.plans = self.plans_within = self.orders = 0
         self.daily_locks = self.kill_switches = self.errors = self.warnings = 0
@@ -330,6 +339,13 @@ class Telemetry:
         """Something needs a look."""
         self.warnings += 1
 
+    def set_data_issues(self, counted: Iterable[tuple[str, str, int]]) -> None:
+        """What the feed has counted so far: (symbol, kind, times). Not saved: a resumed run counts its bars again."""
+        issues: dict[str, int] = {}
+        for _, kind, times in counted:
+            issues[str(kind)] = issues.get(str(kind), 0) + times
+        self.data_issues = {kind: issues[kind] for kind in sorted(issues) if issues[kind]}
+
     def _execution(self, symbol: str) -> ExecutionStats:
         return self.by_symbol.setdefault(symbol, ExecutionStats())
 
@@ -374,6 +390,8 @@ class Telemetry:
             kill_switches=self.kill_switches,
             errors=self.errors,
             warnings=self.warnings,
+            books=RECORDED if self.has_books else MODELLED,
+            data_issues=dict(self.data_issues),
         )
 
     def snapshot(self) -> dict[str, Any]:

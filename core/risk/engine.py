@@ -26,7 +26,7 @@ from core.risk.sizing import (
     smallest_legal,
 )
 from core.risk.takes import legal_takes, takes_for, wanted_takes
-from core.types import Plan, PlanKind, Refusal, ScoredSignal, Side, Signal
+from core.types import Plan, PlanKind, Refusal, ScoredSignal, Side, Signal, TrailStart
 
 __all__ = ["STAGE", "RiskEngine", "takes_for"]
 
@@ -175,8 +175,10 @@ class RiskEngine:
     def plan_add(self, position: Position, price: float, context: RiskContext) -> Plan | Refusal | None:
         """Plan the one add to a winner (E5, X16) at the close ``price``; None while its conditions are not met.
 
-        Wanted once, at a base-bar close later than the first take, at ``pyramid_trigger_r`` or better. It comes whole or
-        not at all; size and joint stop are solved in :mod:`core.risk.adds`. The plan's ``stop`` is the joint stop.
+        Wanted once, at ``pyramid_trigger_r`` or better, at a base-bar close later than the bar of the take at 1R; where that
+        take was merged away (X14), later than the first close at +1r. A plan trailed from its entry has no 1R take to be
+        later than and is never added to. The add comes whole or not at all; size and joint stop are solved in
+        :mod:`core.risk.adds`. The plan's ``stop`` is the joint stop.
         """
         if not self.add_wanted(position, price, context.ts):
             return None
@@ -192,7 +194,9 @@ class RiskEngine:
         """Whether the conditions of the one add are met at the close ``price`` at ``ts``; its size may still refuse it."""
         if self._governance.pyramiding != "anti" or position.adds > 0 or ts >= position.plan.time_stop_ts:
             return False
-        if position.takes_filled < 1 or position.first_take_ts is None or ts <= position.first_take_ts:
+        if position.plan.trail.start is TrailStart.ENTRY or position.reached_1r_ts is None or ts <= position.reached_1r_ts:
+            return False
+        if position.first_take_ts is not None and ts <= position.first_take_ts:
             return False
         return known(price) and position.r_price > 0.0 and position.r_now(price) >= self._governance.pyramid_trigger_r
 

@@ -136,8 +136,11 @@ def _trail(position: Position, frame: ExitFrame) -> _Candidate | None:
 
 
 def _trailing(position: Position, ts: int) -> bool:
-    """Whether the stop is trailed at the close ``ts`` (X3): the close of the bar of the first take is already after it."""
+    """Whether the stop is trailed at the close ``ts`` (X3): the close of the bar of the 1R take is already after it.
+
+    Where that take was merged away (X14), the first base-bar close at +1r or better is the first that trails.
+    """
     start = position.plan.trail.start
     if start is TrailStart.FIRST_TAKE:
-        return position.first_take_ts is not None and ts >= position.first_take_ts
+        return position.reached_1r_ts is not None and ts >= position.reached_1r_ts
     return start is TrailStart.ENTRY

@@ -69,7 +69,9 @@ def _change_pct(value: float, base: float) -> float:
 
 
 class Governor:
-    """Guards one account. Feed every base-bar close to :meth:`on_bar` and every closed trade to :meth:`on_trade`.
+    """Guards one account. Feed base-bar closes to :meth:`on_bar`, money to :meth:`on_realised`, trades to :meth:`on_trade`.
+
+    The money of a closing fill comes before the trade that it closes.
 
     Until the first known equity it says REDUCING with no room: nothing is known, so nothing is opened. The day begins at
     local midnight of ``governance.zone``; a first bar later than midnight (a gap in the data) starts the day from the last
@@ -95,10 +97,12 @@ class Governor:
         self._ts = 0
         self._equity: float | None = None
         self._equity_known = False
+        self._day_ts = 0
         self._next_day_ts = 0
         self._day_start = 0.0
         self._day_floor = 0.0
         self._day_realised = 0.0
+        self._ahead: list[tuple[int, float]] = []
         self._peaks: deque[tuple[int, float]] = deque()
         self._day_lock = False
         self._kill = False
@@ -147,24 +151,33 @@ class Governor:
         self._equity_known = True
         return self._look()
 
-    def on_trade(self, trade: TradeRecord) -> None:
-        """Count a closed trade: streaks and cut (X6, X7), green bonus (X8).
+    def on_realised(self, ts: int, amount: float) -> None:
+        """Book closed money (USD: gross - fee of a fill, a funding payment) of ``ts`` in the realised PnL of its day (E2, X8).
 
-        A trade between -scratch_r and +scratch_r neither lengthens nor ends a streak. Any trade that lost money is a
-        pull-back of the day's realised PnL and ends the bonus for the day, scratch or not (E2).
+        The bonus is armed from ``green_bonus_arm_pct`` on and gone for the day when the day falls below it again. Money of
+        a day that is over changes nothing; money later than the next midnight waits for the bar that begins its day.
+        Midnight itself is the close of the old day's last bar until that close was marked.
         """
-        self._day_realised += trade.net
-        had_bonus = self._bonus_armed and not self._cut
+        if ts > self._next_day_ts:
+            self._ahead.append((ts, amount))
+        elif ts >= self._day_ts:
+            had_bonus = self._held_bonus
+            self._day_realised += amount
+            self._weigh_bonus()
+            self._tell_bonus(had_bonus, ts)
+            self._look()
+
+    def on_trade(self, trade: TradeRecord) -> None:
+        """Count a closed trade: streaks and cut (X6, X7), and the losing close that ends the bonus (X8).
+
+        A trade between -scratch_r and +scratch_r neither lengthens nor ends a streak. Any trade that lost money ends the
+        bonus for the day, scratch or not (E2). Its money is booked by :meth:`on_realised`.
+        """
+        had_bonus = self._held_bonus
         if self._bonus_armed and not trade.net >= 0.0:
-            self._bonus_armed = False
-            self._bonus_spent = True
-        elif not self._bonus_spent and self._realised_pct() >= self._arm_pct:
-            self._bonus_armed = True
+            self._end_bonus()
         self._count(trade)
-        has_bonus = self._bonus_armed and not self._cut
-        if has_bonus != had_bonus:
-            kind = GovernorEventKind.BONUS_ON if has_bonus else GovernorEventKind.BONUS_OFF
-            self._tell(kind, trade.closed_ts, (("day_realised_pct", self._realised_pct()),))
+        self._tell_bonus(had_bonus, trade.closed_ts)
         self._look()
 
     def unlock(self, ts: int, reason: str, who: str) -> bool:
@@ -213,16 +226,36 @@ class Governor:
         on_time = ts == day_start_ms(ts, self._zone)
         self._day_start = equity if on_time or self._equity is None else self._equity
         self._day_floor = self._day_start * self._day_keep
-        self._next_day_ts = _midnight_ms(ts, self._zone, 1)
-        had_lock, had_bonus = self._day_lock, self._bonus_armed and not self._cut
-        self._day_realised = 0.0
+        self._day_ts, self._next_day_ts = day_start_ms(ts, self._zone), _midnight_ms(ts, self._zone, 1)
+        had_lock, had_bonus = self._day_lock, self._held_bonus
         self._day_lock = self._bonus_armed = self._bonus_spent = False
         self._equity = equity
+        self._day_realised = 0.0
+        for made_ts, amount in self._ahead:
+            self._day_realised += amount if made_ts >= self._day_ts else 0.0
+            self._weigh_bonus()
+        self._ahead.clear()
         if had_lock:
             self._tell(GovernorEventKind.DAY_LOCK_CLEARED, ts, (("day_start_equity", self._day_start),))
-        if had_bonus:
-            self._tell(GovernorEventKind.BONUS_OFF, ts, (("day_realised_pct", 0.0),))
+        self._tell_bonus(had_bonus, ts)
         self._look()
+
+    def _weigh_bonus(self) -> None:
+        reached = self._realised_pct() >= self._arm_pct
+        if self._bonus_armed and not reached:
+            self._end_bonus()
+        elif reached and not self._bonus_spent:
+            self._bonus_armed = True
+
+    def _end_bonus(self) -> None:
+        self._bonus_armed = False
+        self._bonus_spent = True
+
+    def _tell_bonus(self, had_bonus: bool, ts: int) -> None:
+        has_bonus = self._bonus_armed and not self._cut
+        if has_bonus != had_bonus:
+            kind = GovernorEventKind.BONUS_ON if has_bonus else GovernorEventKind.BONUS_OFF
+            self._tell(kind, ts, (("day_realised_pct", self._realised_pct()),))
 
     def _lock_day(self) -> None:
         self._day_lock = True
@@ -307,6 +340,7 @@ class Governor:
         return {
             "version": 1,
             **{name: getattr(self, name) for name in _FIELDS},
+            "_ahead": [[ts, amount] for ts, amount in self._ahead],
             "_peaks": [[ts, equity] for ts, equity in self._peaks],
             "_events": [[e.kind.value, e.ts, e.equity, [list(pair) for pair in e.detail]] for e in self._events],
         }
@@ -317,7 +351,7 @@ class Governor:
         Raises:
             StateError: the snapshot is damaged or of another version; nothing is changed then.
         """
-        if obj.get("version") != 1 or any(name not in obj for name in (*_FIELDS, "_peaks", "_events")):
+        if obj.get("version") != 1 or any(name not in obj for name in (*_FIELDS, "_ahead", "_peaks", "_events")):
             raise StateError(
                 f"governor snapshot had the keys {sorted(obj)}, expected version 1 with all fields",
                 help="locks cannot be trusted without it: look at the account, then start with a fresh state folder",
@@ -325,6 +359,7 @@ class Governor:
             )
         for name in _FIELDS:
             setattr(self, name, obj[name])
+        self._ahead = [(int(ts), float(amount)) for ts, amount in obj["_ahead"]]
         self._peaks = deque((int(ts), float(equity)) for ts, equity in obj["_peaks"])
         self._events = [_event(row) for row in obj["_events"]]
         # limits may have been signed anew since; the end of the day may not, or an edited zone would clear a lock (X1)
@@ -343,6 +378,7 @@ _FIELDS = (
     "_ts",
     "_equity",
     "_equity_known",
+    "_day_ts",
     "_next_day_ts",
     "_day_start",
     "_day_realised",

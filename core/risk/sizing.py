@@ -138,10 +138,21 @@ class Limits:
         return worst_case if worst_case.usd < portfolio.usd else portfolio
 
     def exposure_room(self, equity: float, side: Side, context: RiskContext, steps: Steps) -> Room:
-        """Notional that leverage, gross and net limits still allow on ``side``."""
-        room = exposure_room(self.governance, equity, side.sign, context.open_notional_usd, context.net_notional_usd)
-        steps.note(room_notional_usd=room.usd)
-        return room
+        """Notional that leverage, gross and net limits and the margin still allow on ``side`` (E6, F4)."""
+        limits = exposure_room(self.governance, equity, side.sign, context.open_notional_usd, context.net_notional_usd)
+        margin = self._margin_room(equity, context)
+        steps.note(room_notional_usd=limits.usd, room_margin_usd=margin.usd)
+        return margin if margin.usd < limits.usd else limits
+
+    def _margin_room(self, equity: float, context: RiskContext) -> Room:
+        """Notional that equity can pay for, the entry's fee included (X9, X14): spot in full, perps at the leverage cap.
+
+        What is open counts against it at its whole notional, also that of perps against spot: rather too little.
+        """
+        instrument = context.instrument
+        leverage = self.governance.leverage_cap if instrument.is_perp else 1.0
+        code = RefusalCode.LEVERAGE_CAP if instrument.is_perp else RefusalCode.INSUFFICIENT_MARGIN
+        return Room(equity * leverage / (1.0 + instrument.taker_fee_rate * leverage) - context.open_notional_usd, code)
 
     def check_costs(self, symbol: str, costs: CostModel, prices: Prices, qty: float, steps: Steps) -> None:
         """The cost gate (X13)."""

@@ -36,6 +36,11 @@ class OrderStore:
         """Whether an order of this id rests or was finished lately."""
         return client_id in self._finished or any(client_id in book for book in self._books.values())
 
+    def opened(self, symbol: str, client_id: str, ts: int) -> bool:
+        """Whether an IOC order rests whose bar opened before ``ts``: it can no longer be called back."""
+        resting = self._books.get(symbol, {}).get(client_id)
+        return resting is not None and resting.order.type is OrderType.IOC_LIMIT and resting.since < ts
+
     def add(self, order: Order, since: int, *, maker: bool) -> None:
         """Let ``order`` rest; it may act in bars that open at ``since`` or later."""
         self.seq += 1

@@ -8,6 +8,9 @@ Inside a bar, for each symbol in order:
 
 After every group of events the owner's callback is awaited, so that a stop can stand before the rest of the bar.
 Fills at the open carry the bar's open time, fills inside it its close time.
+
+In a bar without volume nothing trades (X44): entries expire, market orders and resting orders wait for the next bar with
+volume. Only where such a bar has a range all the same do stops act in it, since doubt is settled against the trader.
 """
 
 from __future__ import annotations
@@ -18,16 +21,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
 from core.codes import RefusalCode
-from core.data.blocks import Batch, Book, Floats, FundingRate, Ints
+from core.data.blocks import Batch, Book, Floats, FundingRate
 from core.errors import StateError
 from core.exec.broker import AccountView
 from core.exec.instrument import Instrument
-from core.sim.account import Account, price_array, price_list
+from core.sim.account import Account
 from core.sim.book import OrderStore
 from core.sim.filters import Refused, filter_order
+from core.sim.marks import Marks, bars_of
 from core.sim.matching import (
     Bar,
     Resting,
@@ -81,9 +83,9 @@ class SimExchange:
         leverage_cap: leverage at which perps are margined (governance).
 
     Fees, filters, modelled spread and depth come from the instruments; a book in the batch replaces the model for that
-    batch. Where orders or a position wait, a bar that is not newer than the last or has impossible prices is neither
-    traded nor marked on, and counted in ``bad_bars``; a settlement without a rate is counted in ``bad_funding``, and one
-    that comes twice is paid once.
+    batch. A bar that is not newer than the last, is impossible, off its grid or not closed yet is neither traded nor
+    marked on (:mod:`core.sim.marks`); where orders or a position wait it is counted in ``bad_bars``. A settlement without
+    a rate is counted in ``bad_funding``, and one that comes twice is paid once.
     """
 
     def __init__(self, instruments: Sequence[Instrument], starting_equity: float, *, leverage_cap: float) -> None:
@@ -92,8 +94,8 @@ class SimExchange:
         self.bad_funding = 0
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
         self._account = Account(self.instruments, starting_equity, leverage_cap)
-        self._prices = np.full(len(self.instruments), np.nan)
-        self._bar_open: Ints = np.full(len(self.instruments), -1, dtype=np.int64)
+        self._marks = Marks(len(self.instruments))
+        self._prices = self._marks.prices
         self._orders = OrderStore()
         self._events: list[BrokerEvent] = []
         self._fill_counts = [0] * len(self.instruments)
@@ -118,8 +120,11 @@ class SimExchange:
     async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:
         """Cancel one order; what is already gone answers with its final status.
 
-        An id never seen (or long forgotten) answers CANCELED with nothing filled.
+        An id never seen (or long forgotten) answers CANCELED with nothing filled. An IOC order whose bar has opened, but
+        was not delivered yet, has been executed in truth: the answer is NEW, and it fills or expires with that bar.
         """
+        if self._orders.opened(symbol, client_id, self._ts):
+            return OrderUpdate(client_id, symbol, OrderStatus.NEW, self._now, message="its bar has opened already")
         return self._orders.cancel(symbol, client_id, self._now)
 
     def drain(self) -> tuple[BrokerEvent, ...]:
@@ -207,29 +212,31 @@ class SimExchange:
         if batch.ts < self._ts:
             raise StateError(f"batch was of {batch.ts}, expected not before {self._ts}", help="feed batches in time order")
         self._ts = batch.ts
-        untraded: list[tuple[int, float, int]] = []
         if self._orders or self._account.holdings:
-            untraded = await self._trade(batch, on_events)
-        for block in batch.bars:
-            self._prices[block.idx] = block.close
-            self._bar_open[block.idx] = block.open_ts
-        for index, price, open_ts in untraded:
-            self._prices[index], self._bar_open[index] = price, open_ts
+            believed = [self._marks.all_believed(batch.ts, block) for block in batch.bars]
+            await self._trade(batch, on_events)
+            for block, whole in zip(batch.bars, believed, strict=True):
+                if whole:
+                    self._marks.take_all(batch.ts, block)
+                else:
+                    self._marks.take_rows(batch.ts, block)
+        else:
+            for block in batch.bars:
+                self._marks.take_quiet(batch.ts, block)
         self._now = batch.ts
 
-    async def _trade(self, batch: Batch, on_events: OnEvents) -> list[tuple[int, float, int]]:
-        """Trade every symbol that waits for something; the answer is the old marks of those whose bar is not believed."""
+    async def _trade(self, batch: Batch, on_events: OnEvents) -> None:
+        """Trade every symbol that waits for something."""
         self._trading = True
         books = {book.symbol: book for book in batch.books}
         marks = {(mark.symbol, mark.ts): mark.price for mark in batch.marks if mark.price > 0.0}
         dues: dict[str, list[FundingRate]] = {}
         for funding in sorted(batch.funding, key=lambda item: item.ts):
             dues.setdefault(funding.symbol, []).append(funding)
-        untraded = []
-        for index, bar in self._bars(batch):
-            if bar.open_ts <= self._bar_open[index] or not bar.sane:
+        active = {self._index[symbol] for symbol in (*self._orders.symbols, *self._account.holdings)}
+        for index, bar in bars_of(batch.bars, active):
+            if not self._marks.believes(batch.ts, index, bar):
                 self.bad_bars += 1
-                untraded.append((index, float(self._prices[index]), int(self._bar_open[index])))
                 continue
             symbol = self.instruments[index].symbol
             spread, depth = self._book(index, books.get(symbol))
@@ -238,22 +245,18 @@ class SimExchange:
         self._now = batch.ts
         for symbol in sorted(dues, key=lambda name: self._index.get(name, -1)):
             self._settle(symbol, dues[symbol], _FOREVER, marks)
+        self._expire_forgotten()
         if self._events:
             await on_events(self.drain())
         self._trading = False
-        return untraded
 
-    def _bars(self, batch: Batch) -> list[tuple[int, Bar]]:
-        """Bars of the symbols that wait for something, in symbol order."""
-        active = {self._index[symbol] for symbol in (*self._orders.symbols, *self._account.holdings)}
-        found = []
-        for block in batch.bars:
-            for row, index in enumerate(block.idx.tolist()):
-                if index in active:
-                    open_ts = int(block.open_ts[row])
-                    prices = (float(column[row]) for column in (block.open, block.high, block.low, block.close))
-                    found.append((index, Bar(open_ts, open_ts + block.tf.ms, *prices)))
-        return sorted(found)
+    def _expire_forgotten(self) -> None:
+        """End entries whose bar is not coming any more: two bars' time after the one that should have filled them began."""
+        for symbol in self._orders.symbols:
+            patience = 2 * self._marks.step(self._index[symbol])
+            for resting in self._orders.of(symbol, OrderType.IOC_LIMIT):
+                if self._ts > resting.since + patience:
+                    self._expire(resting.order, self._ts, RefusalCode.ENTRY_NOT_FILLED, "no bar followed the decision")
 
     def _book(self, index: int, book: Book | None) -> tuple[float, float]:
         """Spread (bps) and depth (USD): the batch's book, or what the instrument models."""
@@ -272,8 +275,7 @@ class SimExchange:
         frame.ts = bar.close_ts
         while self._trigger_stop(frame) or self._trigger_take(frame):
             await self._react(frame)
-        self._prices[frame.index] = bar.close
-        self._bar_open[frame.index] = bar.open_ts
+        self._marks.take(frame.index, bar)
 
     async def _react(self, frame: _Frame) -> None:
         """Hand over what happened, then execute at the present price what was sent in answer."""
@@ -288,14 +290,19 @@ class SimExchange:
 
     def _execute_takers(self, frame: _Frame) -> None:
         for resting in self._live(frame, *_TAKERS):
-            if resting.order.type is OrderType.IOC_LIMIT and resting.since < frame.bar.open_ts:
-                self._expire(frame, resting.order, RefusalCode.ENTRY_NOT_FILLED, "no bar followed the decision")
-            else:
+            immediate = resting.order.type is OrderType.IOC_LIMIT
+            if immediate and resting.since < frame.bar.open_ts:
+                self._expire(resting.order, frame.ts, RefusalCode.ENTRY_NOT_FILLED, "no bar followed the decision")
+            elif immediate and not frame.bar.traded:
+                self._expire(resting.order, frame.ts, RefusalCode.ENTRY_NOT_FILLED, "nothing traded in the bar")
+            elif frame.bar.traded:
                 self._take_liquidity(frame, resting.order, float(self._prices[frame.index]))
 
     def _trigger_stop(self, frame: _Frame) -> bool:
         """Trade the stop (or the liquidation) that the bar reaches first; False when it reaches none."""
         bar = frame.bar
+        if not bar.moved:
+            return False
         reached: list[tuple[float, int, float, Order]] = []
         for resting in self._live(frame, OrderType.STOP_MARKET):
             if stop_reached(resting.order.side, resting.price, bar.low, bar.high):
@@ -333,6 +340,8 @@ class SimExchange:
     def _trigger_take(self, frame: _Frame) -> bool:
         """Trade the nearest resting limit that the bar went through; False when there is none."""
         bar, tick = frame.bar, float(self.instruments[frame.index].tick_size)
+        if not bar.traded:
+            return False
         reached = [
             resting
             for resting in self._live(frame, OrderType.LIMIT)
@@ -355,7 +364,7 @@ class SimExchange:
             return
         price = self._slipped(frame, order, qty, reference)
         if order.type is OrderType.IOC_LIMIT and order.price is not None and (price - order.price) * order.side.sign > 0:
-            self._expire(frame, order, RefusalCode.ENTRY_NOT_FILLED, f"cap {order.price}, price {price}")
+            self._expire(order, frame.ts, RefusalCode.ENTRY_NOT_FILLED, f"cap {order.price}, price {price}")
             return
         self._fill(frame, order, qty, price, reference, maker=False)
         self._complete(frame, order, qty)
@@ -366,7 +375,7 @@ class SimExchange:
             return order.qty
         held = self._account.qty(frame.symbol)
         if held * order.side.sign >= 0:
-            self._expire(frame, order, RefusalCode.REDUCE_ONLY_REJECTED, f"position is {held}")
+            self._expire(order, frame.ts, RefusalCode.REDUCE_ONLY_REJECTED, f"position is {held}")
             return Decimal(0)
         return min(order.qty, abs(held))
 
@@ -402,10 +411,9 @@ class SimExchange:
     def _complete(self, frame: _Frame, order: Order, qty: Decimal) -> None:
         self._events.append(self._orders.finish(frame.symbol, order.client_id, OrderStatus.FILLED, frame.ts, filled=qty))
 
-    def _expire(self, frame: _Frame, order: Order, code: RefusalCode, message: str) -> None:
-        self._events.append(
-            self._orders.finish(frame.symbol, order.client_id, OrderStatus.EXPIRED, frame.ts, code=code, message=message)
-        )
+    def _expire(self, order: Order, ts: int, code: RefusalCode, message: str) -> None:
+        expired = self._orders.finish(order.symbol, order.client_id, OrderStatus.EXPIRED, ts, code=code, message=message)
+        self._events.append(expired)
 
     def _settle(self, symbol: str, dues: list[FundingRate], until: int, marks: dict[tuple[str, int], float]) -> None:
         """Pay funding that fell due up to ``until`` on a position held before it fell due; longs pay a positive rate."""
@@ -438,8 +446,7 @@ class SimExchange:
             "now": self._now,
             "bad": [self.bad_bars, self.bad_funding],
             "settled": dict(self._settled),
-            "prices": price_list(self._prices),
-            "bar_open": self._bar_open.tolist(),
+            "marks": self._marks.snapshot(),
             "fill_counts": list(self._fill_counts),
             "account": self._account.snapshot(),
             "orders": self._orders.snapshot(),
@@ -451,13 +458,10 @@ class SimExchange:
         Raises:
             StateError: the snapshot is of another number of instruments.
         """
-        if len(state["prices"]) != len(self.instruments):
-            raise StateError(f"the snapshot has {len(state['prices'])} instruments, expected {len(self.instruments)}")
+        self._marks.restore(state["marks"])
         self._ts, self._now = int(state["ts"]), int(state["now"])
         self.bad_bars, self.bad_funding = (int(count) for count in state["bad"])
         self._settled = {symbol: int(ts) for symbol, ts in state["settled"].items()}
-        self._prices = price_array(state["prices"])
-        self._bar_open = np.array(state["bar_open"], dtype=np.int64)
         self._fill_counts = [int(count) for count in state["fill_counts"]]
         self._account.restore(state["account"])
         self._orders.restore(state["orders"])

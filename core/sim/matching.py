@@ -20,7 +20,7 @@ MAX_SLIPPAGE_BPS = 1_000.0
 
 
 class Bar(NamedTuple):
-    """One base bar; times in ms, prices in quote currency."""
+    """One base bar; times in ms, prices in quote currency, volume in base units."""
 
     open_ts: int
     close_ts: int
@@ -28,15 +28,32 @@ class Bar(NamedTuple):
     high: float
     low: float
     close: float
+    volume: float
 
     @property
     def sane(self) -> bool:
-        """Whether the prices can be those of a real bar (NaN fails every comparison)."""
+        """Whether the numbers can be those of a real bar (NaN fails every comparison)."""
         return (
             0.0 < self.low <= min(self.open, self.close)
             and max(self.open, self.close) <= self.high < math.inf
             and not math.isnan(self.open + self.close)
+            and 0.0 <= self.volume < math.inf
         )
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether it opens at a multiple of its own length."""
+        return self.open_ts % (self.close_ts - self.open_ts) == 0
+
+    @property
+    def traded(self) -> bool:
+        """Whether anything traded in it, so that orders can have traded too (X44)."""
+        return self.volume > 0.0
+
+    @property
+    def moved(self) -> bool:
+        """Whether it can have triggered a stop: trades, or a range that tells of them whatever the volume says."""
+        return self.volume > 0.0 or self.high > self.low
 
 
 @dataclass(slots=True)

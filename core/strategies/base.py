@@ -10,14 +10,14 @@ of its reason and its exits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from core.codes import RefusalCode
-from core.data.blocks import Bools, Bytes, Floats, Ints
+from core.data.blocks import BarFlag, Bools, Bytes, Floats, Ints
 from core.exec.instrument import market_id
 from core.types import Regime, Side, Signal, Timeframe, Trail
 
@@ -32,7 +32,8 @@ class MarketSnapshot:
 
     ``closed`` gives, by timeframe, the rows whose bar closed at ``ts``; ``features`` and ``ready`` are the feature store's
     own (S,) arrays by ``name@tf`` (streams without ``@tf``) and are only read; ``flags`` are
-    :class:`~core.data.blocks.BarFlag` bits of the last base bar.
+    :class:`~core.data.blocks.BarFlag` bits of the last base bar, shape (S,); ``block_flags`` those of the bars that closed
+    now, place by place as the rows of ``closed`` (a timeframe that is not in it has clean bars).
     """
 
     ts: int
@@ -42,6 +43,7 @@ class MarketSnapshot:
     ready: Mapping[str, Bools]
     flags: Bytes
     base_tf: tuple[Timeframe, ...]
+    block_flags: Mapping[Timeframe, Bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,16 @@ def nothing(masks: Masks) -> bool:
 
 
 class Abstention(NamedTuple):
-    """Why a strategy says nothing about a symbol although its bar closed; ``missing`` names the features."""
+    """Why a strategy says nothing about a symbol although its bar closed; ``missing`` names the features.
+
+    Where a bar was flagged, ``side`` is what the rule said all the same, ``flags`` the bar's and its last base bar's.
+    """
 
     symbol: str
     code: RefusalCode
     missing: tuple[str, ...]
+    side: Side | None = None
+    flags: BarFlag = BarFlag.CLEAN
 
 
 Rule = Callable[[Mapping[str, Floats]], Masks]
@@ -190,7 +197,7 @@ class RuleStrategy:
     def generate(self, snapshot: MarketSnapshot) -> list[Signal]:
         """Signals of the bars that closed at ``snapshot.ts``, in symbol order.
 
-        A row whose base bar is flagged (X44) or whose required features are not all ready gives none.
+        A row whose bar or last base bar is flagged (X44) or whose required features are not all ready gives none.
         """
         found: list[tuple[int, Signal]] = []
         for frame in self._used:
@@ -205,13 +212,11 @@ class RuleStrategy:
 
     def _fired(self, frame: Frame, snapshot: MarketSnapshot, rows: Ints, masks: Masks) -> list[tuple[int, Signal]]:
         found = []
-        for row in rows.tolist():
-            is_long = bool(masks.long[row])
-            if not is_long and not masks.short[row]:
+        for row, flags in zip(rows.tolist(), _flags(frame, snapshot, rows), strict=True):
+            side = _side(masks, row)
+            if side is None or flags or not _member(frame, row) or _missing(frame, snapshot, row):
                 continue
-            if snapshot.flags[row] or not _member(frame, row) or _not_ready(frame, snapshot, row):
-                continue
-            found.append((row, self._signal(frame, snapshot, row, Side.LONG if is_long else Side.SHORT)))
+            found.append((row, self._signal(frame, snapshot, row, side)))
         return found
 
     def _signal(self, frame: Frame, snapshot: MarketSnapshot, row: int, side: Side) -> Signal:
@@ -234,19 +239,20 @@ class RuleStrategy:
         """Symbols whose bar closed but about which the rule cannot speak, in symbol order.
 
         MISSING_INPUT when a stream's own value (funding, basis) is among what is missing, WARMING_UP when only time is,
-        BAR_FLAGGED when everything is there but the bar is flagged (X44).
+        BAR_FLAGGED when everything is there and the rule fired, but on a flagged bar (X44).
         """
         found: list[tuple[int, Abstention]] = []
         for frame in self._used:
             rows = snapshot.closed.get(frame.tf)
             if rows is not None and not self._all_clear(frame, snapshot):
-                found.extend((row, _abstention(frame, snapshot, row)) for row in rows.tolist() if _silent(frame, snapshot, row))
+                found.extend(_abstentions(frame, snapshot, rows))
         found.sort(key=_row)
         return tuple(abstention for _, abstention in found)
 
     def _all_clear(self, frame: Frame, snapshot: MarketSnapshot) -> bool:
         """Whether every symbol can be judged; what is ready for all once, and lasts, is not asked again."""
-        if np.count_nonzero(snapshot.flags):
+        own = snapshot.block_flags.get(frame.tf)
+        if np.count_nonzero(snapshot.flags) or (own is not None and np.count_nonzero(own)):
             return False
         size = len(snapshot.symbols)
         unready = [key for key in self._waiting[frame.tf] if np.count_nonzero(snapshot.ready[key]) != size]
@@ -267,18 +273,32 @@ def _member(frame: Frame, row: int) -> bool:
     return frame.members is None or bool(frame.members[row])
 
 
-def _not_ready(frame: Frame, snapshot: MarketSnapshot, row: int) -> bool:
-    return not all(snapshot.ready[key][row] for key in frame.required)
+def _missing(frame: Frame, snapshot: MarketSnapshot, row: int) -> tuple[str, ...]:
+    return tuple(key for key in frame.required if not snapshot.ready[key][row])
 
 
-def _silent(frame: Frame, snapshot: MarketSnapshot, row: int) -> bool:
-    return _member(frame, row) and (bool(snapshot.flags[row]) or _not_ready(frame, snapshot, row))
+def _flags(frame: Frame, snapshot: MarketSnapshot, rows: Ints) -> list[int]:
+    """Flags of the bars that closed on ``frame.tf`` and of the base bars they ended with, place by place as ``rows``."""
+    flags, own = snapshot.flags[rows], snapshot.block_flags.get(frame.tf)
+    found: list[int] = (flags if own is None else flags | own).tolist()
+    return found
 
 
-def _abstention(frame: Frame, snapshot: MarketSnapshot, row: int) -> Abstention:
-    missing = tuple(key for key in frame.required if not snapshot.ready[key][row])
-    if any(key in STREAMS for key in missing):
-        code = RefusalCode.MISSING_INPUT
-    else:
-        code = RefusalCode.WARMING_UP if missing else RefusalCode.BAR_FLAGGED
-    return Abstention(snapshot.symbols[row], code, missing)
+def _side(masks: Masks, row: int) -> Side | None:
+    if masks.long[row]:
+        return Side.LONG
+    return Side.SHORT if masks.short[row] else None
+
+
+def _abstentions(frame: Frame, snapshot: MarketSnapshot, rows: Ints) -> Iterator[tuple[int, Abstention]]:
+    flagged = _flags(frame, snapshot, rows)
+    masks = frame.rule(snapshot.features) if any(flagged) else None
+    for row, flags in zip(rows.tolist(), flagged, strict=True):
+        if not _member(frame, row):
+            continue
+        symbol, missing = snapshot.symbols[row], _missing(frame, snapshot, row)
+        if missing:
+            lost = any(key in STREAMS for key in missing)
+            yield row, Abstention(symbol, RefusalCode.MISSING_INPUT if lost else RefusalCode.WARMING_UP, missing)
+        elif flags and masks is not None and (side := _side(masks, row)) is not None:
+            yield row, Abstention(symbol, RefusalCode.BAR_FLAGGED, (), side, BarFlag(flags))

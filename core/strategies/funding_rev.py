@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from configs.validators import FundingRevParams
+from configs.validators import FundingRevParams, Governance
 from core.data.blocks import Floats
 from core.strategies.base import HOUR_MS, ExitProfile, Frame, Masks, RuleStrategy
 from core.types import Regime, Side, Timeframe, Trail, TrailStart
@@ -67,20 +67,33 @@ def funding_is_normal(side: Side, view: Mapping[str, Floats], index: int, p: Fun
     return inside or share <= p.funding_normal_quantile
 
 
-def exits(p: FundingRevParams) -> ExitProfile:
-    """Takes at 1R and 2R, the rest trailed from the first take; out when funding normalises or after a day (X2-X4)."""
+def exits(p: FundingRevParams, governance: Governance | None = None) -> ExitProfile:
+    """Takes at 1R and 2R, the rest trailed from the first take; out when funding normalises or after a day (X2-X4).
+
+    Takes and trail that ``p`` does not name are the general rule's of ``governance`` (E4, E10).
+
+    Raises:
+        ValueError: ``p`` leaves some to governance and there is none.
+    """
+    takes_r, fractions, trail_atr = p.takes_r, p.take_fractions, p.trail_atr
+    if governance is not None:
+        takes_r = governance.take_levels_r if takes_r is None else takes_r
+        fractions = governance.take_fractions if fractions is None else fractions
+        trail_atr = governance.trail_atr_default if trail_atr is None else trail_atr
+    if takes_r is None or fractions is None or trail_atr is None:
+        raise ValueError("funding_rev names not all of takes_r, take_fractions and trail_atr, expected governance for the rest")
     return ExitProfile(
         tf=Timeframe.H1,
         stop_atr=p.stop_atr,
-        takes_r=p.takes_r,
-        take_fractions=p.take_fractions,
-        trail=Trail(TrailStart.FIRST_TAKE, p.trail_atr, Timeframe.H1),
+        takes_r=takes_r,
+        take_fractions=fractions,
+        trail=Trail(TrailStart.FIRST_TAKE, trail_atr, Timeframe.H1),
         time_stop_ms=round(p.time_stop_hours * HOUR_MS),
         funding_exit=True,
     )
 
 
-def build(p: FundingRevParams, symbols: Sequence[str]) -> RuleStrategy:
+def build(p: FundingRevParams, symbols: Sequence[str], governance: Governance | None = None) -> RuleStrategy:
     """The strategy with its numbers taken out of the configuration."""
 
     def reason(side: Side, v: Mapping[str, float]) -> str:
@@ -90,5 +103,5 @@ def build(p: FundingRevParams, symbols: Sequence[str]) -> RuleStrategy:
             f"basis rank {v['basis_rank']:.3f} in {p.basis_window_hours} h"
         )
 
-    frame = Frame(Timeframe.H1, REQUIRED, lambda f: rule(f, p), exits(p))
+    frame = Frame(Timeframe.H1, REQUIRED, lambda f: rule(f, p), exits(p, governance))
     return RuleStrategy(NAME, symbols, (frame,), reason, FORBIDDEN)

@@ -6,10 +6,13 @@ import getpass
 import os
 from pathlib import Path
 
+import msgspec
+
 from configs.environment import load_environment
 from configs.loader import default_folder, load
 from configs.validators import Configuration, Environment
 from core.monitor.reader import StoreReader
+from core.types import TradingState
 from graph.envelope import rfc3339
 from graph.session_dir import SessionDir
 
@@ -53,3 +56,15 @@ def open_reader(state: Path) -> StoreReader:
         StateError: the folder holds no session.
     """
     return StoreReader(SessionDir(state, create=False).database)
+
+
+def saved_state(reader: StoreReader) -> TradingState | None:
+    """What the system might do at the last decision on record; None before the first."""
+    rows = reader.query("SELECT record FROM decisions ORDER BY seq DESC LIMIT 1")
+    return TradingState(msgspec.msgpack.decode(rows[0][0])["state"]) if rows else None
+
+
+def last_alert(reader: StoreReader, code: str) -> str:
+    """Text of the latest alert of ``code``; empty when there was none."""
+    rows = reader.query("SELECT message FROM alerts WHERE code = ? ORDER BY ts DESC LIMIT 1", (code,))
+    return str(rows[0][0]) if rows else ""

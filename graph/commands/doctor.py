@@ -16,9 +16,11 @@ from configs.errors import ConfigError
 from configs.loader import default_folder, load
 from configs.lock import verify
 from configs.validators import Environment, Mode
-from graph.commands.common import read_environment
+from core.types import TradingState
+from graph.commands.common import last_alert, open_reader, read_environment, saved_state
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode
+from graph.session_dir import SessionDir
 
 SCHEMA = "brain.doctor/1"
 _NEEDED = (
@@ -51,10 +53,10 @@ class Check:
 def run_doctor(*, configs: Path | None, state: Path | None, json: bool, color: str) -> int:
     """Run the checks: 0 when all are well, 2 for configuration, 4 for the surroundings."""
     console = Console(color=color, json=json)
-    return run_command(console, SCHEMA, lambda: _doctor(configs or default_folder(), state or Path("var")))
+    return run_command(console, SCHEMA, lambda: _doctor(configs or default_folder(), state))
 
 
-def _doctor(configs: Path, state: Path) -> Answer:
+def _doctor(configs: Path, state: Path | None) -> Answer:
     checks = [
         _python(),
         _packages(),
@@ -62,15 +64,17 @@ def _doctor(configs: Path, state: Path) -> Answer:
         _governance(configs),
         _environment(),
         _port(),
-        _folder(state),
+        _folder(state or Path("var")),
     ]
+    if state is not None and SessionDir.holds_one(state):
+        checks.append(_session(state))
     lines = [f"{'ok  ' if check.ok else 'FAIL'}  {check.name:14} {check.seen}" for check in checks]
     lines += [f"      help: {check.name}: {check.remedy}" for check in checks if not check.ok]
     failed = [check.name for check in checks if not check.ok]
     code = ExitCode.DONE
     if failed:
         code = ExitCode.USAGE if {"configuration", "environment"} & set(failed) else ExitCode.SURROUNDINGS
-        code = ExitCode.REFUSED if failed == ["governance"] else code
+        code = {"governance": ExitCode.REFUSED, "session": ExitCode.PERSON}.get(failed[0], code) if len(failed) == 1 else code
     return Answer({"checks": checks, "failed": failed}, "\n".join(lines), code)
 
 
@@ -134,6 +138,13 @@ def _port() -> Check:
             remedy = "choose another: PROMETHEUS_PORT=9109 brain paper (0 lets the system choose)"
             return Check("metrics port", False, f"{port}: {error.strerror}", remedy)
     return Check("metrics port", True, f"{port} is free")
+
+
+def _session(state: Path) -> Check:
+    with open_reader(state) as reader:
+        halted, why = saved_state(reader) is TradingState.HALTED, last_alert(reader, "kill_switch")
+    seen = f"halted by the kill-switch: {why}" if halted else "not halted"
+    return Check("session", not halted, seen, f"look into it, then brain unlock --state {state}")
 
 
 def _folder(state: Path) -> Check:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.loader import default_folder
-from configs.lock import load_governance
 from core.errors import LockedError
-from core.monitor.reader import StoreReader
-from core.risk.governor import Governor
-from core.types import GovernorView
-from graph.commands.common import open_reader, who_asks
+from core.types import TradingState
+from graph.commands.common import last_alert, open_reader, saved_state, who_asks
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
 from graph.session_dir import SessionDir, UnlockRequest
@@ -38,17 +34,11 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
             "unlock was not run from a terminal, and only a person may lift a kill-switch",
             help=f"look at what happened, then at a terminal: brain unlock --state {state}",
         )
-    reader = open_reader(state)
-    try:
-        view = _saved_view(reader)
-    finally:
-        reader.close()
-    if view is None or not view.kill_switch:
+    with open_reader(state) as reader:
+        halted, why = saved_state(reader) is TradingState.HALTED, last_alert(reader, "kill_switch")
+    if not halted:
         return Answer({"unlocked": False}, "The kill-switch is not on; there is nothing to unlock.", ExitCode.NO)
-    console.info(
-        f"kill-switch on: equity {view.equity:.2f} USD is {view.dd_72h_pct:.2f} % below its 72 h peak of {view.peak_72h:.2f}; "
-        "after unlocking, the peak starts again from present equity"
-    )
+    console.info(f"kill-switch on ({why}); after unlocking, the 72 h peak starts again from present equity")
     said = (reason or console.ask("Why is it safe to go on? ")).strip()
     if not said:
         raise UsageError(
@@ -58,13 +48,3 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
         return Answer({"unlocked": False}, "Not confirmed; the kill-switch stays on.", ExitCode.NO)
     SessionDir(state, create=False).request_unlock(UnlockRequest(said, who_asks()))
     return Answer({"unlocked": True}, "Recorded. The daemon takes it at its next bar, or at its next start.")
-
-
-def _saved_view(reader: StoreReader) -> GovernorView | None:
-    """What the governor of the session said when it was last saved."""
-    saved = reader.load_snapshot()
-    if saved is None:
-        return None
-    governor = Governor(load_governance(default_folder()))
-    governor.restore(saved[1]["governor"])
-    return governor.view

@@ -157,6 +157,15 @@ def test_a_strategy_is_not_asked_when_none_of_its_timeframes_closed(ran: Ran) ->
     assert snapshot.ts == ran.context.market.closed.ts
 
 
+def test_a_strategy_is_told_the_flags_of_the_bars_that_closed(ran: Ran) -> None:
+    """X44: place by place as the rows, for every timeframe."""
+    awake = saying("vol_exp_15m", ETH)
+    selection_of(ran, awake)
+    (snapshot,) = awake.seen
+    blocks = ran.context.market.closed.blocks
+    assert {tf: flags.tolist() for tf, flags in snapshot.block_flags.items()} == {b.tf: b.flags.tolist() for b in blocks}
+
+
 def test_the_score_is_told_of_open_positions_and_of_an_unknown_correlation(tmp_path: Path) -> None:
     """G7: exposure is part of the score; sixty days are too few for a correlation (X25), and unknown is not neutral."""
     ran = play(tmp_path, BTC=breaking_out().climb(1), ETH=ladder().climb(13))

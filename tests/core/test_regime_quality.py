@@ -171,6 +171,16 @@ def test_a_run_on_a_market_that_knows_its_truth_is_scored_hour_by_hour():
     assert (score.switches, score.false_switch_ratio) == (2, 0.5)  # low->up is back after three bars
 
 
+def test_what_the_warm_up_did_does_not_count():
+    """G11, X19: neither its switches nor the return from one of them; the switch at the run's first hour does."""
+    score = RegimeScore(1, start=START)
+    for number, held in enumerate((LOW, UP, LOW, UP), start=-3):
+        hour(score, number, held)
+    assert (score.switches, score.false_switch_ratio) == (0, None)
+    hour(score, 1, LOW)
+    assert (score.switches, score.false_switch_ratio) == (1, 0.0)
+
+
 def test_a_real_market_has_no_macro_f1_but_false_switches():
     score = RegimeScore(2)
     for number in range(3):

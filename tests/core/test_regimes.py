@@ -81,7 +81,7 @@ class Run:
         ({**CRASH, "atr_rank": 0.89}, HIGHVOL),
         ({**CRASH, "close": 92.5}, HIGHVOL),
         (MISSING, UNKNOWN),
-        ({**SHOCK, "adx": math.nan}, PANIC),
+        ({**SHOCK, "adx": math.nan}, UNKNOWN),
         ({**CALM, "hi72": math.nan}, UNKNOWN),
     ],
 )
@@ -145,6 +145,24 @@ def test_a_base_bar_shock_sets_both_carriers_to_panic_between_their_closes():
     assert run.tracker.h1_bars[0] == 0
     run.bar(CALM, Timeframe.M5)
     assert [run.bar(CALM) for _ in range(10)] == [PANIC] * 9 + [LOWVOL]  # the bar of the shock itself confirms nothing
+
+
+def test_a_symbol_that_was_never_known_does_not_become_panic():
+    """G6, X18: a missing value is never neutral; unknown opens nothing either, and claims nothing."""
+    run = Run()
+    assert run.bar(SHOCK, Timeframe.M5) is UNKNOWN
+    assert run.bar({**SHOCK, "ema200": math.nan}) is UNKNOWN
+    assert run.bar(SHOCK, Timeframe.M5) is UNKNOWN
+    assert run.bar(CALM) is LOWVOL  # the first label is taken at once
+    assert run.bar(SHOCK, Timeframe.M5) is PANIC
+    assert run.label(tf=Timeframe.H4) is UNKNOWN  # each carrier for itself
+
+
+def test_once_known_the_fast_check_goes_on_without_the_carrier_s_inputs():
+    run = Run()
+    run.bar(CALM)
+    assert run.bar(MISSING) is UNKNOWN
+    assert run.bar(SHOCK, Timeframe.M5) is PANIC
 
 
 def test_a_fast_shock_while_leaving_panic_starts_the_count_again():

@@ -217,6 +217,11 @@ def with_configs(folder: Path, *changes: tuple[str, str, str], sign: bool = True
     return str(folder)
 
 
+CHANGES = {
+    "strategies.yaml": ("confirm_bars: 9", "confirm_bars: 10"),
+    "symbols.yaml": ('symbol: "BTC/USDT:USDT", tick_size: "0.1"', 'symbol: "BTC/USDT:USDT", tick_size: "0.2"'),
+    "enable_map.yaml": ("trend_up: [breakout_4h, vol_exp_15m]", "trend_up: [vol_exp_15m, breakout_4h]"),
+}
 OTHERS = {
     "seed": ("--seed", "8"),
     "scenario": ("--scenario", "calm"),
@@ -225,20 +230,39 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("what", [*OTHERS, "source", "strategies.yaml"])
+@pytest.mark.parametrize("what", [*OTHERS, *CHANGES, "source"])
 def test_another_run_is_refused_with_what_differs_and_nothing_is_overwritten(what: str, begun: Path, tmp_path: Path) -> None:
     before = records(begun)
     arguments = OTHERS.get(what, ())
     if what == "source":
         arguments = ("--source", "replay", "--data", str(record(tmp_path / "data", days=1)))
-    if what == "strategies.yaml":
-        arguments = ("--configs", with_configs(tmp_path / "configs", ("strategies.yaml", "confirm_bars: 9", "confirm_bars: 10")))
+    if what in CHANGES:
+        arguments = ("--configs", with_configs(tmp_path / "configs", (what, *CHANGES[what])))
     said = paper(begun, *arguments, bars=50)
     assert (said.code, said.answer["error"]["code"]) == (4, "STATE-010")
     assert f"{what} '" in said.err
     assert "= effect: nothing was started" in said.err
     assert "--state DIR" in said.err
     assert records(begun) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("blackouts.yaml", "reviewed_until: null", "reviewed_until: 2030-01-01T00:00:00Z"), ["blackouts_reviewed"]),
+        (("governance.yaml", "leverage_cap: 3.0", "leverage_cap: 2.5"), ["governance_signed"]),
+        (("symbols.yaml", 'symbol: "ADA/USDT:USDT", tick_size: "0.0001"', 'symbol: "ADA/USDT:USDT", tick_size: "0.001"'), []),
+    ],
+    ids=["a reviewed calendar", "limits signed anew", "an instrument that is not traded"],
+)
+def test_what_a_person_may_change_between_two_starts_is_gone_on_with_on_record(
+    change: tuple[str, str, str], told: list[str], begun: Path, tmp_path: Path
+) -> None:
+    """H2, X22."""
+    state = tmp_path / "state"
+    shutil.copytree(begun, state)
+    assert paper(state, "--configs", with_configs(tmp_path / "configs", change), bars=50).data["bars"] == 50
+    assert [code for seq, code, _ in alerts(state) if seq >= 40] == told
 
 
 def test_the_range_of_a_replay_is_part_of_its_session_but_its_end_is_not(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_bad_data_folder_is_exit_code_4(make, code: str, says: str, tmp_path: 
 def test_a_symbol_without_an_instrument_is_named_with_those_that_have_one(tmp_path: Path) -> None:
     said = brain("paper", "--symbols", "NOPE/USDT:USDT", "--state", str(tmp_path / "state"), "--until-bars", "1")
     assert said.code == 4
-    assert "error[DATA-010]: symbols.yaml has no entry for NOPE/USDT:USDT; it has BTC/USDT:USDT" in told(said)
+    assert "error[DATA-016]: symbols.yaml has no entry for NOPE/USDT:USDT; it has BTC/USDT:USDT" in told(said)
 
 
 # --- configuration ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from graph.assembly import Assembly
 from graph.runner import RunOptions
 from tests.support.run import configuration, run_over, short_configuration
 
-HOURS = 400
+HOURS = 1600
 PARAMS = configuration().strategies
 
 
@@ -33,16 +33,16 @@ def kpi(parts: Assembly, name: str) -> float:
 
 @pytest.mark.slow
 async def test_the_score_of_a_run_is_that_of_its_whole_history(tmp_path):
-    """G11: false switches over warm-up and run, macro-F1 over the run, as the whole-history labels give them."""
+    """G11: false switches and macro-F1 over the run, warm-up apart, as the whole-history labels give them."""
     ran = await run_over(source(), tmp_path)
     made, counts, held = source(), [], []
     for symbol in made.symbols:
         labels = held_labels(made.history(symbol, Timeframe.H1, made.info.end, 1 << 40), Timeframe.H1, PARAMS)
-        counts.append(count_false_switches(labels))
+        counts.append(count_false_switches(labels[-HOURS - 1 :]))  # from the label that the run began with
         held.append(labels[-HOURS:])
     false, switches = (sum(column) for column in zip(*counts, strict=True))
     score = ran.parts.regime_score
-    assert switches > 50
+    assert switches > 20
     assert (score.switches, score.false_switch_ratio) == (switches, false / switches)
     assert score.scored_hours == 2 * HOURS
     true = [made.truth(symbol) for symbol in made.symbols]

@@ -275,7 +275,7 @@ def test_funding_of_an_open_position_is_settled_and_recorded(whole: Ran) -> None
 def test_an_instrument_that_the_configuration_lacks_is_named_with_those_there_are() -> None:
     with pytest.raises(SourceError, match="no entry for XYZ/USDT:USDT; it has BTC/USDT:USDT") as error:
         instruments_for(short_configuration(), (BTC, "XYZ/USDT:USDT"))
-    assert error.value.code == "DATA-010"
+    assert error.value.code == "DATA-016"
 
 
 # --- what must not pass unnoticed -----------------------------------------------------------------

@@ -108,7 +108,8 @@ class Session:
             FundingRate(s, end, step.funding / 1e4, 28_800_000) for s, step in zip(SYMBOLS, pair, strict=True) if step.funding
         ]
         books = [Book(BTC, end, 99.0, 99.1, 5_000.0, False)] if pair[0].size == 7 else []
-        self.desk.step(self.number, bars, funding=funding, books=books)
+        untraded = {index: 0.0 for index, step in enumerate(pair) if step.size % 17 == 0}
+        self.desk.step(self.number, bars, funding=funding, books=books, volume=untraded)
         self.number += 1
 
     def decide(self, symbol: str, step: Step) -> None:

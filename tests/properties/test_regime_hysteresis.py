@@ -45,13 +45,13 @@ def arrays(bars: list[dict[str, float]], tf: str = "1h") -> dict[str, np.ndarray
 
 
 def raw_by_hand(bar: dict[str, float], last: int) -> int:
-    """The rule of quant.md §1 in plain words, one bar at a time."""
-    if bar["shock"] <= -4 and bar["ret6_pct"] <= -2:
-        return PANIC
-    if not math.isnan(bar["hi72"]) and bar["close"] <= bar["hi72"] * 0.88 and bar["atr_rank"] >= 0.9:
-        return PANIC
+    """The rule of quant.md §1 in plain words, one bar at a time; with an input missing nothing is said."""
     if any(math.isnan(value) for value in bar.values()):
         return UNKNOWN
+    if bar["shock"] <= -4 and bar["ret6_pct"] <= -2:
+        return PANIC
+    if bar["close"] <= bar["hi72"] * 0.88 and bar["atr_rank"] >= 0.9:
+        return PANIC
     for code, sign in ((UP, 1), (DOWN, -1)):
         adx, slope = (15, 0.25) if last == code else (27, 0.5)
         if bar["adx"] >= adx and sign * bar["slope"] >= slope and sign * (bar["close"] - bar["ema200"]) > 0:

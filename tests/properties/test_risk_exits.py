@@ -41,7 +41,7 @@ def test_a_stop_never_widens_and_never_lies_beyond_the_close(side, start, multip
         best = max(held.best_close, close) if side is Side.LONG else min(held.best_close, close)
         held = replace(held, best_close=best)
         if step == take_at:
-            held = replace(held, takes_filled=1, first_take_ts=ts)
+            held = replace(held, takes_filled=1, first_take_ts=ts, reached_1r_ts=ts)
         frame = ExitFrame(ts, close, atr, None, cost, cost, market)
         change = manage(held, frame, NUMBERS)
         assert encode(change) == encode(manage(held, frame, NUMBERS))
@@ -66,7 +66,8 @@ def test_a_stop_never_widens_and_never_lies_beyond_the_close(side, start, multip
 )
 def test_exits_are_never_blocked_by_missing_or_broken_data(side, close, atr, best, costs, r_price, taken):
     """X12: management never fails, and a time stop or normal funding closes whatever else is missing."""
-    held = position(side, best_close=best, r_price=r_price, takes_filled=int(taken), first_take_ts=TS if taken else None)
+    since = TS if taken else None
+    held = position(side, best_close=best, r_price=r_price, takes_filled=int(taken), first_take_ts=since, reached_1r_ts=since)
     frame = ExitFrame(TS + HOUR, close, atr, None, costs[0], costs[1], instrument())
     manage(held, frame, NUMBERS)
     for due in (replace(frame, ts=held.plan.time_stop_ts), replace(frame, funding_normal=True)):

@@ -40,6 +40,7 @@ def test_limits_lock_in_time_locks_hold_and_restarts_change_nothing(steps, hours
             continue
         if what == "trade":
             for governor in (steady, restarted):
+                governor.on_realised(ts, value * 2.4)
                 governor.on_trade(trade(value * 2.4, value, ts))
         else:
             ts += hours * HOUR

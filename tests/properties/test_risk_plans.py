@@ -102,6 +102,7 @@ def test_only_winners_are_added_to_and_the_whole_can_no_longer_lose(side, left, 
         adds=adds,
         takes_filled=takes,
         first_take_ts=TS + HOUR if takes else None,
+        reached_1r_ts=TS + HOUR if takes else None,
     )
     asked = context(ts=TS + 2 * HOUR, instrument=market, depth_usd=depth, governor=view(3_000.0))
     answer = ENGINE.plan_add(held, price, asked)
@@ -220,7 +221,7 @@ def test_no_plan_of_any_kind_is_made_while_locked(state, side, lock, changed):
     shut = view(state=state, day_lock=lock, governance_changed=changed, kill_switch=state is TradingState.HALTED)
     codes = {RefusalCode.DAY_LOCK, RefusalCode.KILL_SWITCH, RefusalCode.GOVERNANCE_CHANGED, RefusalCode.NOT_ACTIVE}
     asked = context(ts=TS + HOUR, governor=shut)
-    held = position(side, takes_filled=1, first_take_ts=TS)
+    held = position(side, takes_filled=1, first_take_ts=TS, reached_1r_ts=TS)
     answers = (
         ENGINE.plan(scored(side=side), 300.0, asked),
         ENGINE.plan_canary(scored(side=side), 300.0, asked),

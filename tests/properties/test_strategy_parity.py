@@ -14,9 +14,10 @@ from core.strategies import build_strategies, range_rev_5m, vol_exp_15m
 from core.strategies.base import MarketSnapshot
 from core.strategies.score import HIGHER_TIMEFRAME
 from core.types import Side, Timeframe
-from tests.core.strategies.making import NAMES, TS, strategies_file
+from tests.core.strategies.making import NAMES, TS, governance, strategies_file
 
 FILE = strategies_file()
+GOVERNANCE = governance()
 
 
 def walk(bars: int, seed: int, tf: Timeframe) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def test_signals_are_the_same_live_and_over_the_whole_history(name, tf):
     """X29: signals equal exactly."""
     frame = walk(1800, 5, tf)
     store = FeatureStore(NAMES[:1], list(Timeframe), FILE)
-    strategy = build_strategies(FILE, NAMES[:1], [tf])[name]
+    strategy = build_strategies(FILE, NAMES[:1], [tf], GOVERNANCE)[name]
     live = []
     for t in range(len(frame)):
         made = block(frame, t, tf)
@@ -97,11 +98,12 @@ def test_signals_are_the_same_live_and_over_the_whole_history(name, tf):
 def test_the_feature_store_has_everything_that_strategies_score_and_regimes_read():
     store = FeatureStore(NAMES, list(Timeframe), FILE)
     bases = [Timeframe.M5, Timeframe.M15, Timeframe.M1]
-    strategies = build_strategies(FILE, NAMES, bases)
+    strategies = build_strategies(FILE, NAMES, bases, GOVERNANCE)
     assert set(strategies) == set(HIGHER_TIMEFRAME)
     wanted = [key for strategy in strategies.values() for key in strategy.required]
-    wanted += [f"{key}@{tf}" for tf in HIGHER_TIMEFRAME.values() for key in ("ema50", "ema50_prev")]
-    wanted += [f"{key}@{tf}" for s in strategies.values() for tf in s.tfs for key in ("volume_z", "close_location")]
     wanted += [f"{key}@{tf}" for tf in ("1h", "4h") for key in ("adx", "slope", "close", "ema200", "atr_rank", "hi72")]
     wanted += [f"{key}@{tf}" for tf in ("1m", "5m", "15m", "1h", "4h") for key in ("shock", "ret6_pct")]
     assert [key for key in wanted if key not in store.view or key not in store.ready] == []
+    scored = [f"{key}@{tf}" for tf in HIGHER_TIMEFRAME.values() for key in ("ema50", "ema50_prev")]
+    scored += [f"{key}@{tf}" for s in strategies.values() for tf in s.tfs for key in ("volume_z", "close_location")]
+    assert [key for key in scored if key not in store.fresh] == []

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from core.strategies import breakout_4h, build_strategies, funding_rev, range_rev_5m, vol_exp_15m
 from core.strategies.base import MarketSnapshot, Masks
 from core.types import Side, Timeframe
-from tests.core.strategies.making import NAMES, TS, strategies_file
+from tests.core.strategies.making import NAMES, TS, governance, strategies_file
 
 FILE = strategies_file()
+GOVERNANCE = governance()
 M5, M15 = Timeframe.M5, Timeframe.M15
 RULES: dict[str, tuple[tuple[str, ...], Callable[..., Masks], Timeframe]] = {
     "breakout_4h": (breakout_4h.REQUIRED, lambda f: breakout_4h.rule(f, FILE.breakout_4h), Timeframe.H4),
@@ -103,7 +104,7 @@ def test_live_signals_are_those_of_the_whole_history(name, size, data):
     bars = 60
     series = [history(name, data, bars) for _ in range(size)]
     base = [M5] * size
-    strategy = build_strategies(FILE, NAMES[:size], base)[name]
+    strategy = build_strategies(FILE, NAMES[:size], base, GOVERNANCE)[name]
     view = {key: np.full(size, np.nan) for key in keys}
     ready = {key: np.zeros(size, dtype=np.bool_) for key in keys}
     live: list[tuple[int, str, Side]] = []

@@ -143,7 +143,9 @@ def outside(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**environment(extra), "PYTHONPATH": str(ROOT)}
 
 
-def process(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Said:
+def process(
+    *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None, deadline: float = DEADLINE_SECONDS
+) -> Said:
     """Run a command to its end in a process of its own."""
     ran = subprocess.run(
         command(*arguments),
@@ -151,7 +153,7 @@ def process(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path
         text=True,
         env=outside(environ),
         cwd=cwd or tempfile.gettempdir(),
-        timeout=DEADLINE_SECONDS,
+        timeout=deadline,
         check=False,
     )
     return Said(ran.returncode, ran.stdout, ran.stderr)
@@ -187,14 +189,19 @@ def wait_until(true: Any) -> None:
         time.sleep(0.005)
 
 
-def at_terminal(*arguments: str, answers: Sequence[tuple[str, str]] = (), environ: Mapping[str, str] | None = None) -> Said:
+def at_terminal(
+    *arguments: str,
+    answers: Sequence[tuple[str, str]] = (),
+    environ: Mapping[str, str] | None = None,
+    program: Callable[..., list[str]] = command,
+) -> Said:
     """Run a command whose streams are one terminal; each answer is typed once its question stands there.
 
     ``out`` and ``err`` of what comes back are the same text: all that the terminal showed.
     """
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
-        command(*arguments),
+        program(*arguments),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

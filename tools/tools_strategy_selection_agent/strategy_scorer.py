@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.data.blocks import Ints
+from core.data.blocks import Closed, Ints
 from core.risk.costs import CostModel
 from core.strategies.base import MarketSnapshot, Strategy
 from core.strategies.score import read_inputs
@@ -39,7 +39,7 @@ def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes) -> Fo
     for name, strategy in context.strategies.items():
         if closing.keys().isdisjoint(strategy.tfs):
             continue
-        snapshot = snapshot or _snapshot(context, closed.ts, closing)
+        snapshot = snapshot or _snapshot(context, closed, closing)
         abstaining = strategy.abstaining(snapshot)
         if abstaining or context.abstentions.any_silent:
             silent.extend(context.abstentions.news(name, event.ts, _judged(snapshot, strategy), abstaining))
@@ -47,16 +47,17 @@ def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes) -> Fo
     return Found(tuple(scored), tuple(silent)) if scored or silent else _NOTHING
 
 
-def _snapshot(context: BrainContext, ts: int, closing: Mapping[Timeframe, Ints]) -> MarketSnapshot:
+def _snapshot(context: BrainContext, closed: Closed, closing: Mapping[Timeframe, Ints]) -> MarketSnapshot:
     market = context.market
     return MarketSnapshot(
-        ts=ts,
+        ts=closed.ts,
         symbols=market.symbols,
         closed=closing,
         features=market.features.view,
         ready=market.features.ready,
         flags=market.flags,
         base_tf=market.base_tf,
+        block_flags={block.tf: block.flags for block in closed.blocks},
     )
 
 

@@ -85,6 +85,19 @@ def test_history_may_come_in_any_order_and_a_day_in_parts():
     assert made.last_day == 19_900 + 94
 
 
+def test_the_revision_counts_what_changed_anything():
+    """X25: a day in parts, a repeat of it, a corrected close, and a day without closes, which moves the window."""
+    made = Correlations(("A", "B"))
+    seen = [made.revision]
+    for day, closes in [(1, [10.0, None]), (1, [None, 5.0]), (1, [10.0, 5.0]), (1, [11.0, 5.0]), (2, [None, None])]:
+        made.update(START + day * DAY, closes)
+        seen.append(made.revision)
+    assert seen == [0, 1, 2, 2, 3, 4]
+    again = Correlations(("A", "B"))
+    again.restore(made.snapshot())
+    assert again.revision == 4
+
+
 def test_before_any_day_and_for_strangers_rho_is_unknown():
     made = Correlations(("A", "B"))
     assert (made.rho(0, 1), made.last_day) == (None, None)

@@ -330,6 +330,37 @@ def test_best_close_and_extremes_follow_open_positions():
     assert books.positions[BTC] is long
 
 
+def test_a_merged_1r_take_is_stood_for_by_the_first_close_at_1r():
+    """X3, X14, X16: 1R is 5; a take at 1R is waited for, unless a smaller fill may have merged it; restarts change nothing."""
+    cases = (
+        (plan(tps=[(2.0, "0.5")]), "1", T0 + 2),
+        (plan(), "1", T0 + 2),
+        (plan(tps=[(0.5, "0.5"), (2.0, "0.5")]), "1", T0 + 2),
+        (plan(tps=[(1.0, "0.25"), (2.0, "0.25")]), "1", None),
+        (plan(tps=[(1.0, "0.25"), (2.0, "0.25")]), "0.4", T0 + 2),
+    )
+    for made, qty, since in cases:
+        books = made_ledger(made)
+        books.apply(fill(1, BUY, ENTRY, qty, "100", ts=T0))
+        for step, close in enumerate((104.99, 105.0, 101.0, 106.0), start=1):
+            books.on_close(T0 + step, *columns((close, close, close)), np.array([0]))
+            again = made_ledger()
+            again.restore(json.loads(json.dumps(books.snapshot())))
+            books = again
+        assert books.positions[BTC].reached_1r_ts == since
+
+
+def test_a_take_nearer_than_1r_is_not_the_1r_take():
+    """X16: range's take at 0.5R is only half of the way."""
+    books = made_ledger(plan(tps=[(0.5, "0.25"), (1.0, "0.25")]))
+    books.apply(fill(1, BUY, ENTRY, "1", "100"))
+    for number, ts in ((1, T0 + 5), (2, T0 + 9)):
+        assert books.positions[BTC].reached_1r_ts is None
+        books.apply(fill(1 + number, SELL, TAKE, "0.25", "105", client_id=f"t{number}", ts=ts))
+        books.apply(done(f"t{number}", ts))
+    assert (books.positions[BTC].first_take_ts, books.positions[BTC].reached_1r_ts) == (T0 + 5, T0 + 9)
+
+
 # --- money ----------------------------------------------------------------------------------------
 
 
@@ -373,6 +404,23 @@ def test_a_ledger_comes_back_from_json_text_unchanged():
     again.apply(done("t"))
     assert again.positions[BTC].takes_filled == 1
     assert again.drain_trades() == books.drain_trades()
+
+
+def test_closed_money_is_told_once_when_it_was_made():
+    """X8: fees of opening fills, gross less fee of closing ones, funding; together they are the change of the wallet."""
+    books = made_ledger(plan())
+    books.apply(fill(1, BUY, ENTRY, "1", "100", fee=0.05, ts=T0))
+    books.apply(fill(1, BUY, ENTRY, "1", "100", fee=0.05, ts=T0))
+    books.apply(fill(2, SELL, TAKE, "0.25", "104", fee=0.01, client_id="t", ts=T0 + 5))
+    again = made_ledger()
+    again.restore(json.loads(json.dumps(books.snapshot())))
+    again.apply(FundingPayment(BTC, T0 + 7, 0.0001, 100.0, Decimal(1), -0.02))
+    again.apply(fill(3, SELL, EXIT, "0.75", "99", fee=0.03, ts=T0 + 9))
+    booked = again.drain_realised()
+    assert [ts for ts, _ in booked] == [T0, T0 + 5, T0 + 7, T0 + 9]
+    assert [amount for _, amount in booked] == pytest.approx([-0.05, 0.99, -0.02, -0.78])
+    assert sum(amount for _, amount in booked) == pytest.approx(again.wallet - 1_000.0)
+    assert again.drain_realised() == ()
 
 
 def test_a_snapshot_is_not_touched_by_what_follows():

@@ -25,8 +25,9 @@ from core.types import (
     OrderUpdate,
     PlanKind,
     Side,
+    Timeframe,
 )
-from tests.core.sim.kit import BTC, ETH, SPOT, STEP, T0, Desk, Record, instrument, plan, run
+from tests.core.sim.kit import BTC, ETH, SPOT, STEP, T0, Desk, Record, block_of, instrument, plan, run
 
 ENTRY, STOP, TAKE, EXIT = OrderPurpose.ENTRY, OrderPurpose.STOP, OrderPurpose.TAKE, OrderPurpose.EXIT
 FLAT = (100.0, 100.0, 100.0, 100.0)
@@ -272,6 +273,41 @@ def test_flatten_all_cancels_entries_and_closes_positions_in_order():
     assert desk.ledger.drain_trades()[0].exit_reason is ExitReason.KILL_SWITCH
 
 
+def test_flatten_all_leaves_an_entry_that_has_executed_already_and_closes_it_when_asked_again():
+    """X12, two base timeframes: the 15-minute bar whose open fills the entry is delivered after the kill-switch."""
+    desk = Desk()
+    desk.step(2, {0: FLAT}, extra=[block_of(Timeframe.M15, (1, T0, FLAT))])
+    made = plan("e", symbol=ETH, ts=T0 + 3 * STEP)
+    run(desk.manager.submit(made))
+    desk.step(3, {0: FLAT})
+    assert run(desk.manager.flatten_all(T0 + 4 * STEP, ExitReason.KILL_SWITCH)) == ()
+    assert run(desk.manager.close(ETH, T0 + 4 * STEP, ExitReason.KILL_SWITCH)) is None
+    assert desk.manager.pending() == (made,)
+    desk.step(4, {0: FLAT})
+    desk.step(5, {0: FLAT}, extra=[block_of(Timeframe.M15, (1, T0 + 3 * STEP, FLAT))])
+    assert desk.ledger.positions[ETH].qty == 1
+    assert desk.manager.unprotected() == ()
+    run(desk.manager.close(ETH, T0 + 6 * STEP, ExitReason.KILL_SWITCH))
+    for number in (6, 7):
+        desk.step(number, {0: FLAT})
+    desk.step(8, {0: FLAT}, extra=[block_of(Timeframe.M15, (1, T0 + 6 * STEP, FLAT))])
+    (trade,) = desk.ledger.drain_trades()
+    assert (trade.exit_reason, trade.closed_ts) == (ExitReason.KILL_SWITCH, T0 + 6 * STEP)
+    assert desk.exchange.open_orders() == ()
+
+
+def test_an_entry_of_a_symbol_that_gets_no_bars_gives_its_risk_back():
+    """X9: what can not fill any more holds no risk."""
+    desk = Desk()
+    desk.step(0, {0: FLAT, 1: FLAT})
+    run(desk.manager.submit(plan()))
+    for number in (1, 2, 3):
+        assert len(desk.manager.pending()) == 1
+        desk.step(number, {1: FLAT})
+    assert desk.manager.pending() == ()
+    assert desk.ledger.plan("p") is None
+
+
 # --- adds -----------------------------------------------------------------------------------------
 
 
@@ -422,10 +458,14 @@ class Live:
         self.count = 0
 
     def fill(self, order, qty, price="100.00", status=OrderStatus.PARTIAL, number=None):
-        """Events of one (part) fill of ``order``."""
-        self.count += 1
+        """Tell one (part) fill of ``order``."""
         if status is OrderStatus.FILLED:
             self.broker.orders.pop(order.client_id, None)
+        run(self.manager.handle(self.made(order, qty, price, status, number)))
+
+    def made(self, order, qty, price, status, number=None):
+        """Events of one (part) fill of ``order``."""
+        self.count += 1
         part = Fill(
             id=f"f{number or self.count}",
             client_id=order.client_id,
@@ -442,7 +482,7 @@ class Live:
             ts=T0,
             reason=order.reason,
         )
-        run(self.manager.handle((part, OrderUpdate(order.client_id, order.symbol, status, T0, Decimal(qty)))))
+        return part, OrderUpdate(order.client_id, order.symbol, status, T0, Decimal(qty))
 
     def enter(self, made):
         run(self.manager.submit(made))
@@ -501,6 +541,51 @@ def test_a_position_whose_stop_is_refused_is_closed_at_market():
     assert live.manager.unprotected() == ()
     run(live.manager.handle((FundingPayment(BTC, T0, 0.0001, 100.0, Decimal(1), -0.01),)))
     assert len(live.broker.placed) == 3  # entry, refused stop, exit: nothing is repeated while the exit is on its way
+
+
+def with_joint_stop_refused() -> Live:
+    """Long 1 at stop 95, an add of 0.5 whose joint stop at 98 was refused for its form, as was the exit that followed."""
+    live = Live({STOP: [False, True], EXIT: [True]})
+    live.fill(live.enter(plan()), "1", "100", OrderStatus.FILLED)
+    live.fill(live.enter(plan("q", kind=PlanKind.ADD, stop="98")), "0.5", "100", OrderStatus.FILLED)
+    assert live.ledger.positions[BTC].stop == 95
+    return live
+
+
+def test_after_a_refused_joint_stop_a_stop_between_can_still_be_set():
+    """The joint stop is the guard's only once it was accepted; what the exits ask for meanwhile is no error."""
+    live = with_joint_stop_refused()
+    update = run(live.manager.move_stop(BTC, Decimal("96.5"), T0 + 1, ExitReason.TRAIL))
+    assert update.status is OrderStatus.NEW
+    (stop,) = live.broker.of(STOP)
+    assert (stop.price, stop.qty, stop.reason) == (Decimal("96.5"), Decimal("1.5"), ExitReason.TRAIL)
+
+
+def test_after_a_refused_joint_stop_the_last_accepted_one_covers_all():
+    live = with_joint_stop_refused()
+    assert live.manager.unprotected() == (BTC,)
+    assert run(live.manager.protect_again(T0 + 1)) == (BTC,)
+    (stop,) = live.broker.of(STOP)
+    assert (stop.price, stop.qty, stop.reason) == (95, Decimal("1.5"), ExitReason.STOP)
+    assert live.manager.unprotected() == ()
+
+
+def test_a_stop_between_the_books_and_the_guard_is_nothing_to_do():
+    """An add that fills in the group in which its position ends inherits the tighter guard, while its plan has a wider stop."""
+    live = Live({STOP: [False, False, True], EXIT: [True]})
+    live.fill(live.enter(plan()), "1", "100", OrderStatus.FILLED)
+    run(live.manager.move_stop(BTC, Decimal(97), T0, ExitReason.TRAIL))
+    add = live.enter(plan("q", kind=PlanKind.ADD, stop="96"))
+    (stop,) = live.broker.of(STOP)
+    live.broker.orders.pop(stop.client_id)
+    parts = [live.made(stop, "1", "97", OrderStatus.FILLED), live.made(add, "0.5", "100", OrderStatus.FILLED)]
+    run(live.manager.handle(parts[0] + parts[1]))
+    assert live.ledger.positions[BTC].stop == 96
+    assert run(live.manager.move_stop(BTC, Decimal("96.5"), T0 + 1, ExitReason.TRAIL)) is None
+    with pytest.raises(ContractError, match="only tighten"):
+        run(live.manager.move_stop(BTC, Decimal("95.5"), T0 + 1, ExitReason.TRAIL))
+    run(live.manager.protect_again(T0 + 1))
+    assert [item.price for item in live.broker.of(STOP)] == [97]
 
 
 def test_what_could_not_be_protected_is_named_and_tried_again():

@@ -25,7 +25,11 @@ class Made(Correlations):
 
     def __init__(self, rho: float | None = 0.1, day: int = 1, **pairs: float | None) -> None:
         super().__init__(UNIVERSE)
-        self.value, self.day, self.pairs = rho, day, pairs
+        self.value, self.day, self.pairs, self.parts = rho, day, pairs, 0
+
+    @property
+    def revision(self) -> int:
+        return 10 * self.day + self.parts
 
     @property
     def last_day(self) -> int | None:
@@ -215,7 +219,7 @@ def test_an_add_opens_no_new_symbol_and_is_not_blocked_by_correlation():
 
 
 def test_the_block_has_hysteresis():
-    """X25: on above 0.72, off below 0.68, judged once a day."""
+    """X25: on above 0.72, off below 0.68, judged once for the closes of a day."""
     correlations = Made(0.72)
     portfolio = Portfolio(governance(), correlations)
     history = []
@@ -226,6 +230,20 @@ def test_the_block_has_hysteresis():
     correlations.value = 0.1
     assert portfolio.on_day(UNIVERSE)
     assert portfolio.all_correlated
+
+
+def test_a_day_whose_closes_come_in_parts_is_judged_anew_from_the_day_before():
+    """X25: at 0.70 the verdict is that of yesterday, whatever half of the day looked like."""
+    correlations = Made(0.1)
+    portfolio = Portfolio(governance(), correlations)
+    history = []
+    for day, part, rho in [(1, 0, 0.1), (2, 0, 0.9), (2, 1, 0.70), (3, 0, 0.1), (3, 1, 0.9), (4, 0, 0.1), (4, 1, 0.70)]:
+        correlations.day, correlations.parts, correlations.value = day, part, rho
+        history.append(portfolio.on_day(UNIVERSE))
+        again = Portfolio(governance(), correlations)
+        again.restore(portfolio.snapshot())
+        portfolio = again
+    assert history == [False, True, False, False, True, False, True]
 
 
 def test_a_single_symbol_is_not_everything():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.monitor.kpi import ALL, KPIS, Kpi, Timings, assess, kpi_keys
+from core.monitor.kpi import ALL, KPIS, LEAST_HOURS, LEAST_SWITCHES, LEAST_TRADES, Kpi, Timings, assess, kpi_keys
 from core.monitor.telemetry import Telemetry
 from core.types import OrderStatus
 from tests.core.monitor import making
@@ -41,15 +41,50 @@ def test_keys_name_exactly_what_is_assessed(telemetry: Telemetry) -> None:
 
 def test_selection_is_judged_by_strategy_without_scratches(telemetry: Telemetry) -> None:
     """G11, X6: win rate at least 50 %."""
-    for number, (net, scratch) in enumerate([(2.0, False), (-1.0, False), (-1.0, False), (0.1, True)]):
+    for number, (net, scratch) in enumerate([(2.0, False), (-1.0, False), (-1.0, False), (0.1, True)] * 10):
         telemetry.on_trade(making.trade(number, net, net / 2, scratch))
     kpis = assess(telemetry, Timings())
     winrate = _found(kpis, "winrate", "breakout_4h")
-    assert (winrate.value, winrate.n, winrate.met) == (pytest.approx(1 / 3), 3, False)
+    assert (winrate.value, winrate.n, winrate.met) == (pytest.approx(1 / 3), 30, False)
     assert winrate.spec.target == ">= 0.5"
     factor = _found(kpis, "profit_factor")
-    assert (factor.value, factor.n) == (pytest.approx(2.1 / 2.0), 4)
+    assert (factor.value, factor.n) == (pytest.approx(2.1 / 2.0), 30)
     assert _found(kpis, "winrate", "funding_rev").met is None
+
+
+@pytest.mark.parametrize("name", ["winrate", "profit_factor"])
+def test_few_trades_say_nothing(name: str, telemetry: Telemetry) -> None:
+    """G11: one trade that won is no win rate of 1; scratches do not count as cases."""
+    for number in range(LEAST_TRADES - 1):
+        telemetry.on_trade(making.trade(number, 1.0 if number % 2 else -1.0, 0.5, False))
+    telemetry.on_trade(making.trade(99, 0.1, 0.05, True))
+    few = _found(assess(telemetry, Timings()), name)
+    assert (few.value, few.n, few.met, few.reason) == (None, 29, None, "29 of at least 30 cases")
+    telemetry.on_trade(making.trade(100, 1.0, 0.5, False))
+    assert _found(assess(telemetry, Timings()), name).value is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "cases", "least"),
+    [("macro_f1", "regime_cases", LEAST_HOURS), ("false_switch_ratio", "regime_switches", LEAST_SWITCHES)],
+)
+def test_few_hours_or_switches_say_nothing_of_the_regimes(name: str, cases: str, least: int, telemetry: Telemetry) -> None:
+    """G11, X19."""
+    figures = {"regime_macro_f1": 0.5, "regime_false_switch_ratio": 0.04}
+    few = _found(assess(telemetry, Timings(**figures, **{cases: least - 1})), name)
+    assert (few.value, few.n, few.met) == (None, least - 1, None)
+    assert _found(assess(telemetry, Timings(**figures, **{cases: least})), name).value is not None
+
+
+def test_slippage_over_modelled_books_is_not_assessable() -> None:
+    """X31: it would only repeat the assumption."""
+    telemetry = Telemetry((BTC, ETH), STRATEGIES, r_pct_max=1.1, has_books=False)
+    telemetry.on_fill(making.fill(1, price="100.04", expected=100.0))
+    for scope in (ALL, BTC, ETH):
+        slippage = _found(assess(telemetry, Timings()), "slippage", scope)
+        assert (slippage.value, slippage.met) == (None, None)
+        assert "no books" in slippage.reason
+    assert _found(assess(telemetry, Timings()), "slippage", BTC).n == 1
 
 
 def test_one_plan_beyond_the_cap_breaks_the_risk_figure(telemetry: Telemetry) -> None:
@@ -95,7 +130,7 @@ def test_brain_and_monitor_answer_for_refused_tools_and_lost_records(telemetry: 
 
 def test_research_is_judged_only_when_it_ran(telemetry: Telemetry) -> None:
     kpis = assess(
-        telemetry, Timings(research_trials=4, research_gate_pass_ratio=0.25, regime_false_switch_ratio=0.06, regime_cases=9)
+        telemetry, Timings(research_trials=4, research_gate_pass_ratio=0.25, regime_false_switch_ratio=0.06, regime_switches=20)
     )
     assert (_found(kpis, "trials").value, _found(kpis, "gate_pass_ratio").value) == (4.0, 0.25)
     assert _found(kpis, "false_switch_ratio").met is False

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.codes import RefusalCode
+from core.data.quality import Counted, Issue
 from core.monitor.kpi import assess
 from core.monitor.metrics import METRICS, ExporterError, Histogram, MetricLabels, Metrics, MetricsServer, render_metrics_table
 from core.monitor.telemetry import Telemetry
@@ -99,8 +100,18 @@ def test_every_name_of_the_owner_is_there_with_all_children_from_the_start(serve
         assert _of(samples, "regime_label", symbol=symbol) == 0
         assert _of(samples, "regime_active", symbol=symbol, regime="unknown") == 1
         assert _of(samples, "regime_active", symbol=symbol, regime="panic") == 0
+        for kind in Issue:
+            assert _of(samples, "brain_data_issues_total", symbol=symbol, kind=kind.value) == 0
     assert math.isnan(_of(samples, "winrate"))
     assert _of(samples, "brain_build_info", version="0.1.0", config="cfg", governance="gov") == 1
+
+
+def test_what_was_wrong_with_the_candles_is_exported_by_symbol_and_kind(metrics: Metrics) -> None:
+    """B5: detected and counted is of use where somebody can see it."""
+    metrics.on_data_issues([Counted(ETH, Issue.GAP, 3)])
+    samples = _scrape(metrics)
+    assert _of(samples, "brain_data_issues_total", symbol=ETH, kind="gap") == 3
+    assert _of(samples, "brain_data_issues_total", symbol=BTC, kind="gap") == 0
 
 
 def test_what_is_exported_is_what_the_table_says(server: MetricsServer) -> None:
@@ -259,6 +270,8 @@ def test_kpis_are_exported_and_what_is_not_assessable_is_nan(metrics: Metrics) -
     samples = _scrape(metrics)
     assert _of(samples, "brain_kpi", agent="risk_manager", kpi="within_limits", scope="all") == 1.0
     assert _of(samples, "brain_kpi", agent="risk_manager", kpi="plan_time_p99", scope="all") == 0.00005
+    assert _of(samples, "brain_kpi_cases", agent="risk_manager", kpi="within_limits", scope="all") == 1.0
+    assert _of(samples, "brain_kpi_cases", agent="strategy_selection", kpi="winrate", scope="funding_rev") == 0.0
     assert math.isnan(_of(samples, "brain_kpi", agent="strategy_selection", kpi="winrate", scope="funding_rev"))
 
 

@@ -40,6 +40,16 @@ def test_the_result_has_every_figure_that_is_asked_for(telemetry: Telemetry) -> 
     assert json.loads(json.dumps(values)) == values
 
 
+def test_the_result_says_where_the_books_come_from_and_what_was_wrong_with_the_data(telemetry: Telemetry) -> None:
+    """B5: kinds are added up over symbols."""
+    assert (telemetry.result().books, telemetry.result().data_issues) == ("recorded", {})
+    assert Telemetry((BTC,), (), 1.1, has_books=False).result().books == "modelled"
+    telemetry.set_data_issues([(BTC, "gap", 2), (ETH, "gap", 1), (ETH, "duplicate", 4)])
+    assert telemetry.result().data_issues == {"duplicate": 4, "gap": 3}
+    telemetry.set_data_issues([(BTC, "gap", 3)])
+    assert telemetry.result().data_issues == {"gap": 3}
+
+
 def test_things_are_counted_as_they_happen(telemetry: Telemetry) -> None:
     telemetry.on_bars(2)
     telemetry.on_bars(1)

@@ -184,6 +184,7 @@ def winner(side: Side = Side.LONG, of: Plan | None = None, **changes: Any) -> Po
         "stop": even,
         "takes_filled": 1,
         "first_take_ts": TS + HOUR,
+        "reached_1r_ts": TS + HOUR,
         "best_close": 100.0 + 4.0 * side.sign,
     }
     return position(side, of, **{**values, **changes})

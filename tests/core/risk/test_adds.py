@@ -10,7 +10,7 @@ from core.codes import RefusalCode
 from core.risk.adds import Holding, solve_add
 from core.risk.costs import CostModel
 from core.risk.engine import RiskEngine
-from core.types import Plan, PlanKind, Refusal, Side, TradingState
+from core.types import Plan, PlanKind, Refusal, Side, Timeframe, TradingState, Trail, TrailStart
 from tests.core.risk.making import DIGEST, HOUR, TS, context, governance, instrument, plan, position, view, winner
 
 D = Decimal
@@ -91,9 +91,10 @@ def test_a_short_winner_is_added_to_as_well():
         ({}, 103.99, LATER),  # below +1R
         ({}, 99.0, LATER),  # losing
         ({}, math.nan, LATER),
-        ({"takes_filled": 0}, 104.0, LATER),
-        ({"first_take_ts": None}, 104.0, LATER),
+        ({"reached_1r_ts": None}, 104.0, LATER),  # range's take at 0.5R is none at 1R
         ({}, 104.0, TS + HOUR),  # the bar of the take itself
+        ({"first_take_ts": LATER}, 104.0, LATER),  # the bar of a take at 2R, the one at 1R having been merged away
+        ({"plan": plan(trail=Trail(TrailStart.ENTRY, 1.5, Timeframe.M15), tps=())}, 104.0, LATER),
         ({"adds": 1}, 104.0, LATER),
         ({"r_price": 0.0}, 104.0, LATER),
         ({}, 104.0, TS + 120 * HOUR),  # the time stop closes it now
@@ -102,6 +103,13 @@ def test_a_short_winner_is_added_to_as_well():
 def test_an_add_is_not_even_wanted(changes, price, ts):
     """X16: never when losing, never on the bar of a take, never twice."""
     assert ENGINE.plan_add(replace(winner(), **changes), price, now(ts=ts)) is None
+
+
+def test_a_small_winner_whose_1r_take_was_merged_away_is_added_to_after_a_close_at_1r():
+    """X14, X16: no take was ever filled; the close that reached +1r is not later than itself."""
+    small = position(of=plan(tps=()), stop=D("100.13"), best_close=104.0, reached_1r_ts=TS + HOUR)
+    assert ENGINE.plan_add(small, 104.0, now(ts=TS + HOUR)) is None
+    assert added(ENGINE.plan_add(small, 104.0, now())).kind is PlanKind.ADD
 
 
 def test_pyramiding_can_be_switched_off():

@@ -166,12 +166,24 @@ def test_open_profit_that_would_be_given_back_takes_room_though_it_is_no_risk():
 
 
 def test_leverage_shrinks_an_entry_and_then_refuses():
-    """E6: 3 x 300 = 900 USD; 870 are open, 30 are left: 0.29 SOL, 1.2 USD of risk."""
+    """E6, X9: 3 x 300 = 900 USD, 898.65 with the fee of 0.05 % paid; 870 are open: 0.28 SOL, 1.18 USD of risk."""
     plan = planned(ENGINE.plan(scored(), 300.0, context(open_notional_usd=870.0)))
-    assert plan.qty == D("0.29")
+    assert plan.qty == D("0.28")
     assert dict(plan.meta)["binding"] == "LEVERAGE_CAP"
     refused(ENGINE.plan(scored(), 300.0, context(open_notional_usd=880.0)), RefusalCode.BELOW_MIN_R)
     refused(ENGINE.plan(scored(), 300.0, context(open_notional_usd=900.0)), RefusalCode.LEVERAGE_CAP)
+
+
+def test_spot_is_paid_in_full_with_its_fee():
+    """X9, X14: 2.40 USD over 1 % would be 2 SOL; the 100 USD left pay for 0.99 at 100.05 with the fee of 0.05 %."""
+    near = scored("SOL/USDT", atr=0.5)
+    cheap = {"instrument": spot(taker_fee_rate=0.0005), "spread_bps": 0.0}
+    assert planned(ENGINE.plan(near, 300.0, context(**cheap))).qty > 2
+    tight = planned(ENGINE.plan(near, 300.0, context(**cheap, open_notional_usd=200.0)))
+    assert tight.qty == D("0.99")
+    assert dict(tight.meta)["binding"] == "INSUFFICIENT_MARGIN"
+    assert float(tight.qty * tight.entry) * 1.0005 <= 100.0
+    refused(ENGINE.plan(near, 300.0, context(**cheap, open_notional_usd=300.0)), RefusalCode.INSUFFICIENT_MARGIN)
 
 
 def test_net_exposure_limits_one_direction_only():

@@ -130,6 +130,14 @@ def test_before_the_first_take_nothing_is_trailed():
     assert manage(held, frame(109.0, ts=TS + HOUR - 1), NUMBERS) is None
 
 
+def test_a_small_position_without_a_1r_take_trails_from_the_close_that_reached_1r():
+    """X3, X14: 106 - 2 x 2; the take nearer than 1R that was filled starts nothing."""
+    small = position(of=plan(tps=()), best_close=106.0, reached_1r_ts=TS + HOUR)
+    assert moved(manage(small, frame(106.0, ts=TS + HOUR), NUMBERS)) == (ExitReason.TRAIL, D("102.00"))
+    early = position(takes_filled=1, first_take_ts=TS, best_close=103.9)
+    assert moved(manage(early, frame(103.9, atr=0.5), NUMBERS))[0] is ExitReason.BREAK_EVEN
+
+
 def test_a_trail_from_entry_does_not_wait():
     """X3: vol_exp. 100.5 - 2 x 1 = 98.5 beats the initial 96."""
     assert moved(manage(trailed(), frame(100.5, atr=1.0), NUMBERS)) == (ExitReason.TRAIL, D("98.50"))
@@ -189,7 +197,7 @@ def test_after_an_add_break_even_is_the_joint_one():
 )
 def test_the_quick_look_passes_over_nothing_that_management_would_do(side, start, close, hours, taken):
     """E4, X3, X5: where it says that nothing is due, nothing is."""
-    changes = {"takes_filled": 1, "first_take_ts": TS + HOUR} if taken else {}
+    changes = {"takes_filled": 1, "first_take_ts": TS + HOUR, "reached_1r_ts": TS + HOUR} if taken else {}
     held = trailed(side, start, **changes)
     seen = frame(close, ts=TS + hours * HOUR)
     if not may_act(held, seen.ts, close, NUMBERS):

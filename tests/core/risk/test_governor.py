@@ -161,35 +161,77 @@ def test_a_total_loss_locks_and_kills():
 
 # --- green bonus ------------------------------------------------------------------------------------
 
+MIDNIGHT = utc(2024, 7, 1, 21)  # the end of the day of TS
+
 
 def test_the_bonus_is_on_while_the_realised_day_is_half_a_percent_up():
     """E2, X8: 1.50 USD of 300."""
     governor = started()
-    governor.on_trade(trade(1.49, 0.6))
+    governor.on_realised(TS, 1.49)
     assert (governor.view.bonus, governor.view.r_pct) == (False, 0.8)
-    governor.on_trade(trade(0.02, 0.01))
+    governor.on_realised(TS, 0.02)
     assert (governor.view.bonus, governor.view.r_pct) == (True, pytest.approx(1.1))
     assert governor.view.day_realised_pct == pytest.approx(1.51 / 3.0)
     assert kinds(governor) == ["bonus_on"]
 
 
+def test_yesterdays_money_is_not_todays():
+    """X8: a trade that booked 3 USD at its takes yesterday and 0.40 today, on a day of 1.50 USD to arm."""
+    governor = started()
+    governor.on_realised(MIDNIGHT, 3.0)  # inside the last bar of the day
+    governor.on_bar(MIDNIGHT, 303.0)
+    assert (governor.view.bonus, governor.view.day_realised_pct) == (False, 0.0)
+    governor.on_realised(MIDNIGHT + MINUTE, 0.4)
+    governor.on_realised(MIDNIGHT - 1, 5.0)  # late: of a day that is over
+    governor.on_trade(trade(3.4, 1.4, MIDNIGHT + MINUTE))
+    assert (governor.view.bonus, governor.view.day_realised_pct) == (False, pytest.approx(0.4 / 3.03))
+    governor.on_realised(MIDNIGHT, 1.2)  # at the opening of the first bar of the day
+    assert governor.view.bonus
+
+
+def test_money_made_before_the_first_bar_of_its_day_is_that_days():
+    """X8, X11: over a gap the fill comes first and the close that begins the day after it, also after a restart."""
+    governor = started()
+    governor.on_realised(MIDNIGHT + HOUR, 9.0)  # of a day without a bar
+    governor.on_realised(MIDNIGHT + DAY + HOUR, 2.0)
+    assert (governor.view.bonus, governor.view.day_realised_pct) == (False, 0.0)
+    again = through_json(governor)
+    again.on_bar(MIDNIGHT + DAY + 2 * HOUR, 302.0)
+    assert (again.view.bonus, again.view.day_realised_pct) == (True, pytest.approx(2.0 / 3.0))
+    assert kinds(again) == ["bonus_on"]
+
+
 def test_the_first_losing_close_ends_the_bonus_for_the_day():
     """E2, X8: even a scratch that lost a cent, even if the day comes back."""
     governor = started()
-    governor.on_trade(trade(3.0, 1.2))
+    governor.on_realised(TS, 3.0)
+    governor.on_realised(TS, -0.01)
+    assert governor.view.bonus
     governor.on_trade(trade(-0.01, -0.01))
     assert not governor.view.bonus
+    governor.on_realised(TS, 6.0)
     governor.on_trade(trade(6.0, 2.0))
+    assert not governor.view.bonus
+    assert kinds(governor) == ["bonus_on", "bonus_off"]
+
+
+@pytest.mark.parametrize("amount", [-0.51, math.nan])
+def test_a_day_that_falls_below_half_a_percent_ends_the_bonus_for_the_day(amount):
+    """X8: by a fee or funding as well; an amount that is not a number is no neutral one."""
+    governor = started()
+    governor.on_realised(TS, 2.0)
+    governor.on_realised(TS, amount)
+    governor.on_realised(TS, 6.0)
     assert not governor.view.bonus
     assert kinds(governor) == ["bonus_on", "bonus_off"]
 
 
 def test_the_bonus_ends_with_the_day_and_can_come_again():
     governor = started()
-    governor.on_trade(trade(3.0, 1.2))
+    governor.on_realised(TS, 3.0)
     view = governor.on_bar(TS + DAY, 303.0)
     assert (view.bonus, view.day_realised_pct) == (False, 0.0)
-    governor.on_trade(trade(3.0, 1.2, TS + DAY))
+    governor.on_realised(TS + DAY, 3.0)
     assert governor.view.bonus
     assert kinds(governor) == ["bonus_on", "bonus_off", "bonus_on"]
 
@@ -198,13 +240,13 @@ def test_the_bonus_never_passes_the_maximum():
     """E2: 1.1 in all."""
     governor = Governor(governance(per_trade_r_pct_max=0.9))
     governor.on_bar(TS, 300.0)
-    governor.on_trade(trade(3.0, 1.2))
+    governor.on_realised(TS, 3.0)
     assert governor.view.r_pct == 0.9
 
 
 def test_there_is_no_bonus_without_a_positive_start_of_the_day():
     governor = started(0.0)
-    governor.on_trade(trade(3.0, 1.2))
+    governor.on_realised(TS, 3.0)
     assert not governor.view.bonus
 
 
@@ -265,6 +307,7 @@ def test_there_is_no_bonus_during_a_cut():
     """X8: the day is up, but three losses came first; the bonus waits until five wins ended the cut."""
     governor = started()
     lose(governor, 3)
+    governor.on_realised(TS, 8.0)
     for _ in range(4):
         governor.on_trade(trade(2.0, 0.5))
     assert (governor.view.bonus, governor.view.r_pct) == (False, pytest.approx(0.6))

@@ -79,8 +79,13 @@ def batch(
     marks: Sequence[PriceAt] = (),
     books: Sequence[Book] = (),
     open_ts: Mapping[int, int] | None = None,
+    volume: Mapping[int, float] | None = None,
+    extra: Sequence[BarBlock] = (),
 ) -> Batch:
-    """Batch ``number``: 5-minute bars that open at T0 + number STEP (or as told), by index (open, high, low, close)."""
+    """Batch ``number``: 5-minute bars that open at T0 + number STEP (or as told), by index (open, high, low, close).
+
+    Volumes are 1 unless told; ``extra`` are blocks beside that one.
+    """
     rows = sorted((bars or {}).items())
     start = T0 + number * STEP
     columns = np.array([prices for _, prices in rows], dtype=np.float64).reshape(len(rows), 4).T
@@ -92,10 +97,17 @@ def batch(
         high=columns[1],
         low=columns[2],
         close=columns[3],
-        volume=np.ones(len(rows)),
+        volume=np.array([(volume or {}).get(index, 1.0) for index, _ in rows]),
     )
-    blocks = (block,) if rows else ()
+    blocks = (block, *extra) if rows else tuple(extra)
     return Batch(start + STEP, blocks, tuple(funding), (), tuple(marks), tuple(books))
+
+
+def block_of(tf: Timeframe, *rows: tuple[int, int, Prices]) -> BarBlock:
+    """Any rows (index, open time, prices) as one block, in the order given."""
+    columns = np.array([prices for _, _, prices in rows], dtype=np.float64).reshape(len(rows), 4).T
+    idx, open_ts = (np.array([row[at] for row in rows], dtype=np.int64) for at in (0, 1))
+    return BarBlock(tf, idx, open_ts, *columns, volume=np.ones(len(rows)))
 
 
 def order(

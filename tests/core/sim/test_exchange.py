@@ -15,8 +15,18 @@ from core.codes import RefusalCode
 from core.data.blocks import Book, FundingRate, PriceAt
 from core.errors import StateError
 from core.sim.exchange import SimExchange
-from core.types import ExitReason, Fill, FundingPayment, OrderPurpose, OrderSide, OrderStatus, OrderType, OrderUpdate
-from tests.core.sim.kit import BTC, ETH, SPOT, STEP, T0, batch, instrument, order, run
+from core.types import (
+    ExitReason,
+    Fill,
+    FundingPayment,
+    OrderPurpose,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    Timeframe,
+)
+from tests.core.sim.kit import BTC, ETH, SPOT, STEP, T0, batch, block_of, instrument, order, run
 
 BUY, SELL = OrderSide.BUY, OrderSide.SELL
 IOC, MARKET, STOP, LIMIT = OrderType.IOC_LIMIT, OrderType.MARKET, OrderType.STOP_MARKET, OrderType.LIMIT
@@ -130,6 +140,92 @@ def test_a_book_in_the_batch_replaces_the_modelled_one():
     fill = floor.fills()[0]
     assert fill.spread_bps == pytest.approx(4.0)
     assert fill.price == Decimal("100.03")  # 2 bps of spread + 5 bps x 100 / 10,000 = 2.05 bps, up to the tick
+
+
+# --- bars in which nothing trades (X44) ------------------------------------------------------------
+
+
+def test_an_entry_expires_on_a_bar_in_which_nothing_traded():
+    floor = Floor().bar(0, FLAT).send(entry()).bar(1, FLAT, volume={0: 0.0})
+    (update,) = floor.events
+    assert (update.status, update.code) == (OrderStatus.EXPIRED, RefusalCode.ENTRY_NOT_FILLED)
+    assert update.message == "nothing traded in the bar"
+    assert floor.exchange.position_qty(BTC) == 0
+    assert floor.exchange.bad_bars == 0
+
+
+def test_a_market_exit_waits_for_a_bar_with_volume():
+    floor = long_floor().send(order("x", SELL, MARKET, "1")).bar(2, FLAT, volume={0: 0.0})
+    assert len(floor.fills()) == 1
+    floor.bar(3, (98.0, 99.0, 98.0, 98.0))
+    assert (floor.fills()[-1].price, floor.fills()[-1].ts) == (Decimal("97.99"), T0 + 3 * STEP)
+
+
+def test_a_stop_that_a_bar_without_trades_jumped_over_fills_at_the_next_traded_open():
+    floor = long_floor().send(order("s", SELL, STOP, "1", "95")).bar(2, (90.0, 90.0, 90.0, 90.0), volume={0: 0.0})
+    assert len(floor.fills()) == 1
+    assert floor.exchange.prices[0] == 90.0
+    floor.bar(3, (91.0, 92.0, 91.0, 92.0))
+    assert (floor.fills()[-1].expected_price, floor.fills()[-1].price) == (91.0, Decimal("90.99"))
+
+
+def test_a_take_and_a_liquidation_wait_for_trades_too():
+    floor = long_floor().send(order("t", SELL, LIMIT, "0.25", "110")).bar(2, (111.0, 111.0, 111.0, 111.0), volume={0: 0.0})
+    floor.bar(3, (60.0, 60.0, 60.0, 60.0), volume={0: 0.0})
+    assert len(floor.fills()) == 1
+
+
+def test_a_range_without_volume_triggers_stops_but_never_takes():
+    """Doubt is settled against the trader."""
+    floor = long_floor().send(order("s", SELL, STOP, "1", "95"), order("t", SELL, LIMIT, "0.25", "110"))
+    floor.bar(2, (100.0, 111.0, 99.0, 100.0), volume={0: 0.0})
+    assert len(floor.fills()) == 1
+    floor.bar(3, (100.0, 100.0, 94.0, 100.0), volume={0: 0.0})
+    assert floor.fills()[-1].price == Decimal("94.99")
+
+
+# --- several base timeframes, entries without a bar -----------------------------------------------
+
+
+def slow(number, prices=FLAT):
+    """A 15-minute bar of ETH that opens at T0 + number STEP."""
+    return block_of(Timeframe.M15, (1, T0 + number * STEP, prices))
+
+
+def test_an_entry_whose_bar_has_opened_can_not_be_called_back():
+    """The bar of a coarser symbol comes later than batches of the finer one; by then its entry was executed in truth."""
+    floor = Floor().bar(2, FLAT, extra=[slow(0)]).send(entry(symbol=ETH))
+    assert run(floor.exchange.cancel(ETH, "e")).status is OrderStatus.CANCELED
+    floor.send(entry(symbol=ETH, client_id="f")).bar(3, FLAT)
+    assert run(floor.exchange.cancel(ETH, "f")).status is OrderStatus.NEW
+    floor.bar(4, FLAT).bar(5, FLAT, extra=[slow(3)])
+    assert [(fill.client_id, fill.ts) for fill in floor.fills()] == [("f", T0 + 3 * STEP)]
+
+
+def test_a_stop_can_be_called_back_at_any_time():
+    floor = long_floor().send(order("s", SELL, STOP, "1", "95")).bar(2)
+    assert run(floor.exchange.cancel(BTC, "s")).status is OrderStatus.CANCELED
+
+
+def test_an_entry_of_a_symbol_that_gets_no_bars_expires_after_two_bars_time():
+    floor = Floor().bar(0, {0: FLAT, 1: FLAT}).send(entry()).bar(1, {1: FLAT}).bar(2, {1: FLAT})
+    assert floor.events == []
+    floor.bar(3, {1: FLAT})
+    (update,) = floor.events
+    assert (update.status, update.code, update.ts) == (OrderStatus.EXPIRED, RefusalCode.ENTRY_NOT_FILLED, T0 + 4 * STEP)
+    assert floor.exchange.open_orders() == ()
+
+
+def test_the_patience_with_an_entry_is_measured_in_bars_of_its_symbol():
+    floor = Floor().bar(2, FLAT, extra=[slow(0)]).send(entry(symbol=ETH))
+    for number in range(3, 9):
+        floor.bar(number, FLAT)
+    assert len(floor.exchange.open_orders()) == 1  # T0 + 9 STEP is two bars of 15 minutes later
+    again = Floor()
+    again.exchange.restore(json.loads(json.dumps(floor.exchange.snapshot())))
+    for one in (floor, again):
+        one.bar(9, FLAT)
+        assert one.events[-1].code is RefusalCode.ENTRY_NOT_FILLED
 
 
 # --- inside the bar -------------------------------------------------------------------------------
@@ -451,6 +547,79 @@ def test_a_bar_that_came_before_trades_nothing_again():
     assert len(floor.fills()) == 1
     assert floor.exchange.prices.tolist() == [100.0, 100.0]
     assert floor.exchange.bad_bars == 1
+
+
+def opened(number):
+    return T0 + number * STEP
+
+
+LATE = (60.0, 70.0, 50.0, 60.0)
+NEXT = (100.0, 104.0, 99.0, 103.0)
+MIXED_ROWS = {
+    "a late older one after the present one": [(0, opened(2), NEXT), (0, opened(0), LATE)],
+    "a late older one before the present one": [(0, opened(0), LATE), (0, opened(2), NEXT)],
+    "an impossible copy after": [(0, opened(2), NEXT), (0, opened(2), (100.0, 101.0, -1.0, 60.0))],
+    "an impossible copy before": [(0, opened(2), (100.0, 101.0, 99.0, math.nan)), (0, opened(2), NEXT)],
+    "a differing copy after": [(0, opened(2), NEXT), (0, opened(2), (60.0, 70.0, 50.0, 60.0))],
+    "one off the grid": [(0, opened(2), NEXT), (0, opened(2) + 1234, LATE)],
+    "one that is not closed yet": [(0, opened(2), NEXT), (0, opened(3), LATE)],
+    "symbols that are not traded here": [(-1, opened(2), LATE), (0, opened(2), NEXT), (2, opened(2), LATE)],
+    "a late newer one after": [(0, opened(2), NEXT), (0, opened(1), (100.0, 100.0, 100.0, 100.0))],
+}
+
+
+@pytest.mark.parametrize("rows", MIXED_ROWS.values(), ids=MIXED_ROWS.keys())
+@pytest.mark.parametrize("active", [False, True])
+def test_the_newest_sane_bar_alone_sets_the_mark(rows, active):
+    """The feed's rule: newer, on the grid, closed, possible; the first of two copies counts. Idle or active alike."""
+    floor = Floor().bar(0, {0: FLAT, 1: FLAT})
+    if active:
+        floor.send(order("t", BUY, LIMIT, "1", "40", reduce_only=False))
+    if rows[-1][1] != opened(1):
+        floor.bar(1, FLAT)
+    floor.bar(2, extra=[block_of(Timeframe.M5, *rows)])
+    assert floor.exchange.prices.tolist() == [103.0, 100.0]
+    assert floor.fills() == []
+    # and the bar is known as the last: it can not be delivered again, the next one can
+    floor.bar(2, LATE)
+    assert floor.exchange.prices[0] == 103.0
+    floor.bar(3, (103.0, 106.0, 103.0, 105.0))
+    assert floor.exchange.prices[0] == 105.0
+
+
+@pytest.mark.parametrize("row", [(0, T0 + 2 * STEP + 1234, LATE), (0, T0 + 3 * STEP, LATE)], ids=["off the grid", "not closed"])
+def test_a_bar_off_its_grid_or_not_closed_yet_is_not_traded(row):
+    floor = long_floor().send(order("s", SELL, STOP, "1", "95")).bar(2, extra=[block_of(Timeframe.M5, row)])
+    assert len(floor.fills()) == 1
+    assert floor.exchange.prices[0] == 100.0
+    assert floor.exchange.bad_bars == 1
+    alone = Floor().bar(0, FLAT).bar(2, extra=[block_of(Timeframe.M5, row)])
+    assert alone.exchange.prices[0] == 100.0
+
+
+def test_of_two_copies_the_first_delivered_is_traded():
+    """A copy that sorts lower by its prices must not come first."""
+    rows = [(0, opened(2), (100.0, 100.0, 96.0, 97.0)), (0, opened(2), (94.0, 94.0, 94.0, 94.0))]
+    floor = long_floor().send(order("s", SELL, STOP, "1", "95")).bar(2, extra=[block_of(Timeframe.M5, *rows)])
+    assert len(floor.fills()) == 1
+    assert (floor.exchange.prices[0], floor.exchange.bad_bars) == (97.0, 1)
+
+
+def test_a_time_off_the_grid_marks_no_bar_of_that_time():
+    floor = Floor().bar(0, {0: FLAT, 1: FLAT})
+    odd = batch(1, {0: NEXT, 1: NEXT}, open_ts={0: opened(1) + 7, 1: opened(1) + 7})
+    odd.ts += 7
+    run(floor.exchange.advance(odd, floor.on_events))
+    assert floor.exchange.prices.tolist() == [100.0, 100.0]
+
+
+def test_whole_blocks_of_two_timeframes_and_bars_that_came_before():
+    quiet = Floor().bar(2, {0: FLAT}, extra=[slow(0, NEXT)]).bar(3, FLAT).bar(4, FLAT)
+    quiet.bar(5, {0: FLAT}, extra=[slow(3, (103.0, 106.0, 103.0, 105.0))])
+    assert quiet.exchange.prices.tolist() == [100.0, 105.0]
+    pair = Floor().bar(1, {0: NEXT, 1: NEXT}).bar(1, {0: FLAT, 1: FLAT})
+    assert pair.exchange.prices.tolist() == [103.0, 103.0]
+    assert pair.bar(2, {0: FLAT, 1: FLAT}, volume={1: 0.0}).exchange.prices.tolist() == [100.0, 100.0]
 
 
 def test_time_never_runs_backwards():

@@ -39,7 +39,12 @@ BUY, SELL = OrderSide.BUY, OrderSide.SELL
     ],
 )
 def test_a_bar_is_sane_when_its_prices_can_be_those_of_a_market(prices, sane):
-    assert Bar(0, 1, *prices).sane is sane
+    assert Bar(0, 1, *prices, 1.0).sane is sane
+
+
+@pytest.mark.parametrize("volume", [-1.0, math.nan, math.inf])
+def test_a_bar_with_an_impossible_volume_is_not_sane(volume):
+    assert not Bar(0, 1, 100.0, 101.0, 99.0, 100.0, volume).sane
 
 
 @pytest.mark.parametrize(

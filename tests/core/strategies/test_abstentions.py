@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 from core.codes import RefusalCode
+from core.data.blocks import BarFlag
 from core.strategies.abstentions import AbstentionLog
 from core.strategies.base import Abstention
+from core.types import Side
 
 BTC, SOL = "BTC/USDT:USDT", "SOL/USDT:USDT"
 MISSING = Abstention(SOL, RefusalCode.MISSING_INPUT, ("basis", "basis_rank"))
@@ -51,11 +53,23 @@ def test_strategies_are_told_apart() -> None:
     assert codes(log.news("breakout_4h", 1, BOTH, (MISSING,))) == [RefusalCode.MISSING_INPUT]
 
 
-def test_a_flagged_bar_is_no_silence() -> None:
-    """X44: it passes with the bar."""
+def test_an_entry_that_a_flagged_bar_costs_is_told_each_time_and_is_no_silence() -> None:
+    """X44, G7: every raw signal leaves as a candidate or with a code; the reference is what the signal's id would be."""
     log = AbstentionLog()
-    flagged = Abstention(SOL, RefusalCode.BAR_FLAGGED, ())
-    assert log.news("funding_rev", 1, BOTH, (flagged,)) == []
+    flagged = Abstention(SOL, RefusalCode.BAR_FLAGGED, (), Side.LONG, BarFlag.PARTIAL | BarFlag.REPAIRED)
+    (first,) = log.news("funding_rev", 1, BOTH, (flagged,))
+    (second,) = log.news("funding_rev", 2, BOTH, (flagged,))
+    assert (first.code, first.symbol, first.strategy) == (RefusalCode.BAR_FLAGGED, SOL, "funding_rev")
+    assert (first.ref, second.ref) == ("1-funding_rev-SOLUSDT", "2-funding_rev-SOLUSDT")
+    assert first.detail == (("side", "long"), ("flags", "partial, repaired"))
+    assert first.message.endswith("(bar: partial, repaired)")
+    assert log.snapshot() == []
+
+
+def test_who_could_speak_but_for_a_flagged_bar_is_not_silent_any_more() -> None:
+    log = AbstentionLog()
+    log.news("funding_rev", 1, BOTH, (WARMING,))
+    log.news("funding_rev", 2, BOTH, (Abstention(SOL, RefusalCode.BAR_FLAGGED, (), Side.LONG, BarFlag.PARTIAL),))
     assert log.snapshot() == []
 
 

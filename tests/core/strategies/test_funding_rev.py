@@ -6,9 +6,10 @@ import math
 
 import pytest
 
+from configs.validators import FundingRevParams
 from core.strategies.funding_rev import build, exits, funding_is_normal, rule
 from core.types import Regime, Side, Timeframe, Trail, TrailStart
-from tests.core.strategies.making import NAMES, columns, snapshot, strategies_file
+from tests.core.strategies.making import NAMES, columns, governance, snapshot, strategies_file
 
 P = strategies_file().funding_rev
 SHORT = {
@@ -48,12 +49,12 @@ def test_every_condition_is_needed(base, change):
 
 def test_it_is_forbidden_in_trends_and_panic_whatever_the_enable_map_says():
     """D5: never in a trend."""
-    strategy = build(P, NAMES[:1])
+    strategy = build(P, NAMES[:1], governance())
     assert set(strategy.forbidden_regimes) == {Regime.TREND_UP, Regime.TREND_DOWN, Regime.PANIC}
 
 
 def test_its_signal_is_given_once_at_the_hour_that_knows_the_settlement():
-    strategy = build(P, NAMES[:1])
+    strategy = build(P, NAMES[:1], governance())
     late = [strategy.generate(snapshot([{**SHORT, "funding_age_h": age}], [Timeframe.H1])) for age in (0.0, 1.0, 2.0, 7.0)]
     assert [len(signals) for signals in late] == [1, 0, 0, 0]
     assert late[0][0].reason == "funding +8.00 bp above 96.0% of the last 270 settlements, basis rank 0.810 in 2160 h"
@@ -83,8 +84,39 @@ def test_funding_is_normal_again_at_the_default_or_inside_its_usual_half(side, r
 
 def test_exits_are_a_quarter_at_1r_a_quarter_at_2r_a_1_8_atr_trail_and_a_day():
     """X2-X4."""
-    profile = exits(P)
+    profile = exits(P, governance())
     assert (profile.stop_atr, profile.takes_r, profile.take_fractions) == (3.0, (1.0, 2.0), (0.25, 0.25))
     assert profile.trail == Trail(TrailStart.FIRST_TAKE, 1.8, Timeframe.H1)
     assert profile.time_stop_ms == 24 * 3_600_000
     assert profile.funding_exit
+
+
+def test_exits_that_it_does_not_name_are_those_of_the_signed_limits():
+    """E4, E10, X2, X4: a number of its own wins; without limits nothing is guessed."""
+    limits = governance().model_copy(
+        update={"take_levels_r": (0.8, 1.6, 3.0), "take_fractions": (0.2, 0.2, 0.2), "trail_atr_default": 2.5}
+    )
+    general = exits(P, limits)
+    assert (general.takes_r, general.take_fractions) == ((0.8, 1.6, 3.0), (0.2, 0.2, 0.2))
+    assert general.trail.atr_multiple == 2.5
+    own = P.model_copy(update={"takes_r": (1.5,), "take_fractions": (0.5,), "trail_atr": 1.0})
+    assert exits(own, limits) == exits(own)
+    assert (exits(own).takes_r, exits(own).trail.atr_multiple) == ((1.5,), 1.0)
+    with pytest.raises(ValueError, match="expected governance"):
+        exits(P)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"takes_r": (1.0,)},
+        {"take_fractions": (0.5,)},
+        {"takes_r": (1.0, 2.0), "take_fractions": (0.5,)},
+        {"takes_r": (1.0, 2.0), "take_fractions": (0.6, 0.6)},
+        {"takes_r": (2.0, 1.0), "take_fractions": (0.2, 0.2)},
+    ],
+)
+def test_takes_of_its_own_must_match(wrong):
+    """X4."""
+    with pytest.raises(ValueError, match="take"):
+        FundingRevParams.model_validate({**P.model_dump(), **wrong})
