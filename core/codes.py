@@ -73,7 +73,7 @@ class RefusalCode(StrEnum):
 _MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.WARMING_UP: "A feature that the rule needs has not seen enough bars yet.",
     RefusalCode.MISSING_INPUT: "An input that the rule requires (funding, basis, price) is absent.",
-    RefusalCode.BAR_FLAGGED: "The signal bar had zero volume or was filled in; nothing is opened on such a bar (X44).",
+    RefusalCode.BAR_FLAGGED: "The signal bar had no volume, or was made up, partial or repaired; nothing is opened on it (X44).",
     RefusalCode.CLOCK_DRIFT: "The clock differs from the exchange or from NTP by more than ntp_skew_ms; all entries pause.",
     RefusalCode.CANDLE_INTEGRITY: "Recent candles of the symbol had gaps, duplicates or impossible prices.",
     RefusalCode.STREAM_CANDLES: "The candle stream is stale or was never there.",

@@ -143,6 +143,10 @@ class Daemon:
         """The parts that this daemon drives."""
         return self._parts
 
+    def watch_lost_records(self, lost: Callable[[], int]) -> None:
+        """``lost`` tells how many log records could not be written; the metrics show it."""
+        self._live.records_lost = lost
+
     @property
     def expected_bars(self) -> int | None:
         """Announcements that this session will have seen at its end; None where nobody knows."""

@@ -15,7 +15,7 @@ from configs.environment import require_mode
 from configs.lock import GovernanceWatch
 from configs.validators import Configuration, Environment, Mode
 from core.data.sources.base import Source
-from core.monitor.logger import LogSettings, configure
+from core.monitor.logger import LogHandle, LogSettings, configure
 from core.monitor.metrics import ExporterError, MetricsServer
 from core.monitor.store import Store
 from core.monitor.telemetry import RunResult
@@ -89,7 +89,7 @@ def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
         stack.callback(log.close)
         store = Store(folder.database)
         stack.callback(store.close)
-        return _run(request, console, stage, options, environment, config, config_folder, source, folder, store)
+        return _run(request, console, stage, options, environment, config, config_folder, source, folder, store, log)
 
 
 def _run(
@@ -103,6 +103,7 @@ def _run(
     source: Source,
     folder: SessionDir,
     store: Store,
+    log: LogHandle,
 ) -> Answer:
     for sentence in source.info.missing:
         console.warn(sentence)
@@ -113,6 +114,7 @@ def _run(
     kind = _engine(request, options)
     guard = GovernanceWatch(config_folder, config.governance_digest)
     daemon = Daemon(parts, build_engine(kind), folder, options, guard.changed, identity=_identity(request))
+    daemon.watch_lost_records(lambda: log.lost)
     stage.daemon = daemon
     begin = f"session {folder.root}, engine {kind.value}, metrics {server.url if server else 'not served'}"
     try:
@@ -273,6 +275,7 @@ def _summary(result: RunResult, daemon: Daemon, folder: SessionDir) -> str:
         f"equity    {start:.2f} -> {end:.2f} USD, worst drawdown {result.max_dd_pct:.2f} %, {result.pnl_r:+.2f} R",
         f"costs     fees {result.fees:.2f}, funding {result.funding:+.2f} USD",
         f"quality   profit factor {factor}, won {won}",
+        f"data      books {result.books}, issues {', '.join(f'{k} {n}' for k, n in result.data_issues.items()) or 'none'}",
         f"locks     {result.daily_locks} daily, {result.kill_switches} kill-switch, unlocked {_unlocks(parts)} times",
         f"decisions {parts.recorder.decisions_hash}",
         f"session   {folder.root}",
