@@ -100,7 +100,7 @@ def test_progress_and_warnings_stay_out_of_stdout(session: tuple[Path, Said], tm
     lines = people.out.splitlines()
     assert lines[0].startswith("40 bars (120 symbol-bars), 40 decisions up to 2026-01-05 03:20 UTC")
     words = [line.split()[0] for line in lines[1:]]
-    assert words == "state signals plans refused equity costs quality locks decisions session".split()  # noqa: SIM905
+    assert words == "state signals plans refused equity costs quality data locks decisions session".split()  # noqa: SIM905
     assert ESC not in people.out + people.err
 
 
