@@ -110,7 +110,7 @@ def _break_even(position: Position, frame: ExitFrame, numbers: ExitNumbers) -> _
     enter = frame.entry_cost_rate if known(frame.entry_cost_rate) else fallback.entry_cost_rate(notional)
     leave = frame.exit_cost_rate if known(frame.exit_cost_rate) else fallback.exit_cost_rate(notional)
     price = break_even_price(position.side, position.avg_entry, enter, leave)
-    if not known(price):
+    if not known(price) or _looser(position, price):
         return None
     stop = frame.instrument.stop_price(price, position.side)
     if position.side.sign * (frame.close - float(stop)) <= 0.0:
@@ -126,13 +126,18 @@ def _trail(position: Position, frame: ExitFrame) -> _Candidate | None:
     known_best = position.best_close if known(position.best_close) else frame.close
     best = max(known_best, frame.close) if side is Side.LONG else min(known_best, frame.close)
     level = best - side.sign * trail.atr_multiple * atr
-    if not known(level):
+    if not known(level) or _looser(position, level):
         return None
     if side is Side.LONG:
         stop = min(instrument.stop_price(level, side), instrument.price_up(frame.close) - instrument.tick_size)
     else:
         stop = max(instrument.stop_price(level, side), instrument.price_down(frame.close) + instrument.tick_size)
     return _Candidate(stop, ExitReason.TRAIL, (("best_close", best), ("atr", atr), ("level", level)))
+
+
+def _looser(position: Position, level: float) -> bool:
+    """Whether a stop at ``level`` is looser than the present one even after rounding (less than a tick towards the entry)."""
+    return position.side.sign * (level - float(position.stop)) < 0.0
 
 
 def _trailing(position: Position, ts: int) -> bool:
