@@ -26,7 +26,7 @@ class StrategySelectionAgent:
         regimes: Regimes = view["regimes"]
         context = kit.context
         enable_map = kit.call(enable_map_loader)
-        found = kit.call(strategy_scorer, event, regimes)
+        found = kit.call(strategy_scorer, event, regimes, enable_map)
         manage = _in_play(context)
         if not found.scored and not found.abstentions and not manage:
             return _QUIET

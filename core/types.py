@@ -179,7 +179,7 @@ class ScorePart:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSignal:
-    """A signal with its setup score (0-10) and the threshold that it met."""
+    """A signal with its setup score (0-10) and the threshold asked for; without ``parts`` it was shut out before scoring."""
 
     signal: Signal
     score: float

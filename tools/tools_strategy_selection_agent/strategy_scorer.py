@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from configs.validators import EnableMap
 from core.data.blocks import Closed, Ints
 from core.risk.costs import CostModel
 from core.strategies.base import MarketSnapshot, Strategy
@@ -29,8 +30,11 @@ _NOTHING = Found()
 
 
 @tool("strategy_scorer", Capability.SCORE_STRATEGY)
-def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes) -> Found:
-    """Run the entry rules over the bars that closed now and score what they find."""
+def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes, enable_map: EnableMap) -> Found:
+    """Run the entry rules over the bars that closed now and score what they find.
+
+    What the enable map shuts out in the present regime is not scored: it has no parts, and no gate lets it through.
+    """
     closed = context.market.closed
     closing = {block.tf: block.idx for block in closed.blocks}
     snapshot: MarketSnapshot | None = None
@@ -43,7 +47,7 @@ def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes) -> Fo
         abstaining = strategy.abstaining(snapshot)
         if abstaining or context.abstentions.any_silent:
             silent.extend(context.abstentions.news(name, event.ts, _judged(snapshot, strategy), abstaining))
-        scored.extend(_score(context, signal, regimes) for signal in strategy.generate(snapshot))
+        scored.extend(_score(context, signal, regimes, enable_map) for signal in strategy.generate(snapshot))
     return Found(tuple(scored), tuple(silent)) if scored or silent else _NOTHING
 
 
@@ -66,9 +70,11 @@ def _judged(snapshot: MarketSnapshot, strategy: Strategy) -> list[str]:
     return [snapshot.symbols[row] for row in rows]
 
 
-def _score(context: BrainContext, signal: Signal, regimes: Regimes) -> ScoredSignal:
+def _score(context: BrainContext, signal: Signal, regimes: Regimes, enable_map: EnableMap) -> ScoredSignal:
     index = context.market.index[signal.symbol]
     held = regimes.h4[index] if signal.strategy in _CARRIED_BY_H4 else regimes.h1[index]
+    if signal.strategy not in enable_map.order(held.value):
+        return ScoredSignal(signal, 0.0, context.quality.threshold, held, ())
     others = [symbol for symbol in context.ledger.positions if symbol != signal.symbol]
     inputs = read_inputs(
         signal,
