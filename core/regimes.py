@@ -40,6 +40,9 @@ UNKNOWN, UP, DOWN, LOW, HIGH, PANIC = (
 _INPUTS = ("adx", "slope", "close", "ema200", "atr_rank", "shock", "ret6_pct", "hi72")
 _DAYS_A_MONTH = 365.25 / 12
 
+CARRIED_BY_H4 = frozenset({"breakout_4h"})
+"""Strategies that the 4h label gates; the 1h label gates every other (X18)."""
+
 
 class FeatureView(Protocol):
     """What the tracker needs of the feature store."""
@@ -396,7 +399,7 @@ class RegimeTracker:
 
     def carrier(self, strategy: str, index: int) -> Regime:
         """Held regime that gates ``strategy``: 4h for breakout_4h, 1h for every other (X18)."""
-        codes = self.h4 if strategy == "breakout_4h" else self.h1
+        codes = self.h4 if strategy in CARRIED_BY_H4 else self.h1
         return REGIME_CODES[int(codes[index])]
 
     def view(self, index: int) -> RegimeView:

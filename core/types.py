@@ -497,16 +497,6 @@ class RegimeView:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
-    """One use of a tool by an agent, for the record."""
-
-    agent: str
-    tool: str
-    capability: str
-    state: ToolState
-
-
-@dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """What the brain decided on one event; the link of the decision chain is made of it.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from configs.validators import EnableMap
 from core.data.blocks import Closed, Ints
+from core.regimes import CARRIED_BY_H4
 from core.risk.costs import CostModel
 from core.strategies.base import MarketSnapshot, Strategy
 from core.strategies.score import read_inputs
@@ -14,8 +15,6 @@ from core.types import Event, Refusal, Regime, ScoredSignal, Signal, Timeframe
 from tools.base import Capability, tool
 from tools.context import BrainContext
 from tools.state import Regimes
-
-_CARRIED_BY_H4 = frozenset({"breakout_4h"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def _judged(snapshot: MarketSnapshot, strategy: Strategy) -> list[str]:
 
 def _score(context: BrainContext, signal: Signal, regimes: Regimes, enable_map: EnableMap) -> ScoredSignal:
     index = context.market.index[signal.symbol]
-    held = regimes.h4[index] if signal.strategy in _CARRIED_BY_H4 else regimes.h1[index]
+    held = regimes.h4[index] if signal.strategy in CARRIED_BY_H4 else regimes.h1[index]
     if signal.strategy not in enable_map.order(held.value):
         return ScoredSignal(signal, 0.0, context.quality.threshold, held, ())
     others = [symbol for symbol in context.ledger.positions if symbol != signal.symbol]
