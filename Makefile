@@ -16,7 +16,8 @@ PACKAGES := core configs tools agents graph dashboards sandbox research_lab
 # least coverage in percent: of everything measured, and of every branch where a mistake costs money
 COVERAGE ?= 90
 COVERAGE_SAFETY ?= 100
-SAFETY_PATHS := core/risk/*,core/exec/*,core/sim/*
+ORDER_PATH := agents/execution_agent.py,agents/risk_manager_agent.py,tools/tools_execution_agent/*,tools/tools_risk_manager_agent/*
+SAFETY_PATHS := core/risk/*,core/exec/*,core/sim/*,$(ORDER_PATH)
 WORKERS ?= 2
 
 ARGS ?=

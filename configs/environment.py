@@ -68,7 +68,7 @@ def require_mode(environment: Environment, command: Mode) -> None:
     if environment.mode is None or environment.mode is command:
         return
     what = f"MODE is {environment.mode}, but the command trades {command}"
-    help_text = f"run `brain {environment.mode}`, or set MODE={command}"
+    help_text = f"set MODE={command}, or leave it empty"
     raise ConfigError(
         [Problem(ConfigCode.MODE_CONFLICT, what, "environment variable MODE", "MODE", environment.mode, command, help_text)]
     )

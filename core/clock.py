@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 elapsed_ns = time.perf_counter_ns
@@ -49,3 +50,14 @@ class SystemClock:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+
+def rfc3339(ts_ms: int) -> str:
+    """How a time is written for scripts: UTC, always with milliseconds, so that text sorts as time does.
+
+    Example:
+        >>> rfc3339(1_767_571_500_250)
+        '2026-01-05T00:05:00.250Z'
+    """
+    seconds, rest = divmod(ts_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"

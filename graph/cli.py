@@ -39,6 +39,7 @@ class EngineName(StrEnum):
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, also on failure.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; errors and reasons stay.")]
 Color = Annotated[str, typer.Option(metavar="WHEN", help="auto, always or never.")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask; what needs a person is refused.")]
 State = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the session; the next start with it goes on from there.")
 ]
@@ -91,7 +92,11 @@ def paper(
     quiet: Quiet = False,
     color: Color = "auto",
 ) -> None:
-    """Trade on paper through the whole brain: a made market, or recorded real history."""
+    """Trade on paper through the whole brain: a made market, or recorded real history.
+
+    A run that comes to its end exits with 0, also when it ends halted: `state` in the answer says so, and
+    `brain doctor --state DIR` exits with 5 until a person has unlocked it.
+    """
     from graph.commands.paper import PaperRequest, run_paper
 
     request = PaperRequest(
@@ -125,12 +130,13 @@ def doctor(configs: Configs = None, state: State = None, json: Json = False, col
 def unlock(
     state: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the session whose kill-switch fired.")],
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why it is safe to go on; asked for when not given.")] = None,
+    no_input: NoInput = False,
     color: Color = "auto",
 ) -> None:
     """Lift a kill-switch: from a terminal only, with a reason on record."""
     from graph.commands.unlock import run_unlock
 
-    raise typer.Exit(run_unlock(state=state, reason=reason, color=color))
+    raise typer.Exit(run_unlock(state=state, reason=reason, no_input=no_input, color=color))
 
 
 @app.command()
@@ -167,11 +173,18 @@ def governance_verify(configs: Configs = None, json: Json = False, color: Color 
 
 
 @governance_app.command("sign")
-def governance_sign(configs: Configs = None, color: Color = "auto") -> None:
+def governance_sign(
+    configs: Configs = None,
+    reviewer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who reviewed the change, for the lock; asked for when not given.")
+    ] = None,
+    no_input: NoInput = False,
+    color: Color = "auto",
+) -> None:
     """Sign a reviewed change of the limits: shows the difference, asks for a typed confirmation, from a terminal only."""
     from graph.commands.governance import run_sign
 
-    raise typer.Exit(run_sign(configs=configs, color=color))
+    raise typer.Exit(run_sign(configs=configs, reviewer=reviewer, no_input=no_input, color=color))
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
@@ -174,8 +175,10 @@ class Console:
     """Where a command's words go.
 
     ``stdout``, ``stderr`` and ``stdin`` default to the process's own, looked up when used. ``report_dir`` takes fault
-    reports; ``secrets`` never stand in them. ``warnings`` collects what :meth:`warn` said, for the JSON answer. A ``--color``
-    that does not exist becomes the ``problem`` that :func:`run_command` tells, since a constructor has no exit code.
+    reports; ``secrets`` never stand in them. ``warnings`` collects what :meth:`warn` said, for the JSON answer. With
+    ``no_input`` nobody is asked, at a terminal neither. ``zone`` is that of the times a person reads (H5); JSON and records
+    stay UTC. A ``--color`` that does not exist becomes the ``problem`` that :func:`run_command` tells, since a constructor
+    has no exit code.
     """
 
     color: ColorMode | str = ColorMode.AUTO
@@ -190,6 +193,7 @@ class Console:
     secrets: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
     problem: UsageError | None = None
+    zone: tzinfo = UTC
 
     def __post_init__(self) -> None:
         if self.color not in set(ColorMode):
@@ -228,6 +232,11 @@ class Console:
         """Whether a person can be asked."""
         stdin = self.stdin if self.stdin is not None else sys.stdin
         return not self.no_input and _is_terminal(stdin) and _is_terminal(self.err)
+
+    @property
+    def unattended(self) -> str:
+        """Why nobody can be asked, after "the command was"."""
+        return "run with --no-input" if self.no_input else "not run from a terminal"
 
     def style(self, text: str, style: Style, stream: TextIO | None = None) -> str:
         """``text`` in colour where ``stream`` (default: stdout) takes colour."""
@@ -269,16 +278,18 @@ class Console:
             return BarProgress(self.err, total, description, color=self.colored(self.err))
         return LineProgress(lambda text: _write(self.err, text), total, description)
 
-    def confirm(self, question: str, expected: str, given: str | None = None) -> bool:
-        """Whether a person typed ``expected``, or a script gave it as ``--confirm``.
+    def confirm(self, question: str, expected: str) -> bool:
+        """Whether a person typed ``expected``.
 
         Raises:
-            UsageError: nothing was given and nobody can be asked.
+            UsageError: nobody can be asked.
         """
-        if given is not None:
-            return given == expected
         if not self.interactive:
-            raise UsageError(f"this needs a confirmation: {question}", help=f"--confirm {expected}", code="CLI-003")
+            raise UsageError(
+                f"this needs a confirmation, and the command was {self.unattended}: {question}",
+                help="run it at a terminal, without --no-input",
+                code="CLI-003",
+            )
         return self.ask(f"{question}\nType {expected} to go on: ") == expected
 
     def ask(self, question: str) -> str:

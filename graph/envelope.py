@@ -13,25 +13,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-
-def rfc3339(ts_ms: int) -> str:
-    """``2026-01-05T00:05:00Z``; milliseconds appear only where there are some.
-
-    Example:
-        >>> rfc3339(1_767_571_500_000)
-        '2026-01-05T00:05:00Z'
-        >>> rfc3339(1_767_571_500_250)
-        '2026-01-05T00:05:00.250Z'
-    """
-    seconds, rest = divmod(ts_ms, 1000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+from core.clock import rfc3339
 
 
 def to_plain(value: Any, lost: list[str], path: str = "data") -> Any:

@@ -14,7 +14,7 @@ ERROR_CODES: dict[str, str] = {
     "BUG-001": "Brain met a situation that it was not made for. The report file named in the message has the details.",
     "CLI-001": "A flag or an argument has a value that cannot be used.",
     "CLI-002": "A command, a flag or an argument is unknown, missing, or given twice.",
-    "CLI-003": "The command needs a confirmation, and none can be asked for here; give it with --confirm.",
+    "CLI-003": "The command needs a person's confirmation, and none can be asked for: run it at a terminal, without --no-input.",
     "CLI-004": "A symbol has neither of the accepted forms: BTC/USDT:USDT or BINANCE:BTCUSDT.P.",
     "CLI-005": "brain explain was asked for a code that does not exist.",
     "DATA-001": "Market data is missing, broken or in the wrong form.",
@@ -37,10 +37,19 @@ ERROR_CODES: dict[str, str] = {
     "STATE-007": "The state file was made by another version of Brain.",
     "STATE-008": "The records go further than the last snapshot; going on would record them twice.",
     "STATE-009": "Another run uses the state folder.",
-    "STATE-010": "A snapshot does not fit this run.",
+    "STATE-010": (
+        "The saved session is of another run: its recordings, symbols, start or configuration are not those of this one."
+        " The message names what differs."
+    ),
     "STATE-011": "A snapshot of correlations does not fit the symbols of this run.",
     "STATE-012": "A snapshot of the portfolio has another version.",
     "STATE-013": "The data behind a saved session has changed: it gives another number of bars up to the same time.",
+    "JRN-001": "The session journal is damaged or incomplete; nothing was written to it. The message says where it stops.",
+    "JRN-002": "The session journal cannot be read or written: the disk is full, or it is not allowed.",
+    "JRN-003": "There is no such session, more than one is meant, or it has no journal.",
+    "JRN-004": "The session journal was written by a later version of Brain.",
+    "JRN-005": "Going on gives another record than the journal has at the same place: code or configuration has changed since.",
+    "JRN-006": "The session journal no longer goes back that far: its oldest segments were removed.",
     "LOG-001": "LOG_LEVEL is not one of the known levels.",
     "LOG-002": "Logs would be kept for less than the six months that are required.",
     "LOG-003": "The log folder cannot be written to.",
@@ -51,8 +60,8 @@ ERROR_CODES: dict[str, str] = {
     "TOPO-001": "The table of agents, tools and edges breaks a rule.",
     "NODE-001": "A node read, wrote or returned what it did not declare.",
     "LOCK-001": "Trading is locked and a person is needed.",
-    "LOCK-002": "A kill-switch is lifted by a person at a terminal only.",
-    "LOCK-003": "The limits are signed by a person at a terminal only.",
+    "LOCK-002": "A kill-switch is lifted by a person at a terminal only, and not with --no-input.",
+    "LOCK-003": "The limits are signed by a person at a terminal only, and not with --no-input.",
 }
 """Error codes that are raised by the code itself; configuration problems and refusals have enums of their own."""
 
@@ -62,6 +71,7 @@ FAMILIES: dict[str, str] = {
     "CFG": "a problem of the configuration; nothing was started",
     "CLI": "a command was used wrongly; nothing was started",
     "DATA": "market data is missing, broken or in the wrong form",
+    "JRN": "the session journal cannot be used",
     "LOCK": "trading is locked and a person is needed",
     "LOG": "the log cannot be kept as required",
     "MON": "metrics cannot be served or written",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 from core.types import REGIME_CODES, Regime, TradingState
@@ -25,7 +26,7 @@ def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
     total = daemon.expected_bars
     if total is not None:
         with console.progress(total, "trading on paper") as progress:
-            ticker = _Ticker(daemon, lambda done: _advance(progress, daemon, done))
+            ticker = _Ticker(daemon, lambda done: _advance(progress, daemon, done, console.zone))
             yield ticker.tick
             ticker.show()
     elif console.animated:
@@ -33,12 +34,12 @@ def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
         from rich.live import Live
 
         screen = RichConsole(file=console.err, force_terminal=True, no_color=not console.colored(console.err))
-        with Live(_panel(daemon), console=screen, auto_refresh=False) as live:
-            ticker = _Ticker(daemon, lambda _: live.update(_panel(daemon), refresh=True))
+        with Live(_panel(daemon, console.zone), console=screen, auto_refresh=False) as live:
+            ticker = _Ticker(daemon, lambda _: live.update(_panel(daemon, console.zone), refresh=True))
             yield ticker.tick
             ticker.show()
     else:
-        yield _Ticker(daemon, lambda _: console.info(line(daemon)), _LINE_EVERY_SECONDS).tick
+        yield _Ticker(daemon, lambda _: console.info(line(daemon, console.zone)), _LINE_EVERY_SECONDS).tick
 
 
 class _Ticker:
@@ -62,8 +63,8 @@ class _Ticker:
         self._show(done)
 
 
-def _advance(progress: Any, daemon: Daemon, done: int) -> None:
-    progress.note(f"{say_time(daemon.parts.clock.now_ms())}  equity {_equity(daemon):.2f}")
+def _advance(progress: Any, daemon: Daemon, done: int, zone: tzinfo) -> None:
+    progress.note(f"{say_time(daemon.parts.clock.now_ms(), zone)}  equity {_equity(daemon):.2f}")
     progress.advance(done)
 
 
@@ -111,19 +112,20 @@ def _short(symbol: str) -> str:
     return base if ":" in symbol else f"{base} spot"
 
 
-def line(daemon: Daemon) -> str:
+def line(daemon: Daemon, zone: tzinfo = UTC) -> str:
     """The run in one line, for logs and screen readers."""
     view, t = daemon.parts.context.governor.view, daemon.parts.telemetry
     held = ", ".join(f"{_short(s)} {p.side.value}" for s, p in daemon.parts.context.ledger.positions.items()) or "flat"
     now = verdict(daemon)
     return (
-        f"{say_time(daemon.parts.clock.now_ms())} UTC  bar {daemon.bars}  {now.word}{f' ({now.reason})' if now.reason else ''}  "
+        f"{say_time(daemon.parts.clock.now_ms(), zone)}  bar {daemon.bars}  "
+        f"{now.word}{f' ({now.reason})' if now.reason else ''}  "
         f"equity {_equity(daemon):.2f} USD  day {view.day_pnl_pct:+.2f} %  72 h {view.dd_72h_pct:.2f} % down  "
         f"trades {t.stats.n}  {held}"
     )
 
 
-def _panel(daemon: Daemon) -> Any:
+def _panel(daemon: Daemon, zone: tzinfo) -> Any:
     """State and why, equity against its limits, what was done and refused, markets, positions; never by colour alone."""
     from rich.panel import Panel
     from rich.table import Table
@@ -132,14 +134,14 @@ def _panel(daemon: Daemon) -> Any:
     view, limits = context.governor.view, context.config.governance
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
-    facts.add_row("time", f"{say_time(daemon.parts.clock.now_ms())} UTC, bar {daemon.bars}")
+    facts.add_row("time", f"{say_time(daemon.parts.clock.now_ms(), zone)}, bar {daemon.bars}")
     facts.add_row("state", f"{now}" + (f"\n{now.remedy}" if now.remedy else ""))
     facts.add_row("equity", f"{_equity(daemon):.2f} USD, {t.stats.n} trades, {t.stats.sum_r:+.2f} R")
     day = f"day {view.day_pnl_pct:+.2f} of -{limits.max_daily_loss_pct} %"
     facts.add_row("limits", f"{day}, 72 h -{view.dd_72h_pct:.2f} of -{limits.kill_switch_drawdown_72h} %")
     facts.add_row("done", f"signals {sum(t.signals.values())}, plans {t.plans}, orders {t.orders}")
     facts.add_row("refused", _refused(daemon))
-    return Panel(_stack(facts, _markets(daemon), _positions(daemon)), title="PAPER", border_style="dim")
+    return Panel(_stack(facts, _markets(daemon), _positions(daemon, zone)), title="PAPER", border_style="dim")
 
 
 def _refused(daemon: Daemon) -> str:
@@ -174,13 +176,13 @@ def _markets(daemon: Daemon) -> Any:
     return table
 
 
-def _positions(daemon: Daemon) -> str:
+def _positions(daemon: Daemon, zone: tzinfo) -> str:
     context = daemon.parts.context
     lines = []
     for symbol, position in context.ledger.positions.items():
         r_now = position.r_now(float(context.market.last_close[context.market.index[symbol]]))
         lines.append(
-            f"{_short(symbol)} {position.side.value} {position.qty} since {say_time(position.opened_ts)}, "
+            f"{_short(symbol)} {position.side.value} {position.qty} since {say_time(position.opened_ts, zone)}, "
             f"{r_now:+.2f} R, stop {position.stop}, {position.plan.strategy}"
         )
     return "\n".join(lines) or "no open position"

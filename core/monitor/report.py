@@ -10,12 +10,13 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from core.clock import rfc3339
 from core.errors import StateError
 from core.monitor.reader import StoreReader
 from core.monitor.schema import Delivery
@@ -84,11 +85,6 @@ class DailyReport:
             "rows": [_json_row(row) for row in self.rows],
         }
         return {"schema": SCHEMA, **values}
-
-
-def rfc3339(ts: int) -> str:
-    """Time of ``ts`` (ms UTC) for people and scripts: ``2024-01-02T03:04:05.678Z``."""
-    return datetime.fromtimestamp(ts / 1000.0, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def day_bounds(day: date, tz: ZoneInfo) -> tuple[int, int]:

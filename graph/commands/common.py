@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,6 @@ from configs.loader import default_folder, load
 from configs.validators import Configuration, Environment
 from core.monitor.reader import StoreReader
 from core.types import TradingState
-from graph.envelope import rfc3339
 from graph.session_dir import SessionDir
 
 ENV_FILE = Path(".env")
@@ -30,9 +30,9 @@ def read_configuration(folder: Path | None) -> tuple[Configuration, Path]:
     return load(where), where
 
 
-def say_time(ts_ms: int) -> str:
-    """``2024-01-31 12:00`` UTC, for people."""
-    return rfc3339(ts_ms)[:16].replace("T", " ")
+def say_time(ts_ms: int, zone: tzinfo) -> str:
+    """A time for people, in ``zone`` (the owner's ``TZ``): ``2024-01-31 14:00+02:00``."""
+    return datetime.fromtimestamp(ts_ms / 1000, zone).isoformat(" ", "minutes")
 
 
 def secrets_of(environment: Environment) -> tuple[str, ...]:

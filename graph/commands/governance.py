@@ -1,4 +1,4 @@
-"""``brain governance``: check and sign the locked limits."""
+"""``brain governance verify`` and ``brain governance sign``: check and sign the locked limits."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def _verify(folder: Path) -> Answer:
     return Answer(data, "\n".join(lines), ExitCode.DONE if status.ok else ExitCode.NO)
 
 
-def run_sign(*, configs: Path | None, color: str) -> int:
+def run_sign(*, configs: Path | None, reviewer: str | None, no_input: bool, color: str) -> int:
     """Run ``sign`` and give its exit code."""
-    console = Console(color=color)
+    console = Console(color=color, no_input=no_input)
     effect = "governance.lock was not written; a start refuses until it is"
-    return run_command(console, SCHEMA, lambda: _sign(configs or default_folder(), console), effect=effect)
+    return run_command(console, SCHEMA, lambda: _sign(configs or default_folder(), reviewer, console), effect=effect)
 
 
-def _sign(folder: Path, console: Console) -> Answer:
+def _sign(folder: Path, reviewer: str | None, console: Console) -> Answer:
     if not console.interactive:
         raise NotATerminal(
-            "sign was not run from a terminal, and only a person may sign limits of risk",
+            f"sign was {console.unattended}, and only a person may sign limits of risk",
             help="look at what changed with `brain governance verify`, then at a terminal: brain governance sign",
         )
     load_governance(folder)
@@ -56,14 +56,25 @@ def _sign(folder: Path, console: Console) -> Answer:
     if status.ok:
         return Answer({"signed": True}, "governance.yaml is what was signed already; nothing to do.")
     console.info(_difference(status))
+    reviewer = _reviewer(reviewer, console)
     reason = console.ask("Reason for the change: ")
     if not reason:
         raise UsageError("the reason was empty, expected a sentence for the record", help="brain governance sign")
     if not console.confirm("These limits hold from the next start on.", WORD):
         return Answer({"signed": False}, "Not confirmed; the former signature stays.", ExitCode.NO)
     today = dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, dt.UTC).date()
-    lock = write_lock(folder, who_asks(), reason, today)
-    return Answer({"signed": True, "digest": lock.digest}, f"Signed: {lock.digest}")
+    lock = write_lock(folder, reviewer, reason, today)
+    return Answer({"signed": True, "digest": lock.digest}, f"Signed: {lock.digest}, reviewed by {lock.reviewer}")
+
+
+def _reviewer(given: str | None, console: Console) -> str:
+    """Who answers for the change: whoever looked at it, who need not be the one logged in here."""
+    if given is None:
+        login = who_asks()
+        return console.ask(f"Reviewer [{login}]: ") or login
+    if not given.strip():
+        raise UsageError("--reviewer was empty, expected a name for the record", help="brain governance sign --reviewer NAME")
+    return given.strip()
 
 
 def _difference(status: LockStatus) -> str:

@@ -7,9 +7,10 @@ import os
 import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from configs.environment import require_mode
 from configs.lock import GovernanceWatch
@@ -80,6 +81,7 @@ def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
     options = _options(request)
     environment = read_environment()
     console.secrets = secrets_of(environment)
+    console.zone = ZoneInfo(environment.tz)
     require_mode(environment, Mode.PAPER)
     config, config_folder = read_configuration(request.configs)
     source = _source(request)
@@ -123,7 +125,7 @@ def _run(
         if server is not None:
             server.stop()
     code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
-    return Answer(_data(result, daemon, folder), _summary(result, daemon, folder), code)
+    return Answer(_data(result, daemon, folder), _summary(result, daemon, folder, console.zone), code)
 
 
 async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResult, int | None]:
@@ -200,7 +202,7 @@ def _source(request: PaperRequest) -> Source:
         if start is not None and end is not None and start >= end:
             raise UsageError(
                 f"--from was {request.start}, expected a time before --to {request.end}",
-                help="brain paper --from 2024-01-01 --to 2024-02-01 …",
+                help="brain paper --source replay --data DIR --from 2024-01-01 --to 2024-02-01",
             )
         return ReplaySource(request.data or Path(), symbols, start, end)
     from core.data.sources.scenarios import Scenario
@@ -258,16 +260,16 @@ def _unlocks(parts: Assembly) -> int:
     return int(parts.store.query("SELECT COUNT(*) FROM alerts WHERE code = 'unlocked'")[0][0])
 
 
-def _summary(result: RunResult, daemon: Daemon, folder: SessionDir) -> str:
+def _summary(result: RunResult, daemon: Daemon, folder: SessionDir, zone: tzinfo) -> str:
     """The run for people: how it stands, what happened, in money and in R, what was refused, and how to go on."""
     parts, now = daemon.parts, verdict(daemon)
     start, end = result.equity_start or 0.0, result.equity_end or 0.0
     factor = "not assessable" if result.profit_factor is None else f"{result.profit_factor:.2f}"
     won = "not assessable" if result.winrate is None else f"{result.winrate:.1%} of {result.trades - result.scratches} decided"
     refused = ", ".join(f"{code} {n}" for code, n in sorted(result.refusals.items(), key=lambda item: -item[1])) or "none"
-    until, held = say_time(parts.clock.now_ms()), ", ".join(parts.context.ledger.positions) or "no open position"
+    until, held = say_time(parts.clock.now_ms(), zone), ", ".join(parts.context.ledger.positions) or "no open position"
     lines = [
-        f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {until} UTC",
+        f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {until}",
         f"state     {now}; {held}",
         "signals   " + ", ".join(f"{name} {n}" for name, n in result.signals.items()),
         f"plans     {result.plans} planned, {result.orders} orders, {result.trades} trades ({result.scratches} scratches)",

@@ -22,16 +22,16 @@ class NotATerminal(LockedError):
     exit_code = 3
 
 
-def run_unlock(*, state: Path, reason: str | None, color: str) -> int:
+def run_unlock(*, state: Path, reason: str | None, no_input: bool, color: str) -> int:
     """Run the command and give its exit code."""
-    console = Console(color=color)
+    console = Console(color=color, no_input=no_input)
     return run_command(console, SCHEMA, lambda: _unlock(state, reason, console), effect="the kill-switch stays as it is")
 
 
 def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
     if not console.interactive:
         raise NotATerminal(
-            "unlock was not run from a terminal, and only a person may lift a kill-switch",
+            f"unlock was {console.unattended}, and only a person may lift a kill-switch",
             help=f"look at what happened, then at a terminal: brain unlock --state {state}",
         )
     with open_reader(state) as reader:

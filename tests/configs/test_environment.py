@@ -146,7 +146,7 @@ def test_the_command_agrees_with_mode_or_is_refused(given: str | None, command: 
         require_mode(environment, command)
     assert caught.value.exit_code == 2
     assert caught.value.problems[0].code is ConfigCode.MODE_CONFLICT
-    assert f"brain {given}" in caught.value.help
+    assert caught.value.help == f"set MODE={command}, or leave it empty"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_restart_refuses_until_a_person_signs_and_then_goes_on(touched: tuple[
     assert "leverage_cap 3.0 -> 2.5" in refused_start.err
     assert snapshot(state)["bars"] == BARS
 
-    answers = [("Reason for the change: ", "less leverage\n"), ("Type SIGN to go on: ", "SIGN\n")]
+    answers = [("Reviewer [", "\n"), ("Reason for the change: ", "less leverage\n"), ("Type SIGN to go on: ", "SIGN\n")]
     assert at_terminal("governance", "sign", "--configs", str(folder), answers=answers).code == 0
     said = run(state, folder, BARS + 20)
     assert said.data["bars"] == BARS + 20

@@ -98,10 +98,28 @@ def test_progress_and_warnings_stay_out_of_stdout(session: tuple[Path, Said], tm
     assert said.answer["warnings"] == []
     people = brain("paper", "--speed", "max", "--until-bars", "40", "--state", str(tmp_path))
     lines = people.out.splitlines()
-    assert lines[0].startswith("40 bars (120 symbol-bars), 40 decisions up to 2026-01-05 03:20 UTC")
+    assert lines[0].startswith("40 bars (120 symbol-bars), 40 decisions up to 2026-01-05 05:20+02:00")
     words = [line.split()[0] for line in lines[1:]]
     assert words == "state signals plans refused equity costs quality data locks decisions session".split()  # noqa: SIM905
     assert ESC not in people.out + people.err
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        ("America/New_York", "2026-01-04 22:20-05:00"),
+        ("UTC", "2026-01-05 03:20+00:00"),
+        ("Asia/Kathmandu", "2026-01-05 09:05+05:45"),
+    ],
+)
+def test_a_person_reads_times_of_their_own_zone_and_records_stay_utc(zone: str, shown: str, tmp_path: Path) -> None:
+    """H5, X1: TZ is for display only; the decisions and their times are the same in any zone."""
+    people = brain("paper", "--speed", "max", "--until-bars", "40", "--state", str(tmp_path), environ={"TZ": zone})
+    assert people.out.splitlines()[0] == f"40 bars (120 symbol-bars), 40 decisions up to {shown}"
+    assert rows(tmp_path, "SELECT MAX(ts) FROM decisions") == [(1_767_583_200_000,)]
+    same = paper(tmp_path, bars=40).data
+    assert f"decisions {same['decisions_hash']}" in people.out
 
 
 @pytest.mark.usefixtures("quick")

@@ -509,12 +509,10 @@ def test_a_question_is_never_asked_where_nobody_can_answer() -> None:
     for console in (make(), make(terminal=True, no_input=True)):
         with pytest.raises(UsageError, match="confirmation") as error:
             console.confirm("lift the kill-switch?", "unlock")
-        assert error.value.help == "--confirm unlock"
+        assert (error.value.code, error.value.help) == ("CLI-003", "run it at a terminal, without --no-input")
 
 
-def test_a_confirmation_is_typed_or_given() -> None:
-    assert make().confirm("lift?", "unlock", given="unlock")
-    assert not make().confirm("lift?", "unlock", given="yes")
+def test_a_confirmation_is_typed() -> None:
     typed = make(terminal=True, stdin=Terminal("unlock\n"))
     assert typed.interactive
     assert typed.confirm("lift?", "unlock")

@@ -15,7 +15,8 @@ class SourceInfo:
     """What a source has.
 
     ``start``/``end`` are the open of the first and the close of the last base bar in range; ``batches`` is None where the
-    end is not known. ``missing`` and ``notes`` are sentences for people.
+    end is not known. ``missing`` and ``notes`` are sentences for people. ``digest`` (sha256, hex) is the same exactly where
+    the same market is played again, wherever its files lie and wherever the run ends; empty where nobody can know before.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SourceInfo:
     has_spot: Mapping[str, bool]
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class Source(Protocol):

@@ -7,8 +7,9 @@ id (``perp_5m/BTCUSDT.parquet``). OHLCV files have ``ts open high low close volu
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.canonical import digest
 from core.data.blocks import Bars, Floats, Ints
 from core.errors import SourceError
 from core.types import Timeframe
@@ -70,7 +72,9 @@ def scan(folder: Path) -> tuple[Recording, ...]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise SourceError(
-            f"data folder {folder} {what}, expected a folder of recordings", help="brain paper --data DIR", code="DATA-010"
+            f"data folder {folder} {what}, expected a folder of recordings",
+            help="brain paper --source replay --data DIR",
+            code="DATA-010",
         )
     found = tuple(recording for recording in _recordings(folder) if recording.rows)
     if not any(recording.kind in {Kind.PERP, Kind.SPOT} for recording in found):
@@ -133,13 +137,40 @@ def _check_schema(path: Path, kind: Kind, schema: pa.Schema) -> None:
             raise SourceError(f"{path}: column {name} is {dtype}, expected {wanted}", help="convert it", code="DATA-013")
 
 
-def read_bars(recording: Recording, since: int, until: int) -> Bars:
+class Contents:
+    """What was read from which files, as one digest.
+
+    It covers every row and column of each file that was read, also those outside the range that was asked for: a session
+    whose end is moved reads the same recordings. Names count from the folder down, so the folder may be moved.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}
+
+    def note(self, recording: Recording, columns: Mapping[str, Ints | Floats]) -> None:
+        """Take in a file; reading it again changes nothing."""
+        name = f"{recording.path.parent.name}/{recording.path.name}"
+        if name in self._files:
+            return
+        sha = hashlib.sha256()
+        for column, values in columns.items():
+            sha.update(f"{column} {values.size} ".encode())
+            sha.update(values.tobytes())
+        self._files[name] = sha.hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of names and contents, in whatever order the files were read."""
+        return digest(self._files)
+
+
+def read_bars(recording: Recording, since: int, until: int, contents: Contents | None = None) -> Bars:
     """Bars of a recording that open at or after ``since`` and close at or before ``until``, in the file's order.
 
-    Mark prices, which have no volume, get volume 0.
+    Mark prices, which have no volume, get volume 0. ``contents`` takes note of the file.
     """
     step = recording.tf.ms if recording.tf is not None else 0
-    columns = read_columns(recording.path, recording.kind, recording.kind.columns)
+    columns = _read(recording, contents)
     ts = columns["ts"].astype(np.int64, copy=False)
     keep = np.flatnonzero((ts >= since) & (ts + step <= until))
     open_, high, low, close = (columns[name][keep].astype(np.float64, copy=False) for name in _PRICES[1:])
@@ -147,11 +178,21 @@ def read_bars(recording: Recording, since: int, until: int) -> Bars:
     return Bars(ts[keep], open_, high, low, close, volume)
 
 
-def read_funding(recording: Recording, until: int) -> tuple[Ints, Floats]:
-    """Settlement times (strictly rising) and rates at or before ``until``; rows without a finite rate are left out."""
-    columns = read_columns(recording.path, recording.kind, recording.kind.columns)
+def read_funding(recording: Recording, until: int, contents: Contents | None = None) -> tuple[Ints, Floats]:
+    """Settlement times (strictly rising) and rates at or before ``until``; rows without a finite rate are left out.
+
+    ``contents`` takes note of the file.
+    """
+    columns = _read(recording, contents)
     ts = columns["ts"].astype(np.int64, copy=False)
     rate = columns["funding_rate"].astype(np.float64, copy=False)
     keep = np.flatnonzero((ts <= until) & np.isfinite(rate))
     stamps, first = np.unique(ts[keep], return_index=True)
     return stamps, rate[keep][first]
+
+
+def _read(recording: Recording, contents: Contents | None) -> dict[str, Ints | Floats]:
+    columns = read_columns(recording.path, recording.kind, recording.kind.columns)
+    if contents is not None:
+        contents.note(recording, columns)
+    return columns

@@ -17,7 +17,7 @@ from core.data.blocks import BarBlock, Bars, Batch, ClockReading, Floats, Fundin
 from core.data.quality import clean, select
 from core.data.resample import EMPTY, Table, align, resample, stitch
 from core.data.sources.base import SourceInfo
-from core.data.sources.folder import Kind, Recording, read_bars, read_funding, scan
+from core.data.sources.folder import Contents, Kind, Recording, read_bars, read_funding, scan
 from core.data.timeframes import say
 from core.errors import BrainError, SourceError
 from core.exec.instrument import parse_symbol, venue_id
@@ -84,6 +84,7 @@ class ReplaySource:
         self._found = scan(folder)
         self._notes: list[str] = []
         self._missing: list[str] = []
+        self._contents = Contents()
         chosen = self._choose(symbols, start)
         begin = self._default_start(chosen) if start is None else start
         bases = {symbol: self._base(symbol, begin, end) for symbol in chosen}
@@ -183,7 +184,7 @@ class ReplaySource:
         past: list[tuple[Timeframe, Bars]] = []
         bars = EMPTY
         for file in self._files(symbol):
-            raw = read_bars(file, begin - WARM_UP_MS, until)
+            raw = read_bars(file, begin - WARM_UP_MS, until, self._contents)
             tf = file.tf or Timeframe.H1
             cleaned = clean(raw, tf)
             past.append((tf, cleaned.bars))
@@ -196,9 +197,9 @@ class ReplaySource:
         marks = self._files(symbol, Kind.MARK) if perp else []
         mark = None
         if marks and marks[0].tf is not None:
-            mark = (marks[0].tf, clean(read_bars(marks[0], begin, until), marks[0].tf).bars)
+            mark = (marks[0].tf, clean(read_bars(marks[0], begin, until, self._contents), marks[0].tf).bars)
         rates = self._files(symbol, Kind.FUNDING) if perp else []
-        funding = read_funding(rates[0], until) if rates else (EMPTY.ts, EMPTY.open)
+        funding = read_funding(rates[0], until, self._contents) if rates else (EMPTY.ts, EMPTY.open)
         tf = base.tf or Timeframe.H1
         return _Track(symbol, tf, bars, tuple(past), spot, mark, funding)
 
@@ -215,7 +216,7 @@ class ReplaySource:
 
     def _hourly_spot(self, symbol: str, begin: int, until: int) -> Bars:
         hourly = [
-            resample(clean(read_bars(file, begin - WARM_UP_MS, until), file.tf).bars, file.tf, Timeframe.H1)
+            resample(clean(read_bars(file, begin - WARM_UP_MS, until, self._contents), file.tf).bars, file.tf, Timeframe.H1)
             for file in self._files(symbol, Kind.SPOT)
             if file.tf is not None and file.tf.ms <= Timeframe.H1.ms
         ]
@@ -269,6 +270,7 @@ class ReplaySource:
             has_spot={track.symbol: bool(len(track.spot)) for track in self._tracks},
             missing=tuple(self._missing),
             notes=tuple(self._notes),
+            digest=self._contents.digest,
         )
 
     def _unknown(self, symbol: str) -> SourceError:

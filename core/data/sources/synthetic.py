@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core.canonical import digest
 from core.data.blocks import BarBlock, Bars, Batch, Book, Bools, ClockReading, Floats, FundingRate, Ints, PriceAt
 from core.data.sources.base import SourceInfo
 from core.data.sources.scenarios import Defect, Outage, Scenario, Script, Stream, script_for
@@ -25,6 +26,8 @@ from core.types import Timeframe
 DEFAULT_SYMBOLS = ("BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT")
 DEFAULT_START_MS = 1_767_571_200_000
 """2026-01-05 00:00 UTC."""
+GENERATOR = 1
+"""Version of what makes the bytes, to be raised with every change of them: a session is not gone on with over another market."""
 BASE_TIMEFRAMES = (Timeframe.M1, Timeframe.M5, Timeframe.M15, Timeframe.H1)
 
 _Array = TypeVar("_Array", Floats, Ints)
@@ -337,7 +340,25 @@ class SyntheticSource:
         late = [a for a in self.script.acts if self._bars is not None and a.begin >= self._bars]
         missing = tuple(f"the run ends before bar {a.begin}, at which begins: {a.what}" for a in late)
         base = dict.fromkeys(self.symbols, grid.tf)
-        return SourceInfo("synthetic", self.symbols, base, self._start, end, self._bars, True, perp, perp, missing, tuple(notes))
+        return SourceInfo(
+            name="synthetic",
+            symbols=self.symbols,
+            base_tf=base,
+            start=self._start,
+            end=end,
+            batches=self._bars,
+            has_books=True,
+            has_funding=perp,
+            has_spot=perp,
+            missing=missing,
+            notes=tuple(notes),
+            digest=self._digest(),
+        )
+
+    def _digest(self) -> str:
+        """Of all that the bytes depend on; how many of them are handed out is not among it."""
+        grid = self._grid
+        return digest((GENERATOR, self._seed, self.scenario, self.script, self.symbols, grid.tf, grid.origin, self._start))
 
 
 def _check_arguments(symbols: Sequence[str], seed: int, start: int, bars: int | None, base_tf: Timeframe, warm_days: int) -> None:

@@ -91,7 +91,9 @@ def test_a_delivered_report_lies_in_the_folder_and_the_delivery_on_record(store:
     with csv_path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["t1", "t2", "t3"]
-    assert set(rows[0]) == set(TradeRecord.__slots__) | {f"plan_{name}" for name in Plan.__slots__ if name != "id"}
+    assert set(rows[0]) == set(TradeRecord.__struct_fields__) | {
+        f"plan_{name}" for name in Plan.__struct_fields__ if name != "id"
+    }
     data = json.loads(json_path.read_text())
     assert (data["schema"], data["day"], data["tz"]) == ("brain.daily_report/1", "2024-01-01", "Europe/Chisinau")
     assert data["start_ts"] == "2023-12-31T22:00:00.000Z"

@@ -373,3 +373,77 @@ def test_finer_spot_and_finer_marks_are_used(tmp_path):
     spot = [p for b in batches for p in b.spot]
     assert [p.price for p in spot] == quarter.close[11::12].tolist()
     assert [p.price for b in batches for p in b.marks] == minutes.close.tolist()
+
+
+# --- what was read, as one digest -------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Three days of hourly and 5m candles of two symbols, funding, hourly spot and mark of one."""
+    folder = tmp_path / "made"
+    for seed, name in enumerate(("BTCUSDT", "ETHUSDT")):
+        write(folder / "perp_5m", name, random_bars(864, M5.ms, seed=seed))
+        write(folder / "perp_1h", name, random_bars(72, H1.ms, seed=seed))
+    write(folder / "spot_1h", "BTCUSDT", random_bars(72, H1.ms, seed=5))
+    write(folder / "mark_1h", "BTCUSDT", random_bars(72, H1.ms, seed=6), volume=False)
+    write_funding(folder, "BTCUSDT", [T0 + n * 8 * HOUR for n in range(9)], [0.0001] * 9)
+    return folder
+
+
+def played(folder, symbols=None, start=T0 + DAY, end=None):
+    return ReplaySource(folder, symbols, start, end).info.digest
+
+
+def test_the_digest_is_of_contents_and_not_of_the_place(made, tmp_path):
+    """X43: the folder may be moved and renamed, and a file may be written anew."""
+    before = played(made)
+    assert len(bytes.fromhex(before)) == 32
+    path = made / "perp_5m" / "ETHUSDT.parquet"
+    pd.read_parquet(path).to_parquet(path, compression=None)
+    assert played(shutil.move(made, tmp_path / "moved")) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        ("perp_5m/BTCUSDT", "high"),
+        ("perp_5m/ETHUSDT", "volume"),
+        ("perp_1h/ETHUSDT", "open"),
+        ("spot_1h/BTCUSDT", "close"),
+        ("mark_1h/BTCUSDT", "close"),
+        ("funding/BTCUSDT", "funding_rate"),
+        ("funding/BTCUSDT", "ts"),
+    ],
+)
+@pytest.mark.parametrize("row", [0, -1])
+def test_one_value_anywhere_makes_another_digest(made, file, column, row):
+    before = played(made, end=T0 + 2 * DAY)
+    path = made / f"{file}.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[frame.index[row], column] += 1
+    frame.to_parquet(path)
+    assert played(made, end=T0 + 2 * DAY) != before
+
+
+def test_what_is_not_read_does_not_count(made):
+    before = played(made, ["BTC/USDT:USDT"])
+    (made / "perp_5m" / "ETHUSDT.parquet").unlink()
+    write(made / "perp_5m", "SOLUSDT", random_bars(864, M5.ms, seed=9))
+    assert played(made, ["BTC/USDT:USDT"]) == before
+
+
+def test_a_file_that_comes_or_goes_or_takes_the_name_of_another_counts(made):
+    before = {played(made)}
+    (made / "perp_5m" / "BTCUSDT.parquet").rename(made / "spare")
+    (made / "perp_5m" / "ETHUSDT.parquet").rename(made / "perp_5m" / "BTCUSDT.parquet")
+    (made / "spare").rename(made / "perp_5m" / "ETHUSDT.parquet")
+    before.add(played(made))
+    shutil.rmtree(made / "mark_1h")
+    before.add(played(made))
+    assert len(before) == 3
+
+
+def test_the_end_of_the_range_does_not_count(made):
+    """A session may be gone on with to a later end."""
+    assert played(made, end=T0 + DAY + HOUR) == played(made, end=T0 + 2 * DAY) == played(made)

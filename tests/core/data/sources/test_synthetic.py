@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from core.data.blocks import Batch
+from core.data.sources import synthetic
 from core.data.sources.scenarios import Scenario
 from core.data.sources.synthetic import DEFAULT_START_MS, DEFAULT_SYMBOLS, SyntheticSource
 from core.errors import SourceError
@@ -364,3 +365,56 @@ def test_info_says_what_is_there() -> None:
     assert info.has_books
     assert "seed 8, scenario crash" in info.notes[0]
     assert "before bar 300" in info.missing[0]
+
+
+# --- the market as one digest --------------------------------------------------------------------------
+
+OTHERS = {
+    "seed": {"seed": 6},
+    "scenario": {"scenario": Scenario.CALM},
+    "symbols": {"symbols": (BTC, ETH)},
+    "their order": {"symbols": (ETH, BTC, SOL)},
+    "start": {"start": DEFAULT_START_MS + M5},
+    "timeframe": {"base_tf": Timeframe.M15},
+    "warm-up": {"warm_days": 9},
+}
+
+
+def described(**changed: object) -> str:
+    return SyntheticSource(**{"seed": 5, "warm_days": 8, **changed}).info.digest  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_market_has_another_digest(what: str) -> None:
+    """X43."""
+    assert described(**OTHERS[what]) != described()
+
+
+def test_the_same_market_has_the_same_digest_however_long_it_runs() -> None:
+    assert len(bytes.fromhex(described())) == 32
+    assert described() == described(bars=10) == described(bars=400)
+
+
+def test_every_scenario_has_a_digest_of_its_own() -> None:
+    assert len({described(scenario=scenario) for scenario in Scenario}) == len(Scenario)
+
+
+def test_another_version_of_the_generator_is_another_market(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = described()
+    monkeypatch.setattr(synthetic, "GENERATOR", synthetic.GENERATOR + 1)
+    assert described() != before
+
+
+def test_a_change_of_the_market_raises_the_version_of_its_generator() -> None:
+    """What version 1 makes; where these values change, ``GENERATOR`` goes up and they are taken anew."""
+    assert synthetic.GENERATOR == 1
+    batches = take(SyntheticSource(seed=5, warm_days=8, bars=400))
+    first, last = batches[0], batches[-1]
+    assert first.bars[0].close.tolist() == pytest.approx([72725.4, 3283.38, 114.2])
+    assert last.bars[0].close.tolist() == pytest.approx([73872.8, 3352.51, 119.54])
+    assert last.bars[0].volume.tolist() == pytest.approx([218.807, 2032.769, 45009.33], rel=1e-5)
+    assert (last.books[0].bid, last.books[0].ask) == pytest.approx((73869.1, 73876.5))
+    assert last.books[0].depth_usd == pytest.approx(2804619.96)
+    assert [price.price for price in batches[11].spot] == pytest.approx([72578.98, 3280.584, 114.08])
+    assert last.clock is not None
+    assert last.clock.exchange_drift_ms == pytest.approx(34.2)
