@@ -24,9 +24,8 @@ class View(dict[str, Any]):
 
     def optional(self, key: str) -> Any:
         """Value of a declared key, or None where this event's path did not write it."""
-        if key not in self.reads:
-            return self.__missing__(key)
-        return self.get(key)
+        value = self.get(key)
+        return self.__missing__(key) if value is None and key not in self.reads else value
 
 
 def view_class(agent: str, reads: tuple[str, ...]) -> type[View]:

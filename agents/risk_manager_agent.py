@@ -7,10 +7,12 @@ from core.types import AdjustKind, Adjustment, Event, Plan, Refusal
 from tools.state import RiskDecision, Selection
 from tools.toolkit import Toolkit
 from tools.tools_risk_manager_agent.dd_guard import dd_guard
-from tools.tools_risk_manager_agent.position_sizer import Add, Entry, position_sizer
+from tools.tools_risk_manager_agent.position_sizer import Add, BarExposure, Entry, position_sizer
 from tools.tools_risk_manager_agent.stop_planner import stop_planner
 
 ADD = "add"
+_NOTHING = RiskDecision()
+"""Always the same object, so that its hash is reused on quiet bars."""
 
 
 class RiskManagerAgent:
@@ -23,20 +25,22 @@ class RiskManagerAgent:
         selection: Selection = view["selection"]
         governor = kit.call(dd_guard, event.ts)
         adjustments: list[Adjustment] = []
-        plans: list[Plan] = []
+        bar = BarExposure()
+        plans = bar.admitted
         refusals: list[Refusal] = []
         for symbol in selection.manage:
             adjustment = kit.call(stop_planner, event, symbol, governor)
             if adjustment is not None:
                 adjustments.append(adjustment)
             if adjustment is None or adjustment.kind is not AdjustKind.CLOSE:
-                answer = kit.call(position_sizer, Add(symbol, event, governor), tuple(plans))
+                answer = kit.call(position_sizer, Add(symbol, event, governor), bar)
                 # An add is wanted on every bar above its trigger; the same refusal is told once.
                 if not isinstance(answer, Refusal) or kit.context.abstentions.is_news(ADD, symbol, answer.code):
                     _sort_answer(answer, plans, refusals)
         for scored in selection.candidates:
-            _sort_answer(kit.call(position_sizer, Entry(scored, governor), tuple(plans)), plans, refusals)
-        return RiskDecision(tuple(plans), tuple(adjustments), tuple(refusals))
+            _sort_answer(kit.call(position_sizer, Entry(scored, governor), bar), plans, refusals)
+        changed = plans or adjustments or refusals
+        return RiskDecision(tuple(plans), tuple(adjustments), tuple(refusals)) if changed else _NOTHING
 
 
 def _sort_answer(answer: Plan | Refusal | None, plans: list[Plan], refusals: list[Refusal]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from agents.base import View
 from configs.validators import EnableMap
 from core.exec.instrument import Instrument
@@ -28,8 +30,8 @@ class StrategySelectionAgent:
         enable_map = kit.call(enable_map_loader)
         found = kit.call(strategy_scorer, event, regimes, enable_map)
         manage = _in_play(context)
-        if not found.scored and not found.abstentions and not manage:
-            return _QUIET
+        if not found.scored and not found.abstentions:
+            return _quiet(manage)
         candidates: list[ScoredSignal] = []
         refusals: list[Refusal] = list(found.abstentions)
         for scored in found.scored:
@@ -43,7 +45,10 @@ class StrategySelectionAgent:
         return Selection(tuple(candidates), tuple(refusals), found.scored, manage)
 
 
-_QUIET = Selection()
+@lru_cache(maxsize=64)
+def _quiet(manage: tuple[str, ...]) -> Selection:
+    """Nothing found; the same value object bar after bar lets its hash be reused too."""
+    return Selection(manage=manage)
 
 
 def _in_play(context: BrainContext) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def _update_ns(store: FeatureStore, block: ClosedBlock) -> float:
     start = now_ns()
     store.on_closed(block)
     for key in _KEYS:
-        store.fresh[key]
+        store.view[key]
     return now_ns() - start
 
 
@@ -96,7 +96,7 @@ def _check_agreement(store: FeatureStore, window: Floats) -> None:
     """Two clocks on different work would say nothing."""
     for index, (_, high, low, close, volume) in enumerate(window.swapaxes(0, 1)):
         for name, expected in recompute(high, low, close, volume).items():
-            got = float(store.fresh[f"{name}@{_TF}"][index])
+            got = float(store.view[f"{name}@{_TF}"][index])
             assert math.isclose(got, expected, rel_tol=_AGREEMENT, abs_tol=_AGREEMENT), f"{name}: {got}, TA-Lib has {expected}"
 
 

@@ -15,7 +15,7 @@ import msgspec
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic", decimal_format="string")
 
 encode = _ENCODER.encode
-"""Canonical bytes of a frozen dataclass, tuple, mapping or scalar. Raises TypeError on anything else."""
+"""Canonical bytes of a struct, dataclass, tuple, mapping or scalar. Raises TypeError on anything else."""
 
 EMPTY_HASH = bytes(32)
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.validators import RegimeParams
-from core.data.blocks import Bools, Closed, ClosedBlock, Floats, Ints
+from core.data.blocks import Bools, Closed, ClosedBlock, Floats, Ints, somewhere
 from core.errors import StateError
 from core.types import REGIME_CODES, Regime, RegimeView, Timeframe
 
@@ -88,10 +88,11 @@ class Thresholds:
         self.slope_up = _band(params.slope_enter, params.slope_leave, UP)
         self.slope_down = -_band(params.slope_enter, params.slope_leave, DOWN)
         self.rank = _band(params.rank_high_enter, params.rank_high_leave, HIGH)
-        self.shock_sigma = params.shock_sigma
-        self.shock_return = params.shock_return_pct
-        self.crash_factor = 1.0 + params.crash_dd72_pct / 100.0
-        self.crash_rank = params.crash_rank
+        # arrays without dimensions, which a numpy call takes far faster than a Python float
+        self.shock_sigma = np.array(params.shock_sigma)
+        self.shock_return = np.array(params.shock_return_pct)
+        self.crash_factor = np.array(1.0 + params.crash_dd72_pct / 100.0)
+        self.crash_rank = np.array(params.crash_rank)
         self.confirm = params.confirm_bars
 
 
@@ -103,14 +104,16 @@ def _band(enter: float, leave: float, code: int) -> Floats:
 
 def panics(shock: Floats, ret6_pct: Floats, close: Floats, hi72: Floats, rank: Floats, limits: Thresholds) -> Bools:
     """Whether the panic condition holds, element by element; False where the numbers for it are missing (NaN)."""
-    hit = np.less_equal(shock, limits.shock_sigma)
-    crash = np.less_equal(close, hi72 * limits.crash_factor)
-    if not np.count_nonzero(hit) and not np.count_nonzero(crash):
-        return hit
-    np.logical_and(hit, np.less_equal(ret6_pct, limits.shock_return), out=hit)
+    hit, crash = falls(ret6_pct, close, hi72, limits)
+    np.logical_and(hit, np.less_equal(shock, limits.shock_sigma), out=hit)
     np.logical_and(crash, np.greater_equal(rank, limits.crash_rank), out=crash)
     np.logical_or(hit, crash, out=hit)
     return hit
+
+
+def falls(ret6_pct: Floats, close: Floats, hi72: Floats, limits: Thresholds) -> tuple[Bools, Bools]:
+    """Where the price has fallen far enough for a shock, and for a crash: panic is nowhere else."""
+    return np.less_equal(ret6_pct, limits.shock_return), np.less_equal(close, np.multiply(hi72, limits.crash_factor))
 
 
 def trend_labels(inputs: Inputs, previous: Ints, limits: Thresholds) -> Codes:
@@ -256,8 +259,8 @@ class _Carrier:
     def step(self, raw: Codes, rows: Ints, limits: Thresholds) -> None:
         """Take the raw labels of the bar of ``rows`` that closed now; other rows stay as they are."""
         everyone = rows.size == self.held.size
-        changed = np.count_nonzero(np.not_equal(raw, self.raw)) or np.count_nonzero(np.not_equal(raw, self.held))
-        if everyone and not changed and not np.count_nonzero(self.fast):
+        changed = somewhere(np.not_equal(raw, self.raw)) or somewhere(np.not_equal(raw, self.held))
+        if everyone and not changed and not somewhere(self.fast):
             self.run += 1
             self.bars += 1
             return
@@ -381,21 +384,21 @@ class RegimeTracker:
                 carrier.step(raw, block.idx, self._limits)
 
     def _labels(self, closed: Closed, rule: Callable[[Inputs, Ints, Thresholds], Codes]) -> dict[Timeframe, Codes]:
-        labels = {}
-        for block in closed.blocks:
-            carrier = self._carriers.get(block.tf)
-            if carrier is not None:
-                labels[block.tf] = rule(self._inputs(carrier), carrier.raw, self._limits)
-        return labels
+        closing = [(block.tf, self._carriers[block.tf]) for block in closed.blocks if block.tf in self._carriers]
+        return {tf: rule(self._inputs(carrier), carrier.raw, self._limits) for tf, carrier in closing}
 
     def _inputs(self, carrier: _Carrier) -> Inputs:
         view = self._features.view
         return Inputs(*[view[key] for key in carrier.keys])
 
     def _in_panic(self, block: ClosedBlock, based: Bools, keys: tuple[str, str, str]) -> Ints:
-        view = self._features.view
-        hit = panics(view[keys[0]], view[keys[1]], view[keys[2]], view["hi72@1h"], view["atr_rank@1h"], self._limits)
-        return block.idx[(hit & based)[block.idx]] if np.count_nonzero(hit) else _NO_ROWS
+        view, limits = self._features.view, self._limits
+        ret6_pct, close, hi72 = view[keys[1]], view[keys[2]], view["hi72@1h"]
+        shocked, crashed = falls(ret6_pct, close, hi72, limits)
+        if not somewhere(shocked) and not somewhere(crashed):
+            return _NO_ROWS
+        hit = panics(view[keys[0]], ret6_pct, close, hi72, view["atr_rank@1h"], limits)
+        return block.idx[(hit & based)[block.idx]]
 
     def carrier(self, strategy: str, index: int) -> Regime:
         """Held regime that gates ``strategy``: 4h for breakout_4h, 1h for every other (X18)."""

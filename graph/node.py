@@ -26,7 +26,6 @@ class Node:
         if agent.name != spec.name:
             raise ContractError(f"agent is called {agent.name!r}, its table entry {spec.name!r}")
         self.spec = spec
-        self._agent = agent
         self._kit: Toolkit | None = None
         self._view_class = view_class(spec.name, spec.reads)
         self._reads = tuple((key, STATE_TYPES[key]) for key in spec.reads)
@@ -35,6 +34,8 @@ class Node:
         self._edges = {edge.dst: ((edge.src, edge.dst, edge.label), (edge.src, edge.dst)) for edge in leaving}
         self.target: str | None = None
         self._route = ROUTES.get(spec.name)
+        self._only = leaving[0].dst if len(leaving) == 1 else None
+        self._run = agent.run
         self._last: tuple[object, tuple[str, str]] = (None, ("", ""))
 
     async def __call__(self, state: BrainState, context: BrainContext) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class Node:
         if kit is None or kit.context is not context:
             kit = self._kit = Toolkit(self.spec.name, self.spec.tools, context)
         try:
-            value = await self._agent.run(self._view(state), kit)
+            value = await self._run(self._view(state), kit)
         except BaseException:
             if context.trace.edges:
                 context.board.edge_state[context.trace.edges[-1][:2]] = ToolState.ERROR
@@ -62,7 +63,7 @@ class Node:
         # The last node writes the record that holds these hashes; its own is the link of the decision chain.
         if self._route is not None:
             trace.node_hashes.append(self._named_digest(value))
-            self.target = self._route({**state, **written})  # type: ignore[typeddict-item]
+            self.target = self._only or self._route({**state, **written})  # type: ignore[typeddict-item]
             edge, ends = self._edges[self.target]
             trace.edges.append(edge)
             # Amber where what crosses was thinned by refusals.

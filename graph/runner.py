@@ -262,7 +262,8 @@ class Daemon:
     def _identity(self) -> dict[str, str]:
         info, config = self._parts.source.info, self._context.config
         return {
-            "source": info.name,
+            "source": info.name.partition(":")[0],
+            "recordings": info.digest[:16],
             "symbols": ",".join(info.symbols),
             "start": str(info.start),
             **self._extra_identity,
@@ -284,8 +285,11 @@ class Daemon:
         differing = [key for key in identity if saved[key] != identity[key] and key not in changeable]
         if differing:
             listed = ", ".join(f"{key} {saved[key]!r} (this run has {identity[key]!r})" for key in differing)
+            what = "the saved session is of another run"
+            if differing == ["recordings"]:
+                what = "the recordings are not those of the saved session"
             raise StateError(
-                f"the saved session is of another run: it has {listed}",
+                f"{what}: it has {listed}",
                 help="start with the same source, symbols, range and configuration, or with another --state DIR",
                 code="STATE-010",
             )
@@ -388,11 +392,14 @@ class Daemon:
         return rows[0] if len(rows) == 1 else np.concatenate(rows) if rows else _NO_ROWS
 
     def _mark_positions(self, closed: Closed) -> None:
+        ledger, only = self._context.ledger, len(self._is_base) == 1
         for block in closed.blocks:
             base = self._is_base.get(block.tf)
-            if base is not None:
+            if base is not None and only:
+                ledger.on_close(closed.ts, block.close, block.high, block.low, block.idx)
+            elif base is not None:
                 rows = np.flatnonzero(base[block.idx])
-                self._context.ledger.on_close(closed.ts, block.close[rows], block.high[rows], block.low[rows], block.idx[rows])
+                ledger.on_close(closed.ts, block.close[rows], block.high[rows], block.low[rows], block.idx[rows])
 
     def _names(self, closed: Closed) -> tuple[tuple[Timeframe, tuple[str, ...]], ...]:
         symbols = self._context.market.symbols

@@ -9,6 +9,7 @@ from pathlib import Path
 from core.errors import StateError
 
 _DATABASE = "brain.sqlite"
+_JOURNAL = "journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,29 @@ class SessionDir:
             ) from error
 
     @classmethod
+    def at(cls, root: Path) -> SessionDir:
+        """The session in ``root``, to read its journal."""
+        return cls(root, create=False)
+
+    @classmethod
     def holds_one(cls, root: Path) -> bool:
         """Whether ``root`` holds a session."""
         return (root / _DATABASE).is_file()
+
+    @classmethod
+    def holds_journal(cls, root: Path) -> bool:
+        """Whether ``root`` holds a session with a journal."""
+        return cls.holds_one(root) and (root / _JOURNAL).is_dir()
 
     @property
     def database(self) -> Path:
         """The SQLite file of decisions, orders and trades; the store holds its lock."""
         return self.root / _DATABASE
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the session journal."""
+        return self.root / _JOURNAL
 
     @property
     def logs(self) -> Path:

@@ -5,8 +5,9 @@ Market frames and services never stand here; they are reached through the runtim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypedDict
+
+from msgspec import Struct
 
 from core.types import (
     Adjustment,
@@ -21,24 +22,21 @@ from core.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True, gc=False):
     """Written by the brain: may the system act, and why not."""
 
     health: HealthReport
     governor: GovernorView
 
 
-@dataclass(frozen=True, slots=True)
-class Regimes:
+class Regimes(Struct, frozen=True, gc=False):
     """Written by market_regime: the held label of every symbol (in the run's order) on both carriers (X18)."""
 
     h1: tuple[Regime, ...]
     h4: tuple[Regime, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True, gc=False):
     """Written by strategy_selection: what may be planned, best first, and what was refused.
 
     ``manage`` lists symbols with an open position or an entry on its way, which the risk manager looks at on every bar;
@@ -51,8 +49,7 @@ class Selection:
     manage: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RiskDecision:
+class RiskDecision(Struct, frozen=True, gc=False):
     """Written by risk_manager: admitted plans in order, changes to open positions, refusals."""
 
     plans: tuple[Plan, ...] = ()
@@ -60,16 +57,14 @@ class RiskDecision:
     refusals: tuple[Refusal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True, gc=False):
     """Written by execution: client ids of the orders sent, and refusals."""
 
     orders: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ResearchResult:
+class ResearchResult(Struct, frozen=True, gc=False):
     """Written by research: what came of a research or tightening request."""
 
     note: str

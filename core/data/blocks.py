@@ -22,6 +22,16 @@ Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
 
+def somewhere(mask: Bools) -> bool:
+    """Whether any element is True: on short arrays several times faster than numpy's own ways to ask."""
+    return True in mask.tobytes()
+
+
+def flagged(flags: Bytes) -> bool:
+    """Whether any element is not zero."""
+    return flags.tobytes().count(0) != flags.size
+
+
 class BarFlag(IntFlag):
     """What is unusual about a bar. Nothing is opened on a flagged bar (X44)."""
 
@@ -51,7 +61,10 @@ class Bars(NamedTuple):
 
 @dataclass(slots=True)
 class BarBlock:
-    """Raw base bars of one timeframe as a source delivers them; ``open_ts`` may differ by row (late bars)."""
+    """Raw base bars of one timeframe as a source delivers them; ``open_ts`` may differ by row (late bars).
+
+    ``ordinary_at`` is for :class:`core.data.quality.OrdinaryCheck` alone, which notes there what it found.
+    """
 
     tf: Timeframe
     idx: Ints
@@ -61,6 +74,7 @@ class BarBlock:
     low: Floats
     close: Floats
     volume: Floats
+    ordinary_at: int = field(default=-1, init=False, repr=False, compare=False)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,23 +17,25 @@ from core.data.feature_sets import (
     EMA_SLOW,
     FEATURE_SETS,
     HV_BARS,
-    ON_DEMAND,
     FeatureParams,
     high_bars,
     periods_a_year,
     volume_bars,
 )
+from core.data.on_demand import OnDemand
 from core.indicators.incremental import (
     Adx,
     Bollinger,
     CloseLocation,
-    Ema,
+    Emas,
     Extreme,
     Hv,
-    LogReturns,
+    Look,
+    Moves,
     Percent,
     Rank,
     ReturnPct,
+    ReturnVariance,
     Rsi,
     Shock,
     Slope,
@@ -41,14 +44,18 @@ from core.indicators.incremental import (
     VolumeZ,
     WilderMean,
 )
-from core.indicators.rows import Memory, Rows
+from core.indicators.rows import Memory, Rows, Series
 from core.types import Timeframe
+
+_BARS = ("open", "high", "low", "close", "volume")
+_REMEMBERED = ("high", "low", "close", "volume", "atr_pct", "_log", "_variance", "ema200")
+"""What histories may hold, in the order of the rows, so that all of it is pushed at once."""
 
 
 class FrameFeatures:
-    """All features of ``tf``: ``view[name]`` and ``ready[name]`` are arrays (S,) updated in place.
+    """All features of ``tf``: ``rows[name]`` and ``ready[name]`` are arrays (S,) updated in place.
 
-    Those of :data:`ON_DEMAND` are in ``later`` instead and stand still until :meth:`bring_up` is called for the bar.
+    Those in ``later`` stand still until they are brought up for the bar; all others are of the present bar.
 
     :meth:`update` calculates for every symbol, whatever the block holds, and then puts back those without a bar. So a
     symbol's value never depends on which others closed with it, and a gap of one costs the others nothing.
@@ -58,70 +65,55 @@ class FrameFeatures:
     """
 
     def __init__(self, symbols: int, tf: Timeframe, params: FeatureParams) -> None:
-        names = FEATURE_SETS[tf]
-        self._tf, self._params, self._symbols, width = tf, params, symbols, max(symbols, 2)
-        self._out: Floats = np.full((len(names), width), np.nan)
-        self._is_ready: Bools = np.zeros((len(names), width), dtype=np.bool_)
-        rows = {name: self._out[i, :symbols] for i, name in enumerate(names)}
-        self._on_demand = ON_DEMAND[tf]
-        self.view: dict[str, Floats] = {name: row for name, row in rows.items() if name not in self._on_demand}
-        self.later: dict[str, Floats] = {name: row for name, row in rows.items() if name in self._on_demand}
-        self.ready: dict[str, Bools] = {name: self._is_ready[names.index(name), :symbols] for name in self.view}
-        self._rows: dict[str, Floats] = {name: self._out[i] for i, name in enumerate(names)}
+        names, width = FEATURE_SETS[tf], max(symbols, 2)
+        layout = _layout(names)
+        self._tf, self._params, self._symbols = tf, params, symbols
+        self._names, self._place = names, {name: i for i, name in enumerate(layout)}
+        self._out: Floats = np.full((len(layout), width), np.nan)
+        self._is_ready: Bools = np.zeros((len(layout), width), dtype=np.bool_)
+        self.rows: dict[str, Floats] = {name: self._row(name)[:symbols] for name in names}
+        self.ready: dict[str, Bools] = {name: self._is_ready[self._place[name], :symbols] for name in names}
+        self.later: dict[str, OnDemand] = {}
+        self.bar = 0
         self._memory = Memory(width)
         self._bars = self._out[:5]
-        self._open, self._high, self._low, self._close, self._volume = self._bars
         self._previous = self._memory.cells(5)
         self._all = np.arange(symbols, dtype=np.int64)
-        self._same = np.empty(symbols, dtype=np.bool_)
         self._known_whole: Ints | None = None
         self._steps: list[Step] = []
-        self._pushes: list[tuple[Rows, Floats]] = []
-        self._later: list[Step] = []
-        self._fresh = True
+        self._histories: dict[str, Series] = {}
+        self._history, self._newest = self._remember()
         self._build()
-        self._warm_bars = max(step.warm_bars for step in (*self._steps, *self._later))
-        self._warming = True
+        self._looks = tuple(dict.fromkeys(self.later.values()))
+        self._warm_bars = max(step.warm_bars for step in self._steps)
+        self._warming, self._all_ready = True, False
         self._run: tuple[Callable[[], None], ...] = tuple(step.run for step in self._steps)
         self._warm: tuple[Callable[[], None], ...] = tuple(step.warm for step in self._steps)
 
     def update(self, block: ClosedBlock) -> None:
         """Take in the bars of ``block``; the values of symbols without a bar stay as they were."""
-        if self._is_whole(block.idx):
+        if block.idx is self._known_whole or self._is_whole(block.idx):
             self._update_all(block)
         elif block.idx.size:
             self._update_some(block)
-        np.equal(self._out, self._out, out=self._is_ready)  # only NaN differs from itself
-        self._fresh = False
-
-    def bring_up(self) -> None:
-        """Calculate the features of :attr:`later` for the present bar, unless that was done."""
-        if not self._fresh:
-            self._fresh = True
-            for step in self._later:
-                step.warm()
 
     def _is_whole(self, idx: Ints) -> bool:
-        """Whether ``idx`` names every symbol, in order."""
-        if idx is self._known_whole:
-            return True
-        if idx.size != self._symbols:
+        """Whether ``idx`` names every symbol, in order; remembered, since feeds reuse it."""
+        if not np.array_equal(idx, self._all):
             return False
-        np.equal(idx, self._all, out=self._same)
-        whole = int(np.count_nonzero(self._same)) == self._symbols
-        self._known_whole = idx if whole else None
-        return whole
+        self._known_whole = idx
+        return True
 
     def _update_all(self, block: ClosedBlock) -> None:
-        np.copyto(self._previous, self._bars)
-        np.copyto(self._open, block.open)
-        np.copyto(self._high, block.high)
-        np.copyto(self._low, block.low)
-        np.copyto(self._close, block.close)
-        np.copyto(self._volume, block.volume)
+        bars = self._bars
+        np.copyto(self._previous, bars)
+        bars[0], bars[1], bars[2], bars[3], bars[4] = block.open, block.high, block.low, block.close, block.volume
         self._calculate(warm=self._warming)
         if self._warming:
             self._warming = bool(self._memory.count.min() <= self._warm_bars)
+        if not self._all_ready:
+            self._see_what_is_ready()
+            self._all_ready = bool(self._is_ready.all())
 
     def _update_some(self, block: ClosedBlock) -> None:
         closed, memory = block.idx, self._memory
@@ -134,97 +126,173 @@ class FrameFeatures:
         self._calculate(warm=bool(memory.count[closed].min() < self._warm_bars))
         memory.restore(others, cells)
         self._out[:, others] = out
+        if not self._all_ready:
+            self._see_what_is_ready()
 
     def _calculate(self, *, warm: bool) -> None:
-        count = self._memory.count
-        np.add(count, 1.0, out=count)
-        for rows, newest in self._pushes:
-            rows.push(newest)
+        self.bar += 1
+        if self._warming:  # nothing counts bars once all have enough
+            self._memory.count += 1.0
         for step in self._warm if warm else self._run:
             step()
+        if self._history is not None:
+            self._history.push(self._newest)
+
+    def _see_what_is_ready(self) -> None:
+        """What is not NaN is known; once known it stays so, and this need not be asked again."""
+        for look in self._looks:
+            look.bring_up()
+        np.equal(self._out, self._out, out=self._is_ready)  # only NaN differs from itself
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that the next bar depends on, to the bit."""
+        return {
+            "bar": self.bar,
+            "warming": self._warming,
+            "all_ready": self._all_ready,
+            "out": self._out.tobytes(),
+            "ready": self._is_ready.tobytes(),
+            "memory": self._memory.snapshot(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what :meth:`snapshot` gave for the same symbols, timeframe and windows."""
+        self.bar, self._warming, self._all_ready = int(saved["bar"]), bool(saved["warming"]), bool(saved["all_ready"])
+        self._out[...] = np.frombuffer(saved["out"], dtype=np.float64).reshape(self._out.shape)
+        self._is_ready[...] = np.frombuffer(saved["ready"], dtype=np.bool_).reshape(self._is_ready.shape)
+        self._memory.take_over(saved["memory"])
+        for look in self._looks:
+            look.forget()
 
     # --- wiring -----------------------------------------------------------------------------------
 
+    def _row(self, name: str) -> Floats:
+        row: Floats = self._out[self._place[name]]
+        return row
+
+    def _span(self, first: str, last: str) -> Floats:
+        """Rows from one to another as one array."""
+        return self._out[self._place[first] : self._place[last] + 1]
+
+    def _remember(self) -> tuple[Rows | None, Floats]:
+        """Histories of everything that windows are taken of, and the rows that are pushed into them."""
+        bars = self._longest_window()
+        if not bars:
+            return None, self._bars
+        wide = "hi72" in self._names or "donchian_hi20" in self._names
+        first = "high" if wide else "close"
+        names = [name for name in _REMEMBERED[_REMEMBERED.index(first) :] if name in self._place]
+        rows = self._memory.rows(len(names), bars)
+        self._histories = {name: rows.series(i) for i, name in enumerate(names)}
+        return rows, self._span(names[0], names[-1])
+
+    def _longest_window(self) -> int:
+        p = self._params
+        windows = {
+            "shock": p.shock_bars + 1,
+            "bb_mid": p.bb_bars,
+            "volume_z": volume_bars(self._tf),
+            "volume_rank480": p.activity_bars,
+            "atr_rank480": p.activity_bars,
+            "atr_rank": p.rank_bars,
+            "slope": p.slope_bars + 1,
+            "hv": HV_BARS + 1,
+            "hi72": high_bars(self._tf),
+            "donchian_hi20": DONCHIAN_INNER + 1,
+            "donchian_hi55": DONCHIAN_OUTER + 1,
+        }
+        return max((bars for name, bars in windows.items() if name in self._names), default=0)
+
+    def _look(self, look: Look, *names: str) -> None:
+        on_demand = OnDemand(self, look.run)
+        self.later.update(dict.fromkeys(names, on_demand))
+
     def _build(self) -> None:
-        high, low, close, view, steps = self._high, self._low, self._close, self._rows, self._steps
-        _, previous_high, previous_low, previous_close, _ = self._previous
-        reach = np.empty_like(close)
-        steps.append(TrueRange(high, low, previous_close, reach))
-        steps.append(WilderMean(self._memory, reach, ATR_BARS, view["atr"]))
-        if "adx" in view:
-            steps.append(Adx(self._memory, (high, low), (previous_high, previous_low), reach, ADX_BARS, view["adx"]))
-        if "rsi" in view:
-            steps.append(Rsi(self._memory, close, previous_close, self._params.rsi_bars, view["rsi"]))
-        if "close_location" in view:
-            self._step("close_location", CloseLocation(high, low, close, view["close_location"]))
-        self._build_means()
-        self._build_atr_ranks()
-        self._build_volume()
+        self._build_steps()
+        names = self._names
+        if "rsi" in names:
+            self._look(Rsi(self._row("_gain"), self._row("_loss"), self._row("rsi")), "rsi")
+        if "shock" in names:
+            self._build_moves()
+        if "volume_z" in names:
+            self._build_volume()
+        self._build_ranks()
         self._build_extremes()
-        self._build_moves()
 
-    def _step(self, name: str, step: Step) -> None:
-        (self._later if name in self._on_demand else self._steps).append(step)
+    def _build_steps(self) -> None:
+        """What goes from bar to bar."""
+        names, memory, steps, params = self._names, self._memory, self._steps, self._params
+        _, high, low, close, _ = self._bars
+        _, previous_high, previous_low, previous_close, _ = self._previous
+        moves = np.empty((3, close.size))
+        reach, gain, loss = moves
+        steps.append(TrueRange(high, low, previous_close, reach))
+        if "rsi" in names:
+            steps.append(Moves(close, previous_close, gain, loss))
+            steps.extend(self._wilder_means(moves))
+        else:
+            steps.append(WilderMean(memory, reach, ATR_BARS, self._row("atr")))
+        if "adx" in names:
+            steps.append(Adx(memory, (high, low), (previous_high, previous_low), reach, ADX_BARS, self._row("adx")))
+        if "ema50" in names:
+            first, bars = ("ema200", (EMA_SLOW, EMA_FAST)) if "ema200" in names else ("ema50", (EMA_FAST,))
+            steps.append(Emas(memory, close, bars, self._span(first, "ema50"), self._row("ema50_prev")))
+        if "shock" in names:
+            logs, span = self._histories["_log"], params.sigma_span
+            steps.append(ReturnVariance(memory, close, logs, span, self._row("_log"), self._row("_variance")))
+            steps.append(Percent(self._row("atr"), close, self._row("atr_pct")))
 
-    def _history(self, newest: Floats, bars: int) -> Rows:
-        rows = self._memory.rows(bars)
-        self._pushes.append((rows, newest))
-        return rows
-
-    def _build_means(self) -> None:
-        view, close = self._rows, self._close
-        if "ema50" in view:
-            self._steps.append(Ema(self._memory, close, EMA_FAST, view["ema50"], view["ema50_prev"]))
-        if "ema200" in view:
-            self._steps.append(Ema(self._memory, close, EMA_SLOW, view["ema200"]))
-            self._steps.append(Slope(self._memory, view["ema200"], self._params.slope_bars, view["atr"], close, view["slope"]))
-
-    def _build_atr_ranks(self) -> None:
-        view, params = self._rows, self._params
-        for name, bars in (("atr_rank", params.rank_bars), ("atr_rank480", params.activity_bars)):
-            if name in view:
-                rows = self._memory.rows(bars)
-                atr_pct = view["atr_pct"] if "atr_pct" in view else np.empty_like(view["atr"])
-                self._steps.append(Percent(view["atr"], self._close, atr_pct, rows))
-                self._step(name, Rank(rows, atr_pct, bars, view[name], ATR_BARS + 1))
-
-    def _build_volume(self) -> None:
-        view, volume, week = self._rows, self._volume, volume_bars(self._tf)
-        if "volume_z" not in view:
-            return
-        ranked = self._params.activity_bars if "volume_rank480" in view else 0
-        volumes = self._history(volume, max(week, ranked))
-        self._step("volume_z", VolumeZ(volumes, volume, week, view["volume_z"]))
-        if ranked:
-            self._steps.append(Rank(volumes, volume, ranked, view["volume_rank480"], 1))
-
-    def _build_extremes(self) -> None:
-        view = self._rows
-        channels = [bars for bars in (DONCHIAN_INNER, DONCHIAN_OUTER) if f"donchian_hi{bars}" in view]
-        recent = [high_bars(self._tf)] if "hi72" in view else []
-        longest = max([bars + 1 for bars in channels] + recent, default=0)
-        if longest == 0:
-            return
-        highs = self._history(self._high, longest)
-        for bars in recent:
-            self._steps.append(Extreme(highs, bars, view["hi72"], sign=1, before=False))
-        if channels:
-            lows = self._history(self._low, longest)
-            for bars in channels:
-                self._steps.append(Extreme(highs, bars, view[f"donchian_hi{bars}"], sign=1, before=True))
-                self._steps.append(Extreme(lows, bars, view[f"donchian_lo{bars}"], sign=-1, before=True))
+    def _wilder_means(self, moves: Floats) -> Sequence[WilderMean]:
+        """Means of range, gain and loss: in one where the periods are the same."""
+        memory, means, rsi_bars = self._memory, self._span("atr", "_loss"), self._params.rsi_bars
+        if rsi_bars == ATR_BARS:
+            return (WilderMean(memory, moves, ATR_BARS, means),)
+        return WilderMean(memory, moves[0], ATR_BARS, means[0]), WilderMean(memory, moves[1:], rsi_bars, means[1:])
 
     def _build_moves(self) -> None:
-        view, params, close = self._rows, self._params, self._close
-        if "shock" not in view:
-            return
-        closes = self._history(close, max(params.bb_bars, params.shock_bars + 1))
-        if "bb_mid" in view:
-            bands = (view["bb_mid"], view["bb_upper"], view["bb_lower"], view["bb_width"])
-            self._steps.append(Bollinger(closes, params.bb_bars, params.bb_sigmas, *bands))
-        logs = LogReturns(self._memory, close, params.shock_bars)
-        self._steps.append(logs)
-        self._steps.append(Shock(self._memory, logs, params.shock_bars, params.sigma_span, view["shock"]))
-        self._steps.append(ReturnPct(closes, close, params.shock_bars, view["ret6_pct"]))
-        if "hv" in view:
-            self._steps.append(Hv(self._memory, logs.returns, HV_BARS, periods_a_year(self._tf), view["hv"]))
+        params, past, row, close = self._params, self._histories, self._row, self._row("close")
+        shock = Shock(past["_log"], past["_variance"], row("_log"), params.shock_bars, row("shock"))
+        self._look(shock, "shock")
+        self._look(ReturnPct(past["close"], close, params.shock_bars, row("ret6_pct")), "ret6_pct")
+        self._look(CloseLocation(row("high"), row("low"), close, row("close_location")), "close_location")
+        if "bb_mid" in self._names:
+            bands = ("bb_mid", "bb_upper", "bb_lower", "bb_width")
+            rows = [row(name) for name in bands]
+            self._look(Bollinger(past["close"], params.bb_bars, params.bb_sigmas, *rows), *bands)
+        if "slope" in self._names:
+            slope = Slope(past["ema200"], row("ema200"), params.slope_bars, row("atr"), close, row("slope"))
+            self._look(slope, "slope")
+        if "hv" in self._names:
+            self._look(Hv(past["_log"], HV_BARS, periods_a_year(self._tf), row("hv")), "hv")
+
+    def _build_volume(self) -> None:
+        look = VolumeZ(self._histories["volume"], self._row("volume"), volume_bars(self._tf), self._row("volume_z"))
+        self._look(look, "volume_z")
+
+    def _build_ranks(self) -> None:
+        params = self._params
+        for name, ranked, bars in (
+            ("atr_rank", "atr_pct", params.rank_bars),
+            ("atr_rank480", "atr_pct", params.activity_bars),
+            ("volume_rank480", "volume", params.activity_bars),
+        ):
+            if name in self._names:
+                self._look(Rank(self._histories[ranked], self._row(ranked), bars, self._row(name)), name)
+
+    def _build_extremes(self) -> None:
+        if "hi72" in self._names:
+            hi72 = Extreme(self._histories["high"], high_bars(self._tf), self._row("hi72"), sign=1, before=False)
+            self._look(hi72, "hi72")
+        for bars in (DONCHIAN_INNER, DONCHIAN_OUTER):
+            for name, past, sign in ((f"donchian_hi{bars}", "high", 1), (f"donchian_lo{bars}", "low", -1)):
+                if name in self._names:
+                    self._look(Extreme(self._histories[past], bars, self._row(name), sign=sign, before=True), name)
+
+
+def _layout(names: Sequence[str]) -> list[str]:
+    """Names of rows, those in front that are worked on together; an underscore marks what is no feature."""
+    inner = ["atr_pct", "_log", "_variance"] if "shock" in names else []
+    slow = ["ema200"] if "ema200" in names else []
+    fast = ["ema50"] if "ema50" in names else []
+    means = ["atr", "_gain", "_loss"] if "rsi" in names else ["atr"]
+    return list(dict.fromkeys((*_BARS, *inner, *slow, *fast, *means, *names)))

@@ -48,16 +48,6 @@ FEATURE_SETS: dict[Timeframe, tuple[str, ...]] = {
 """Names by timeframe. Units: prices in quote currency, ``*_pct`` in percent, ranks and shares 0-1, ``hv`` a fraction per
 year, ``slope`` in ATR, ``shock`` and ``volume_z`` in standard deviations. ``atr_rank*`` rank the ATR in percent of price."""
 
-ON_DEMAND: dict[Timeframe, frozenset[str]] = {
-    Timeframe.M1: frozenset({"volume_z", "close_location", "atr_rank480"}),
-    Timeframe.M5: frozenset({"volume_z", "close_location", "atr_rank480"}),
-    Timeframe.M15: frozenset({"volume_z", "close_location"}),
-    Timeframe.H1: frozenset({"volume_z", "close_location"}),
-    Timeframe.H4: frozenset({"volume_z", "close_location"}),
-    Timeframe.D1: frozenset(),
-}
-"""Features that no rule reads on every bar, only the score or the size of a signal: they are calculated when asked for."""
-
 FUNDING_FEATURES: tuple[str, ...] = (
     "funding",
     "funding_prev",

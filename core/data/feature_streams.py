@@ -6,50 +6,81 @@ A stream that is absent stays absent: its features are NaN and not ready; nothin
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from core.data.blocks import Bools, Floats, Ints
+from core.data.blocks import Bools, Floats, Ints, somewhere
 from core.data.feature_sets import BASIS_FEATURES, FUNDING_FEATURES, HOUR_MS, STREAM_FEATURES, FeatureParams
+from core.data.on_demand import OnDemand
 from core.indicators import arrays
-from core.indicators.rows import Rows
+from core.indicators.rows import Rows, TrueCounter
 
 _NEVER = -1
+_STATE = ("_rates", "_settled", "_hour", "_spot", "_spot_ts", "_had_basis")
 
 
 class StreamFeatures:
-    """Funding and basis features of all symbols: ``view[name]`` and ``ready[name]`` are arrays (S,) updated in place."""
+    """Funding and basis features of all symbols: ``rows[name]`` and ``ready[name]`` are arrays (S,) updated in place.
+
+    ``later`` are those that stand still until they are brought up; ``bar`` counts hours.
+    """
 
     def __init__(self, symbols: int, params: FeatureParams) -> None:
-        self._out: Floats = np.full((len(STREAM_FEATURES), symbols), np.nan)
-        self._is_ready: Bools = np.zeros((len(STREAM_FEATURES), symbols), dtype=np.bool_)
-        self.view: dict[str, Floats] = {name: self._out[i] for i, name in enumerate(STREAM_FEATURES)}
-        self.ready: dict[str, Bools] = {name: self._is_ready[i] for i, name in enumerate(STREAM_FEATURES)}
+        out: Floats = np.full((len(STREAM_FEATURES), symbols), np.nan)
+        is_ready: Bools = np.zeros(out.shape, dtype=np.bool_)
+        self.rows: dict[str, Floats] = {name: out[i] for i, name in enumerate(STREAM_FEATURES)}
+        self.ready: dict[str, Bools] = {name: is_ready[i] for i, name in enumerate(STREAM_FEATURES)}
+        self.bar = 0
+        self.later = {"basis_rank": OnDemand(self, self._rank_basis)}
+        self._at_once, self._known = out[:-1], is_ready[:-1]
         self._rates: Floats = np.full((symbols, params.funding_settlements), np.nan)
         self._settled: Floats = np.full(symbols, np.nan)
         self._hour: Floats = np.full(symbols, np.nan)
         self._spot: Floats = np.full(symbols, np.nan)
         self._spot_ts: Ints = np.full(symbols, _NEVER, dtype=np.int64)
         self._basis_bars = params.basis_hours
-        self._basis = Rows(symbols, params.basis_hours)
+        self._history = Rows(1, symbols, params.basis_hours)
+        self._basis = self._history.series(0)
+        self._not_above = TrueCounter(symbols, params.basis_hours)
         self._had_basis: Bools = np.zeros(symbols, dtype=np.bool_)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that the next settlement or hour depends on, to the bit."""
+        state = {name: getattr(self, name).tobytes() for name in _STATE}
+        rows = {name: row.tobytes() for name, row in self.rows.items()}
+        known = {name: row.tobytes() for name, row in self.ready.items()}
+        return {**state, "bar": self.bar, "rows": rows, "ready": known, "basis": self._history.snapshot()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what :meth:`snapshot` gave for the same symbols and windows."""
+        for name in _STATE:
+            array = getattr(self, name)
+            array[...] = np.frombuffer(saved[name], dtype=array.dtype).reshape(array.shape)
+        for name, row in self.rows.items():
+            row[...] = np.frombuffer(saved["rows"][name], dtype=np.float64)
+            self.ready[name][...] = np.frombuffer(saved["ready"][name], dtype=np.bool_)
+        self.bar = int(saved["bar"])
+        self._history.restore(saved["basis"])
+        for look in self.later.values():
+            look.forget()
 
     def on_funding(self, index: int, ts: int, rate: float) -> None:
         """Take in the settlement at ``ts``. One already known (not later than the last) or not finite changes nothing."""
         if not math.isfinite(rate) or ts <= self._settled[index]:
             return
-        rates, view = self._rates[index], self.view
+        rates, rows = self._rates[index], self.rows
         rates[:-1] = rates[1:]
         rates[-1] = rate
         self._settled[index] = ts
-        view["funding"][index] = rate
-        view["funding_prev"][index] = rates[-2]
-        view["funding_delta"][index] = rate - rates[-2]
+        rows["funding"][index] = rate
+        rows["funding_prev"][index] = rates[-2]
+        rows["funding_delta"][index] = rate - rates[-2]
         if not math.isnan(rates[0]):
-            view["funding_below"][index] = np.count_nonzero(rates < rate) / rates.size
-            view["funding_above"][index] = np.count_nonzero(rates > rate) / rates.size
-        view["funding_age_h"][index] = max(0.0, (self._hour[index] - ts) / HOUR_MS) if self._hour[index] > _NEVER else np.nan
-        np.equal(self._out, self._out, out=self._is_ready)
+            rows["funding_below"][index] = np.count_nonzero(rates < rate) / rates.size
+            rows["funding_above"][index] = np.count_nonzero(rates > rate) / rates.size
+        rows["funding_age_h"][index] = max(0.0, (self._hour[index] - ts) / HOUR_MS) if self._hour[index] > _NEVER else np.nan
+        np.equal(self._at_once, self._at_once, out=self._known)
 
     def on_spot(self, index: int, ts: int, price: float) -> None:
         """Take in the spot price at the hourly close ``ts``, for the perpetual's close of the same moment."""
@@ -60,27 +91,32 @@ class StreamFeatures:
         """Update basis and age of funding for symbols ``idx``, whose hour closed at ``ts``; ``close`` has all symbols."""
         closed = np.zeros(self._hour.size, dtype=np.bool_)
         closed[idx] = True
+        self.bar += 1
         np.copyto(self._hour, float(ts), where=closed)
-        np.copyto(self.view["funding_age_h"], np.maximum((ts - self._settled) / HOUR_MS, 0.0), where=closed)
+        np.copyto(self.rows["funding_age_h"], np.maximum((ts - self._settled) / HOUR_MS, 0.0), where=closed)
         self._update_basis(closed, closed & (self._spot_ts == ts) & np.isfinite(self._spot) & (self._spot > 0.0), close)
-        np.equal(self._out, self._out, out=self._is_ready)
+        np.equal(self._at_once, self._at_once, out=self._known)
 
     def _update_basis(self, closed: Bools, priced: Bools, close: Floats) -> None:
-        basis, delta, rank = (self.view[name] for name in BASIS_FEATURES)
+        basis, delta, known = self.rows["basis"], self.rows["basis_delta"], self.ready["basis_rank"]
         before = basis.copy()
         np.copyto(basis, np.nan, where=closed)
         np.divide(close, self._spot, out=basis, where=priced)
         np.subtract(basis, 1.0, out=basis, where=priced)
         np.copyto(delta, basis - before, where=closed)
-        np.copyto(rank, np.nan, where=closed)
-        if np.count_nonzero(priced) == 0:
-            return
-        self._basis.push(basis)
-        self._basis.hold(np.flatnonzero(self._had_basis & ~priced))
-        np.logical_or(self._had_basis, priced, out=self._had_basis)
-        window = self._basis.last(self._basis_bars)
-        share = np.count_nonzero(window <= basis[:, None], axis=1) / self._basis_bars
-        np.copyto(rank, share, where=priced & ~np.isnan(window[:, 0]))
+        if somewhere(priced):
+            self._history.push(basis[None])
+            self._history.hold(np.flatnonzero(self._had_basis & ~priced))
+            np.logical_or(self._had_basis, priced, out=self._had_basis)
+        full = ~np.isnan(self._basis.lag(self._basis_bars - 1))
+        np.copyto(known, priced & full, where=closed)
+
+    def _rank_basis(self) -> None:
+        basis, rank = self.rows["basis"], self.rows["basis_rank"]
+        np.less_equal(self._basis.last(self._basis_bars), basis[:, None], out=self._not_above.mask)
+        self._not_above.count(rank)
+        np.divide(rank, self._basis_bars, out=rank)
+        np.copyto(rank, np.nan, where=~self.ready["basis_rank"])
 
 
 def funding_history(close_ts: Ints, settled: Ints, rates: Floats, params: FeatureParams) -> dict[str, Floats]:

@@ -7,6 +7,7 @@ window is full, and never after; ``ready`` says the same as a mask (X28). Nothin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,18 +42,17 @@ class FeatureStore:
     """Features of every symbol on every timeframe, updated bar by bar.
 
     ``view["name@tf"]`` (``view["name"]`` for side streams) is an array of shape (S,), one place a symbol in the order of
-    ``symbols``; it lives as long as the store, is updated in place, and must not be written to. ``ready`` has the same
-    keys: False until the value is known. ``fresh`` has every feature, also those that are calculated only when asked for.
+    ``symbols``; it lives as long as the store, is updated in place, and must not be written to. What follows from the
+    present bar and a window alone is calculated at the first look on each bar, so look it up on every bar anew. ``ready``
+    has the same keys: False until the value is known.
     """
 
     def __init__(self, symbols: Sequence[str], timeframes: Sequence[Timeframe], params: StrategiesFile) -> None:
         windows = FeatureParams.of(params)
         self._frames = {tf: FrameFeatures(len(symbols), tf, windows) for tf in timeframes}
         self._streams = StreamFeatures(len(symbols), windows)
-        self.view: dict[str, Floats] = {f"{name}@{tf}": row for tf, f in self._frames.items() for name, row in f.view.items()}
+        self.view: Mapping[str, Floats] = FeatureView(self._frames, self._streams)
         self.ready: dict[str, Bools] = {f"{name}@{tf}": row for tf, f in self._frames.items() for name, row in f.ready.items()}
-        self.fresh = FreshFeatures(self.view, self._frames)
-        self.view.update(self._streams.view)
         self.ready.update(self._streams.ready)
 
     def on_closed(self, block: ClosedBlock) -> None:
@@ -62,7 +62,7 @@ class FeatureStore:
             return
         frame.update(block)
         if block.tf is Timeframe.H1:
-            self._streams.on_hour(block.ts, block.idx, frame.view["close"])
+            self._streams.on_hour(block.ts, block.idx, frame.rows["close"])
 
     def on_funding(self, index: int, ts: int, rate: float) -> None:
         """Take in a funding settlement of symbol ``index``: ``rate`` is the fraction paid by longs at ``ts``."""
@@ -72,29 +72,42 @@ class FeatureStore:
         """Take in the spot price at the hourly close ``ts``, before :meth:`on_closed` of the 1h block of that moment."""
         self._streams.on_spot(index, ts, price)
 
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that the next bar depends on, to the bit."""
+        return {
+            "frames": {tf.value: frame.snapshot() for tf, frame in self._frames.items()},
+            "streams": self._streams.snapshot(),
+        }
 
-class FreshFeatures(Mapping[str, Floats]):
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what :meth:`snapshot` gave for the same symbols, timeframes and windows."""
+        for tf, frame in self._frames.items():
+            frame.restore(saved["frames"][tf.value])
+        self._streams.restore(saved["streams"])
+
+
+class FeatureView(Mapping[str, Floats]):
     """Every feature by key as it is on the present bar; what is on demand is calculated at the first look."""
 
-    def __init__(self, view: Mapping[str, Floats], frames: Mapping[Timeframe, FrameFeatures]) -> None:
-        self._view = view
-        self._later = {f"{name}@{tf}": (frame, row) for tf, frame in frames.items() for name, row in frame.later.items()}
+    def __init__(self, frames: Mapping[Timeframe, FrameFeatures], streams: StreamFeatures) -> None:
+        rows = {f"{name}@{tf}": row for tf, frame in frames.items() for name, row in frame.rows.items()}
+        later = {f"{name}@{tf}": look for tf, frame in frames.items() for name, look in frame.later.items()}
+        self._rows, self._later = rows | streams.rows, later | streams.later
 
     def __getitem__(self, key: str) -> Floats:
-        later = self._later.get(key)
-        if later is None:
-            return self._view[key]
-        later[0].bring_up()
-        return later[1]
+        look = self._later.get(key)
+        if look is not None:
+            look.bring_up()
+        return self._rows[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._view or key in self._later
+        return key in self._rows
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._view, *self._later))
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._view) + len(self._later)
+        return len(self._rows)
 
 
 def build_features(

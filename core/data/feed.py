@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.data.blocks import BarBlock, BarFlag, Bars, Bytes, Closed, ClosedBlock, Floats, Ints
+from core.data.blocks import BarBlock, BarFlag, Bars, Bytes, Closed, ClosedBlock, Floats, Ints, somewhere
 from core.data.frames import to_frame
-from core.data.quality import Issue, IssueCounters, SoundnessCheck, sound
+from core.data.quality import Issue, IssueCounters, OrdinaryCheck, closes_at, sound
 from core.data.resample import EMPTY, built_flags
 from core.data.ring import Ring, RingStore
 from core.data.timeframes import finest, from_base
@@ -85,8 +85,7 @@ class Feed:
         }
         self._base_count = {tf: int(np.count_nonzero(mask)) for tf, mask in self._base_mask.items()}
         self._in_step: dict[Timeframe, int] = {}  # base timeframe -> close up to which all its symbols have come
-        self._opened = np.array(0, dtype=np.int64)
-        self._check = SoundnessCheck()
+        self._check = OrdinaryCheck()
         self._no_flags = {n: np.zeros(n, dtype=np.uint8) for n in range(count + 1)}
         self._known_idx: dict[Timeframe, Ints] = {}
         self._zero_runs: dict[int, int] = {}
@@ -126,13 +125,11 @@ class Feed:
         if idx is not self._known_idx.get(tf) and not self._learn(tf, idx):
             return False
         opened = ts - tf.ms
-        self._opened.fill(opened)
-        if np.count_nonzero(np.equal(block.open_ts, self._opened)) != idx.size:
+        if self._in_step.get(tf) != opened and somewhere(self.last_ts[idx] != opened):
             return False
-        if self._in_step.get(tf) != opened and np.count_nonzero(self.last_ts[idx] == opened) != idx.size:
-            return False
-        columns = (block.open, block.high, block.low, block.close, block.volume)
-        return self._check.all_traded(*columns) or bool(sound(*columns).all())
+        if self._check.holds(ts, block):
+            return True
+        return closes_at(ts, block) and bool(sound(block.open, block.high, block.low, block.close, block.volume).all())
 
     def _learn(self, tf: Timeframe, idx: Ints) -> bool:
         """Whether ``idx`` is rising and all its symbols have ``tf`` as base; remembered, since sources reuse it."""
@@ -148,7 +145,7 @@ class Feed:
         idx = block.idx
         flags: Bytes = self._no_flags[idx.size]
         self._in_step[block.tf] = ts if idx.size == self._base_count[block.tf] else _NEVER
-        if self._zero_runs or np.count_nonzero(block.volume) != idx.size:
+        if self._zero_runs or block.ordinary_at != ts:
             flags = np.where(block.volume == 0.0, np.uint8(BarFlag.ZERO_VOLUME), np.uint8(0))
             for index, volume in zip(idx.tolist(), block.volume.tolist(), strict=True):
                 self._watch_volume(index, volume)
@@ -302,9 +299,9 @@ class Feed:
         offsets = self._parts[ring.tf]
         first = finer.slot(opened)
         part: tuple[Any, ...] = (slice(first, first + len(offsets)),)
-        there = np.equal(finer.ts[part], offsets + opened)
-        if rows.size != finer.width or np.count_nonzero(there) != there.size:
-            rows = rows[there.all(axis=0)[finer.column[rows]]]
+        away = np.not_equal(finer.ts[part], offsets + opened)
+        if rows.size != finer.width or somewhere(away):
+            rows = rows[~away.any(axis=0)[finer.column[rows]]]
             if not rows.size:
                 return rows
             part = (part[0], finer.column[rows])

@@ -42,6 +42,9 @@ class HealthMonitor:
     ``HealthReport.ok`` means that nothing is paused; single symbols may still be blocked. ``rebuilding`` says
     whether some symbol must still show clean bars.
 
+    Attributes:
+        book_ts: time of each symbol's last order book, -1 before the first; written by the market.
+
     Args:
         symbols: the run's symbols.
         is_perp: whether each has funding.
@@ -75,7 +78,7 @@ class HealthMonitor:
         self._funded = [index for index, needed in enumerate(self._needs_funding) if needed]
         self._needs_books = has_books or "book" in require_streams
         self._funding_until = [-1] * count
-        self._book_ts = [-1] * count
+        self.book_ts = [-1] * count
         self._clean_left = [0] * count
         self.rebuilding = False
         self._drift_ms: float | None = None
@@ -127,9 +130,8 @@ class HealthMonitor:
         self._funding_until[index] = max(self._funding_until[index], ts + interval_ms + FUNDING_GRACE_MS)
         self._dirty = True
 
-    def on_book(self, index: int, ts: int) -> None:
-        """An order book of ``ts``."""
-        self._book_ts[index] = ts
+    def on_books(self) -> None:
+        """Order books arrived (:attr:`book_ts` is written already)."""
         if self._watch_books:
             self._dirty = True
 
@@ -153,7 +155,7 @@ class HealthMonitor:
             return False
         step = 2 * self._shortest_ms
         candles = int(self._last_ts.min()) + step + CANDLE_GRACE_MS if self._needs_candles else _FAR
-        books = min(self._book_ts) + step if self._needs_books else _FAR
+        books = min(self.book_ts) + step if self._needs_books else _FAR
         funding = min((self._funding_until[index] for index in self._funded), default=_FAR)
         self._next_check = min(candles, books, funding)
         return self._next_check >= ts
@@ -177,7 +179,7 @@ class HealthMonitor:
         candles = _FAR if not self._needs_candles else -1 if last < 0 else last + 2 * base_ms + CANDLE_GRACE_MS
         integrity = -1 if self._clean_left[index] else _FAR
         funding = self._funding_until[index] if self._needs_funding[index] else _FAR
-        book_ts = self._book_ts[index]
+        book_ts = self.book_ts[index]
         book = _FAR if not self._needs_books else -1 if book_ts < 0 else book_ts + 2 * base_ms
         return candles, integrity, funding, book
 
@@ -188,7 +190,7 @@ class HealthMonitor:
         drift = self._drift_ms
         return {
             "funding_until": list(self._funding_until),
-            "book_ts": list(self._book_ts),
+            "book_ts": list(self.book_ts),
             "clean_left": list(self._clean_left),
             "drift_ms": None if drift is None else repr(drift),
             "clock_bad": self._clock_bad,
@@ -197,7 +199,7 @@ class HealthMonitor:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`snapshot` gave (``last_ts`` is the feed's to restore)."""
         self._funding_until = [int(ts) for ts in state["funding_until"]]
-        self._book_ts = [int(ts) for ts in state["book_ts"]]
+        self.book_ts = [int(ts) for ts in state["book_ts"]]
         self._clean_left = [int(left) for left in state["clean_left"]]
         self.rebuilding = any(self._clean_left)
         self._drift_ms = None if state["drift_ms"] is None else float(state["drift_ms"])

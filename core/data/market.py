@@ -115,8 +115,8 @@ class Market:
         self.give(closed)
         for mark in batch.marks:
             self._on_mark(mark)
-        for book in batch.books:
-            self._on_book(book)
+        if batch.books:
+            self._on_books(batch.books)
         if batch.clock is not None:
             self.health.on_clock(batch.clock)
         self._tell_health(closed)
@@ -165,11 +165,14 @@ class Market:
         self._mark_step[index] = mark.ts - known.ts if known is not None else 0
         self._marks[index] = mark
 
-    def _on_book(self, book: Book) -> None:
-        index = self.index.get(book.symbol)
-        if index is not None:
-            self._books[index] = book
-            self.health.on_book(index, book.ts)
+    def _on_books(self, books: Sequence[Book]) -> None:
+        known, held, stamps = self.index, self._books, self.health.book_ts
+        for book in books:
+            index = known.get(book.symbol)
+            if index is not None:
+                held[index] = book
+                stamps[index] = book.ts
+        self.health.on_books()
 
     def _tell_health(self, closed: Closed) -> None:
         if not self.feed.troubled and not self.health.rebuilding:

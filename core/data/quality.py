@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.data.blocks import Bars, Bools, Floats, Ints
+from core.data.blocks import BarBlock, Bars, Bools, Floats, Ints, somewhere
 from core.types import Timeframe
 
 
@@ -110,8 +110,8 @@ def sound(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Float
     return ok
 
 
-class SoundnessCheck:
-    """:func:`sound` for the per-bar path, one answer for all rows. Its buffers are kept, so nothing is allocated."""
+class OrdinaryCheck:
+    """Finds blocks about which there is nothing to say. Its buffers are kept, so nothing is allocated on the per-bar path."""
 
     _ZERO = np.array(0.0)
     _INFINITY = np.array(np.inf)
@@ -119,8 +119,21 @@ class SoundnessCheck:
     def __init__(self) -> None:
         self._buffers: dict[int, tuple[Floats, Floats, Bools, tuple[Bools, ...]]] = {}
 
-    def all_traded(self, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats) -> bool:
-        """Whether every row is possible and has volume. NaN fails, since it compares false."""
+    def holds(self, ts: int, block: BarBlock) -> bool:
+        """Whether every row closes at ``ts``, is possible and has volume.
+
+        The answer is noted on the block, since exchange and feed both ask.
+        """
+        if block.ordinary_at == ts:
+            return True
+        if not closes_at(ts, block) or not self._all_traded(block):
+            return False
+        block.ordinary_at = ts
+        return True
+
+    def _all_traded(self, block: BarBlock) -> bool:
+        """NaN fails, since it compares false."""
+        open_, high, low, close, volume = block.open, block.high, block.low, block.close, block.volume
         rows = open_.size
         if rows == 1:  # Python floats beat arrays of one
             o, h, low_, c, v = open_.item(), high.item(), low.item(), close.item(), volume.item()
@@ -134,13 +147,21 @@ class SoundnessCheck:
         np.less(high, self._INFINITY, out=line[3])
         np.greater(volume, self._ZERO, out=line[4])
         np.less(volume, self._INFINITY, out=line[5])
-        return bool(np.count_nonzero(table) == table.size)
+        return False not in table.tobytes()
 
     def _make(self, rows: int) -> tuple[Floats, Floats, Bools, tuple[Bools, ...]]:
         table = np.zeros((6, rows), dtype=np.bool_)
         made = (np.empty(rows), np.empty(rows), table, tuple(table[k] for k in range(6)))
         self._buffers[rows] = made
         return made
+
+
+def closes_at(ts: int, block: BarBlock) -> bool:
+    """Whether every row closes at ``ts``."""
+    opened = ts - block.tf.ms
+    if block.open_ts.size == 1:
+        return bool(block.open_ts.item() == opened)
+    return not somewhere(block.open_ts != opened)
 
 
 class Cleaned(NamedTuple):

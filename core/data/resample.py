@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.data.blocks import BarFlag, Bars, Bools, Bytes, Floats, Ints
+from core.data.blocks import BarFlag, Bars, Bools, Bytes, Floats, Ints, flagged
 from core.data.quality import select
 from core.data.timeframes import LADDER
 from core.types import Timeframe
@@ -117,7 +117,7 @@ def _five(columns: list[Floats]) -> tuple[Floats, Floats, Floats, Floats, Floats
 
 def built_flags(parts: Bytes, volume: Floats) -> Bytes | int:
     """Flags of a built bar: PARTIAL where a part was made up, REPAIRED where one was; ZERO_VOLUME only if all were."""
-    if not np.count_nonzero(parts):
+    if not flagged(parts):
         return 0
     seen = np.bitwise_or.reduce(parts, axis=0)
     flags: Bytes = seen & np.uint8(BarFlag.REPAIRED)

@@ -15,6 +15,26 @@ from core.types import Timeframe
 _DAY_MS = Timeframe.D1.ms
 
 
+class _Centred:
+    """Returns less their mean, and the root of the sum of their squares."""
+
+    def __init__(self, returns: Floats) -> None:
+        self.values: Floats = returns - returns.sum() / max(1, returns.size)
+        self.length = math.sqrt(float((self.values * self.values).sum()))
+
+
+class _Returns:
+    """Daily log returns of one symbol over the window, oldest first; NaN where the day or the one before has no close.
+
+    ``whole``: no day is missing, so that ``around_mean`` serves every pair of such symbols.
+    """
+
+    def __init__(self, daily: Floats) -> None:
+        self.daily = daily
+        self.whole = not np.count_nonzero(np.isnan(daily))
+        self.around_mean = _Centred(daily)
+
+
 class Correlations:
     """Correlations of a run's symbols over the last ``window_days`` daily log returns.
 
@@ -31,7 +51,7 @@ class Correlations:
         self._closes: list[dict[int, float]] = [{} for _ in self.symbols]
         self._last_day: int | None = None
         self._revision = 0
-        self._returns: dict[int, Floats] = {}
+        self._returns: dict[int, _Returns] = {}
         self._rho: dict[tuple[int, int], float | None] = {}
 
     @property
@@ -78,24 +98,24 @@ class Correlations:
             return None
         return self.rho(self._index[symbol], self._index[other])
 
-    def _returns_of(self, i: int) -> Floats:
-        """Daily log returns of the window, oldest first; NaN where the day or the one before has no close."""
+    def _returns_of(self, i: int) -> _Returns:
         if i not in self._returns:
             own, last = self._closes[i], self._last_day or 0
             closes = np.array([own.get(day, math.nan) for day in range(last - self._window, last + 1)])
-            self._returns[i] = np.diff(np.log(closes))
+            self._returns[i] = _Returns(np.diff(np.log(closes)))
         return self._returns[i]
 
     def _pearson(self, i: int, j: int) -> float | None:
         first, second = self._returns_of(i), self._returns_of(j)
-        both = ~(np.isnan(first) | np.isnan(second))
-        n = int(np.count_nonzero(both))
+        if first.whole and second.whole:
+            n, a, b = first.daily.size, first.around_mean, second.around_mean
+        else:
+            both = ~(np.isnan(first.daily) | np.isnan(second.daily))
+            n, a, b = int(np.count_nonzero(both)), _Centred(first.daily[both]), _Centred(second.daily[both])
         if n < self._min:
             return None
-        a, b = first[both], second[both]
-        a, b = a - a.sum() / n, b - b.sum() / n
-        scale = math.sqrt(float((a * a).sum())) * math.sqrt(float((b * b).sum()))
-        return max(-1.0, min(1.0, float((a * b).sum()) / scale)) if scale > 0.0 else None
+        scale = a.length * b.length
+        return max(-1.0, min(1.0, float((a.values * b.values).sum()) / scale)) if scale > 0.0 else None
 
     def snapshot(self) -> dict[str, Any]:
         """The closes that are kept, as plain JSON values."""

@@ -6,21 +6,21 @@ by :meth:`Ledger.expect` before the order is sent. Money is float USD, added in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from core.data.blocks import Floats, Ints
 from core.errors import ContractError
+from core.exec.booking import closed_trade, enlarged, opened, reduced, seen
 from core.exec.instrument import Instrument
 from core.exec.position import Position
-from core.risk.context import loss_to_stop
 from core.types import (
     BrokerEvent,
-    ExitReason,
     Fill,
     FundingPayment,
     OrderPurpose,
@@ -34,11 +34,6 @@ from core.types import (
 
 SEEN_KEPT = 256
 """How many event ids are remembered against duplicates; repeats come within moments, or after a restart."""
-
-STOP_REASONS = frozenset(
-    {ExitReason.STOP, ExitReason.BREAK_EVEN, ExitReason.TRAIL, ExitReason.JOINT_STOP, ExitReason.LIQUIDATION}
-)
-"""Reasons for which an exit counts as a stop (G6)."""
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
 
@@ -185,9 +180,12 @@ class Ledger:
         position = self._state.positions.get(fill.symbol)
         if fill.side is not opening_side or (position is not None and position.side is not expected.plan.side):
             raise ContractError(f"fill {fill.id} ({fill.side}) would turn the position of {fill.symbol} around")
-        opened = _opened(expected.plan, fill) if position is None else _enlarged(position, expected, fill)
+        if position is None:
+            position = opened(expected.plan, fill)
+        else:
+            position = enlarged(position, expected.plan, fill, begins=not expected.filled)
         expected.filled += fill.qty
-        self._state.positions[fill.symbol] = opened
+        self._state.positions[fill.symbol] = position
         self._state.fees += fill.fee
         self._state.booked.append((fill.ts, -fill.fee))
 
@@ -196,7 +194,7 @@ class Ledger:
         if position is None or fill.qty > position.qty or fill.side.sign == position.side.sign:
             held = Decimal(0) if position is None else position.signed_qty
             raise ContractError(f"fill {fill.id} ({fill.side} {fill.qty}) closes more of {fill.symbol} than is open ({held})")
-        changed = _reduced(position, fill)
+        changed = reduced(position, fill)
         gross = changed.realised - position.realised
         self._state.realised += gross
         self._state.fees += fill.fee
@@ -218,7 +216,8 @@ class Ledger:
         done = [key for key, item in self._state.expected.items() if item.plan.symbol == symbol and item.filled]
         for key in done:
             del self._state.expected[key]
-        self._state.trades.append(_trade(replace(position, takes_filled=takes_filled), expected, last, self._scratch_r))
+        position = replace(position, takes_filled=takes_filled)
+        self._state.trades.append(closed_trade(position, expected.score_parts, last, self._scratch_r))
 
     def drain_trades(self) -> tuple[TradeRecord, ...]:
         """Trades closed since the last call, in order."""
@@ -250,54 +249,22 @@ class Ledger:
         for symbol, position in tuple(self._state.positions.items()):
             row = rows.get(self._index[symbol])
             if row is not None and position.opened_ts < ts:
-                seen = _seen(position, float(closes[row]), float(highs[row]), float(lows[row]))
-                if seen.reached_1r_ts is None and seen.close_reaches_1r(float(closes[row])):
-                    seen = replace(seen, reached_1r_ts=ts)
-                self._state.positions[symbol] = seen
+                changed = seen(position, ts, closes.item(row), highs.item(row), lows.item(row))
+                if changed is not position:
+                    self._state.positions[symbol] = changed
 
     # --- money ------------------------------------------------------------------------------------
 
-    def _held(self) -> list[tuple[int, Position]]:
-        return sorted(((self._index[s], p) for s, p in self._state.positions.items()), key=lambda item: item[0])
-
-    def unrealised(self, prices: Floats) -> float:
-        """Open profit (USD) at ``prices``, shape (S,); NaN where a held symbol has no price."""
-        total = 0.0
-        for index, position in self._held():
-            total += position.unrealised(float(prices[index]))
+    def unrealised(self, prices: Floats | Mapping[int, float]) -> float:
+        """Open profit (USD) at ``prices``, by position in the instrument tuple; NaN where a held symbol has no price."""
+        total, positions = 0.0, self._state.positions
+        for symbol in sorted(positions, key=self._index.__getitem__):
+            total += positions[symbol].unrealised(float(prices[self._index[symbol]]))
         return total
 
-    def equity(self, prices: Floats) -> float:
-        """Wallet plus open profit (USD) at ``prices``, shape (S,) (X11)."""
+    def equity(self, prices: Floats | Mapping[int, float]) -> float:
+        """Wallet plus open profit (USD) at ``prices`` (X11)."""
         return self.wallet + self.unrealised(prices)
-
-    def open_risk_usd(self, exit_cost_rates: Sequence[float] | Floats) -> float:
-        """Loss (USD) if every position left at its stop, exit costs (fractions, one an instrument) included (X9)."""
-        total = 0.0
-        for index, position in self._held():
-            total += position.risk_at_stop(float(exit_cost_rates[index]))
-        return total
-
-    def open_drop_usd(self, prices: Floats, exit_cost_rates: Sequence[float] | Floats) -> float:
-        """Equity (USD) marked at ``prices`` that would be lost if every position left at its stop now (X10)."""
-        total = 0.0
-        for index, position in self._held():
-            total += loss_to_stop(position, float(prices[index]), float(exit_cost_rates[index]))
-        return total
-
-    def gross_notional_usd(self, prices: Floats) -> float:
-        """Value of all positions (USD), sides added."""
-        total = 0.0
-        for index, position in self._held():
-            total += float(position.qty) * float(prices[index])
-        return total
-
-    def net_notional_usd(self, prices: Floats) -> float:
-        """Value of longs less value of shorts (USD)."""
-        total = 0.0
-        for index, position in self._held():
-            total += float(position.signed_qty) * float(prices[index])
-        return total
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -309,147 +276,3 @@ class Ledger:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`snapshot`."""
         self._state = msgspec.convert(state, _State)
-
-
-def _slippage(fill: Fill) -> float:
-    return fill.side.sign * (float(fill.price) - fill.expected_price) * float(fill.qty)
-
-
-def _r_price(plan: Plan, first_entry: float) -> float:
-    """Price distance of 1R (X5); a fill at or beyond the stop has none of its own and takes the planned one."""
-    distance = plan.side.sign * (first_entry - float(plan.stop))
-    return distance if distance > 0.0 else abs(float(plan.entry - plan.stop))
-
-
-def _opened(plan: Plan, fill: Fill) -> Position:
-    price = float(fill.price)
-    return Position(
-        plan=plan,
-        qty=fill.qty,
-        entry_qty=fill.qty,
-        exit_qty=Decimal(0),
-        exit_value=0.0,
-        avg_entry=price,
-        first_entry=price,
-        r_price=_r_price(plan, price),
-        stop=plan.stop,
-        opened_ts=fill.ts,
-        takes_filled=0,
-        first_take_ts=None,
-        best_close=price,
-        realised=0.0,
-        fees=fill.fee,
-        funding=0.0,
-        adds=0,
-        slippage_usd=_slippage(fill),
-        spread_bps_sum=fill.spread_bps,
-        fills=1,
-        mae=price,
-        mfe=price,
-    )
-
-
-def _enlarged(position: Position, expected: _Expected, fill: Fill) -> Position:
-    """More of the entry, or of an add: the average follows what is open; 1R follows the entry's own fills only."""
-    price, qty = float(fill.price), float(fill.qty)
-    first_entry, adds = position.first_entry, position.adds
-    if expected.plan.id != position.plan.id:
-        adds += not expected.filled
-    elif not adds:
-        before = float(position.entry_qty)
-        first_entry = (first_entry * before + price * qty) / (before + qty)
-    held = float(position.qty)
-    return replace(
-        position,
-        qty=position.qty + fill.qty,
-        entry_qty=position.entry_qty + fill.qty,
-        avg_entry=(position.avg_entry * held + price * qty) / float(position.qty + fill.qty),
-        first_entry=first_entry,
-        r_price=_r_price(position.plan, first_entry),
-        adds=adds,
-        fees=position.fees + fill.fee,
-        slippage_usd=position.slippage_usd + _slippage(fill),
-        spread_bps_sum=position.spread_bps_sum + fill.spread_bps,
-        fills=position.fills + 1,
-    )
-
-
-def _reduced(position: Position, fill: Fill) -> Position:
-    price, qty = float(fill.price), float(fill.qty)
-    return replace(
-        position,
-        qty=position.qty - fill.qty,
-        exit_qty=position.exit_qty + fill.qty,
-        exit_value=position.exit_value + qty * price,
-        realised=position.realised + position.side.sign * qty * (price - position.avg_entry),
-        fees=position.fees + fill.fee,
-        slippage_usd=position.slippage_usd + _slippage(fill),
-        spread_bps_sum=position.spread_bps_sum + fill.spread_bps,
-        fills=position.fills + 1,
-        mae=_worse(position, position.mae, price),
-        mfe=_better(position, position.mfe, price),
-    )
-
-
-def _worse(position: Position, first: float, second: float) -> float:
-    return min(first, second) if position.side.sign > 0 else max(first, second)
-
-
-def _better(position: Position, first: float, second: float) -> float:
-    return max(first, second) if position.side.sign > 0 else min(first, second)
-
-
-def _seen(position: Position, close: float, high: float, low: float) -> Position:
-    best = _better(position, position.best_close, close)
-    mae = _worse(position, position.mae, low if position.side.sign > 0 else high)
-    mfe = _better(position, position.mfe, high if position.side.sign > 0 else low)
-    if (best, mae, mfe) == (position.best_close, position.mae, position.mfe):
-        return position
-    return replace(position, best_close=best, mae=mae, mfe=mfe)
-
-
-def _trade(position: Position, expected: _Expected, last: Fill, scratch_r: float) -> TradeRecord:
-    """The closed trade. R counts against the planned risk of the entry plan, whatever was filled or added (X5)."""
-    plan, sign = position.plan, position.side.sign
-    net = position.realised - position.fees + position.funding
-    r_multiple = net / plan.risk_usd
-    entry_value = position.exit_value - sign * position.realised
-    # an exit that tells no reason counts as a stop: the cautious reading for cooldowns
-    reason = last.reason or (ExitReason.TAKE if last.purpose is OrderPurpose.TAKE else ExitReason.STOP)
-    return TradeRecord(
-        id=f"trade-{plan.id}",
-        plan_id=plan.id,
-        signal_id=plan.signal_id,
-        strategy=plan.strategy,
-        symbol=plan.symbol,
-        side=plan.side,
-        tf=plan.tf,
-        regime=plan.regime,
-        score=plan.score,
-        opened_ts=position.opened_ts,
-        closed_ts=last.ts,
-        qty=position.entry_qty,
-        entry_price=entry_value / float(position.entry_qty),
-        exit_price=position.exit_value / float(position.exit_qty),
-        initial_stop=plan.stop,
-        final_stop=position.stop,
-        planned_risk_usd=plan.risk_usd,
-        planned_r_pct=plan.risk_r_pct,
-        gross=position.realised,
-        fees=position.fees,
-        funding=position.funding,
-        net=net,
-        r_multiple=r_multiple,
-        scratch=abs(r_multiple) <= scratch_r,
-        stop_exit=reason in STOP_REASONS,
-        exit_reason=reason,
-        adds=position.adds,
-        takes_filled=position.takes_filled,
-        avg_slippage_bps=position.slippage_usd / (entry_value + position.exit_value) * 1e4,
-        avg_spread_bps=position.spread_bps_sum / position.fills,
-        mae_r=sign * (position.mae - position.first_entry) / position.r_price,
-        mfe_r=sign * (position.mfe - position.first_entry) / position.r_price,
-        governance=plan.governance,
-        score_parts=expected.score_parts,
-        meta=plan.meta,
-    )

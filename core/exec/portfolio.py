@@ -7,9 +7,10 @@ limits that the risk engine planned by, against the exposure of this very moment
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
+
+from msgspec import Struct
 
 from configs.validators import Governance
 from core.codes import RefusalCode
@@ -24,8 +25,7 @@ _TOLERANCE = 1e-9
 """Share of equity within which two sums of money are the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exposure:
+class Exposure(Struct, frozen=True, gc=False):
     """One open position or pending plan, in USD.
 
     ``risk_usd`` is what leaving at its stop loses against its entry (X9), ``drop_usd`` against the present mark (X10), both
@@ -61,8 +61,7 @@ class Exposure:
         return cls(plan.symbol, plan.side, plan.strategy, float(plan.qty * plan.entry), plan.risk_usd, plan.risk_usd)
 
 
-@dataclass(frozen=True, slots=True)
-class ExposureView:
+class ExposureView(Struct, frozen=True, gc=False):
     """All that is open and pending at one moment, with equity (USD), the governor's word and the run's symbols."""
 
     equity: float
@@ -99,8 +98,7 @@ class ExposureView:
         return total
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True, gc=False):
     """The verdict; ``refusal`` is None exactly when ``ok``."""
 
     ok: bool

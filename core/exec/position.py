@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from core.types import Plan, Side
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True, gc=False):
     """One symbol's open position; replaced, never changed in place.
 
     ``qty`` is unsigned; ``avg_entry`` the average price of all entry fills (adds included); ``r_price`` =

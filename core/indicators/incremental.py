@@ -1,8 +1,10 @@
 """Indicators bar by bar for all symbols at once: the same values as :mod:`core.indicators.arrays` (B9, X29).
 
-A *step* reads and writes arrays of shape (S,), one place a symbol, that live as long as the run: it is wired once to
-its inputs and outputs and then called once a bar. ``run`` is for symbols that are all past ``warm_bars`` bars, ``warm``
-does the same and also starts recursions as TA-Lib does, from each symbol's own ``count`` of bars.
+A calculation reads and writes arrays of shape (S,), one place a symbol, that live as long as the run: it is wired once to
+its inputs and outputs. There are two kinds. A :class:`Step` goes from one bar to the next and is called on every bar, before
+the bar enters the histories: ``run`` is for symbols that are all past ``warm_bars`` bars, ``warm`` does the same and also
+starts recursions as TA-Lib does, from each symbol's own ``count`` of bars. A :class:`Look` follows from the present bar and
+the histories alone, with the bar in them, so it is called only when somebody asks.
 
 Two rules make a symbol's values independent of the symbols beside it: arithmetic between arrays is element by element,
 and sums run along one symbol's contiguous row.
@@ -13,12 +15,13 @@ What a step must remember is kept in :class:`Memory`, so that a symbol without a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from core.indicators.arrays import ATR_FLOOR, SIGMA_FLOOR, TINY, VOLUME_STD_FLOOR, Floats
-from core.indicators.rows import Memory, Rows, TrueCounter
+from core.indicators.rows import Memory, Series, TrueCounter
 
 
 def _number(value: float) -> Floats:
@@ -42,40 +45,38 @@ class Step(Protocol):
     def warm(self) -> None: ...
 
 
-class Windowed:
-    """Base of steps over windows: a window that is not full holds NaN, so nothing special is needed in the warm-up."""
+class Look(Protocol):
+    """One calculation from the present bar and the histories; a window that is not full holds NaN and gives NaN."""
 
-    warm_bars = 0
-
-    def run(self) -> None:
-        raise NotImplementedError
-
-    def warm(self) -> None:
-        self.run()
+    def run(self) -> None: ...
 
 
-class Ema:
-    """Exponential mean of ``x`` into ``out``; the value before it into ``previous`` if given."""
+class Emas:
+    """Exponential means of ``x`` into the rows of ``out``, one for each of ``bars``.
 
-    def __init__(self, memory: Memory, x: Floats, bars: int, out: Floats, previous: Floats | None = None) -> None:
-        self.warm_bars = bars
+    What the last row was on the bar before goes into ``previous``.
+    """
+
+    def __init__(self, memory: Memory, x: Floats, bars: Sequence[int], out: Floats, previous: Floats) -> None:
+        self.warm_bars = max(bars)
         self._x, self._out, self._previous, self._count = x, out, previous, memory.count
-        self._weight = _number(2.0 / (bars + 1.0))
+        self._last = out[-1]
+        self._bars = np.array(bars, dtype=np.float64)[:, None]
+        self._weights = 2.0 / (self._bars + 1.0)
         self._sum = memory.cells(1, start=0.0)[0]
-        self._next = np.empty_like(out)
+        self._step = np.empty_like(out)
 
     def run(self) -> None:
-        if self._previous is not None:
-            np.copyto(self._previous, self._out)
-        step = self._next
-        np.subtract(self._x, self._out, out=step)
-        np.multiply(step, self._weight, out=step)
-        np.add(step, self._out, out=self._out)
+        step, out = self._step, self._out
+        np.copyto(self._previous, self._last)
+        np.subtract(self._x, out, out=step)
+        np.multiply(step, self._weights, out=step)
+        np.add(step, out, out=out)
 
     def warm(self) -> None:
         np.add(self._sum, self._x, out=self._sum)
         self.run()
-        np.copyto(self._out, self._sum / self.warm_bars, where=self._count == self.warm_bars)
+        np.copyto(self._out, self._sum / self._bars, where=self._count == self._bars)
 
 
 class WilderMean:
@@ -99,8 +100,10 @@ class WilderMean:
         np.copyto(self._out, self._sum / self._bars, where=self._count == self.warm_bars)
 
 
-class TrueRange(Windowed):
+class TrueRange:
     """True range into ``out``: from the lower of low and close before to the higher of high and close before."""
+
+    warm_bars = 0
 
     def __init__(self, high: Floats, low: Floats, previous_close: Floats, out: Floats) -> None:
         self._high, self._low, self._previous_close, self._out = high, low, previous_close, out
@@ -111,39 +114,39 @@ class TrueRange(Windowed):
         np.minimum(self._low, self._previous_close, out=self._bottom)
         np.subtract(self._out, self._bottom, out=self._out)
 
+    warm = run
+
+
+class Moves:
+    """What the close gained, or lost, since the bar before."""
+
+    warm_bars = 0
+
+    def __init__(self, close: Floats, previous_close: Floats, gain: Floats, loss: Floats) -> None:
+        self._close, self._previous_close, self._gain, self._loss = close, previous_close, gain, loss
+        self._change = np.empty_like(gain)
+
+    def run(self) -> None:
+        change, gain = self._change, self._gain
+        np.subtract(self._close, self._previous_close, out=change)
+        np.maximum(change, _ZERO, out=gain)
+        np.subtract(gain, change, out=self._loss)
+
+    warm = run
+
 
 class Rsi:
     """Relative strength index from Wilder's means of gains and losses; 50 where nothing moved."""
 
-    def __init__(self, memory: Memory, close: Floats, previous_close: Floats, bars: int, out: Floats) -> None:
-        self._close, self._previous_close, self._out = close, previous_close, out
-        self._moves = np.empty((2, out.size))
-        self._means = memory.cells(2)
-        self._mean = WilderMean(memory, self._moves, bars, self._means)
-        self.warm_bars = self._mean.warm_bars
-        self._change, self._total = np.empty_like(out), np.empty_like(out)
+    def __init__(self, gain: Floats, loss: Floats, out: Floats) -> None:
+        self._gain, self._loss, self._out = gain, loss, out
+        self._total = np.empty_like(out)
 
     def run(self) -> None:
-        self._split()
-        self._mean.run()
-        self._ratio()
-
-    def warm(self) -> None:
-        self._split()
-        self._mean.warm()
-        self._ratio()
-
-    def _split(self) -> None:
-        change, gains = self._change, self._moves[0]
-        np.subtract(self._close, self._previous_close, out=change)
-        np.maximum(change, _ZERO, out=gains)
-        np.subtract(gains, change, out=self._moves[1])
-
-    def _ratio(self) -> None:
-        total, out, means = self._total, self._out, self._means
-        np.add(means[0], means[1], out=total)
+        total, out, gain = self._total, self._out, self._gain
+        np.add(gain, self._loss, out=total)
         np.add(total, _TINY, out=total)
-        np.add(means[0], _HALF_TINY, out=out)
+        np.add(gain, _HALF_TINY, out=out)
         np.divide(out, total, out=out)
         np.multiply(out, _HUNDRED, out=out)
 
@@ -221,16 +224,16 @@ class Adx:
         np.copyto(self._out, step, where=self._known)
 
 
-class MeanStd(Windowed):
-    """Mean and deviation of the last ``bars`` values of ``rows``."""
+class MeanStd:
+    """Mean and deviation of windows of ``bars`` values."""
 
-    def __init__(self, rows: Rows, bars: int, mean: Floats, std: Floats, ddof: int = 0) -> None:
-        self._rows, self._bars, self._mean, self._std = rows, bars, mean, std
+    def __init__(self, bars: int, mean: Floats, std: Floats, ddof: int = 0) -> None:
+        self._mean, self._std = mean, std
         self._count, self._divisor, self._mean_column = _number(bars), _number(bars - ddof), mean[:, None]
         self._deviation = np.empty((mean.size, bars))
 
-    def run(self) -> None:
-        window, deviation, mean, std = self._rows.last(self._bars), self._deviation, self._mean, self._std
+    def of(self, window: Floats) -> None:
+        deviation, mean, std = self._deviation, self._mean, self._std
         np.add.reduce(window, axis=1, out=mean)
         np.divide(mean, self._count, out=mean)
         np.subtract(window, self._mean_column, out=deviation)
@@ -240,16 +243,19 @@ class MeanStd(Windowed):
         np.sqrt(std, out=std)
 
 
-class Bollinger(Windowed):
-    """Bollinger bands of the closes in ``rows``."""
+class Bollinger:
+    """Bollinger bands of ``closes``."""
 
-    def __init__(self, rows: Rows, bars: int, sigmas: float, mid: Floats, upper: Floats, lower: Floats, width: Floats) -> None:
-        self._sigmas, self._mid, self._upper, self._lower, self._width = _number(sigmas), mid, upper, lower, width
+    def __init__(
+        self, closes: Series, bars: int, sigmas: float, mid: Floats, upper: Floats, lower: Floats, width: Floats
+    ) -> None:
+        self._closes, self._bars, self._sigmas = closes, bars, _number(sigmas)
+        self._mid, self._upper, self._lower, self._width = mid, upper, lower, width
         self._half = np.empty_like(mid)
-        self._stats = MeanStd(rows, bars, mid, self._half)
+        self._stats = MeanStd(bars, mid, self._half)
 
     def run(self) -> None:
-        self._stats.run()
+        self._stats.of(self._closes.last(self._bars))
         half = self._half
         np.multiply(half, self._sigmas, out=half)
         np.add(self._mid, half, out=self._upper)
@@ -258,22 +264,22 @@ class Bollinger(Windowed):
         np.divide(self._width, self._mid, out=self._width)
 
 
-class VolumeZ(Windowed):
-    """Volume above its mean in deviations, from the volumes in ``rows``.
+class VolumeZ:
+    """Volume above its mean in deviations, from ``volumes``.
 
     The window is long, so the variance is taken from sums of squares; the floor of the deviation keeps that exact
     enough (a relative error near 1e-10).
     """
 
-    def __init__(self, rows: Rows, volume: Floats, bars: int, out: Floats) -> None:
-        self._rows, self._volume, self._bars, self._out = rows, volume, bars, out
+    def __init__(self, volumes: Series, volume: Floats, bars: int, out: Floats) -> None:
+        self._volumes, self._volume, self._bars, self._out = volumes, volume, bars, out
         self._squares = np.empty((out.size, bars))
         self._count = _number(bars)
         self._mean, self._variance, self._part = np.empty_like(out), np.empty_like(out), np.empty_like(out)
 
     def run(self) -> None:
         mean, variance, part, out, bars, count = self._mean, self._variance, self._part, self._out, self._bars, self._count
-        window = self._rows.last(bars)
+        window = self._volumes.last(bars)
         np.multiply(window, window, out=self._squares)
         np.add.reduce(window, axis=1, out=mean)
         np.add.reduce(self._squares, axis=1, out=variance)
@@ -289,153 +295,152 @@ class VolumeZ(Windowed):
         np.divide(out, variance, out=out)
 
 
-class Hv(Windowed):
-    """Historical volatility a year from log returns."""
+class Hv:
+    """Historical volatility a year from the log returns between ``logs``."""
 
-    def __init__(self, memory: Memory, returns: Floats, bars: int, periods_a_year: float, out: Floats) -> None:
-        self._returns, self._out, self._scale = returns, out, _number(math.sqrt(periods_a_year))
-        self._rows = memory.rows(bars)
-        self._stats = MeanStd(self._rows, bars, np.empty_like(out), out, ddof=1)
+    def __init__(self, logs: Series, bars: int, periods_a_year: float, out: Floats) -> None:
+        self._logs, self._bars, self._out, self._scale = logs, bars, out, _number(math.sqrt(periods_a_year))
+        self._returns = np.empty((out.size, bars))
+        self._stats = MeanStd(bars, np.empty_like(out), out, ddof=1)
 
     def run(self) -> None:
-        self._rows.push(self._returns)
-        self._stats.run()
+        bars = self._bars
+        np.subtract(self._logs.last(bars), self._logs.before(bars), out=self._returns)
+        self._stats.of(self._returns)
         np.multiply(self._out, self._scale, out=self._out)
 
 
 class Rank:
-    """Share of the last ``bars`` values in ``rows`` that are not above ``x``, the newest of them."""
+    """Share of the last ``bars`` of ``values`` that are not above ``x``, the newest of them."""
 
-    def __init__(self, rows: Rows, x: Floats, bars: int, out: Floats, values_from_bar: int) -> None:
-        self.warm_bars = values_from_bar + bars - 1
-        self._rows, self._bars, self._out, self._column = rows, bars, out, x[:, None]
+    def __init__(self, values: Series, x: Floats, bars: int, out: Floats) -> None:
+        self._values, self._bars, self._out, self._column = values, bars, out, x[:, None]
         self._counter, self._count = TrueCounter(x.size, bars), _number(bars)
 
     def run(self) -> None:
-        np.less_equal(self._rows.last(self._bars), self._column, out=self._counter.mask)
-        self._counter.count(self._out)
-        np.divide(self._out, self._count, out=self._out)
+        window, out = self._values.last(self._bars), self._out
+        np.less_equal(window, self._column, out=self._counter.mask)
+        self._counter.count(out)
+        np.divide(out, self._count, out=out)
+        unknown = np.isnan(window[:, 0])
+        if True in unknown.tobytes():
+            np.copyto(out, np.nan, where=unknown)
 
-    def warm(self) -> None:
-        self.run()
-        oldest = self._rows.lag(self._bars - 1)
-        np.copyto(self._out, np.nan, where=np.isnan(oldest))
 
+class Extreme:
+    """Highest (``sign`` +1) or lowest (-1) of ``bars`` ``values``; ``before``: without the present bar."""
 
-class Extreme(Windowed):
-    """Highest (``sign`` +1) or lowest (-1) value of ``bars`` bars in ``rows``; ``before``: without the present bar."""
-
-    def __init__(self, rows: Rows, bars: int, out: Floats, *, sign: int, before: bool) -> None:
+    def __init__(self, values: Series, bars: int, out: Floats, *, sign: int, before: bool) -> None:
         self._bars, self._out = bars, out
         self._reduce = np.maximum.reduce if sign > 0 else np.minimum.reduce
-        self._window = rows.before if before else rows.last
+        self._window = values.before if before else values.last
 
     def run(self) -> None:
         self._reduce(self._window(self._bars), axis=1, out=self._out)
 
 
-class LogReturns(Windowed):
-    """Logarithm of the close (into ``logs``, a history) and its change since the bar before (``returns``)."""
+class ReturnVariance:
+    """Logarithm of the close into ``log``, and exponentially weighted variance of its changes into ``variance``.
 
-    def __init__(self, memory: Memory, close: Floats, bars: int) -> None:
-        self._close = close
-        self.now, self.returns = np.empty_like(close), np.empty_like(close)
-        self.logs = memory.rows(bars + 1)
+    ``logs`` is the history of ``log``, which ends with the bar before.
+    """
+
+    def __init__(self, memory: Memory, close: Floats, logs: Series, span: int, log: Floats, variance: Floats) -> None:
+        self.warm_bars = span + 1
+        self._close, self._logs, self._span, self._count = close, logs, float(span), memory.count
+        weight = 2.0 / (span + 1.0)
+        self._weight, self._decay = _number(weight), _number(1.0 - weight)
+        self._log, self._variance, self._mean = log, variance, memory.cells(1)[0]
+        self._sum, self._sum_squares = memory.cells(2, start=0.0)
+        self._change, self._step = np.empty_like(log), np.empty_like(log)
 
     def run(self) -> None:
-        np.log(self._close, out=self.now)
-        self.logs.push(self.now)
-        np.subtract(self.now, self.logs.lag(1), out=self.returns)
+        self._measure()
+        self._recur()
+
+    def warm(self) -> None:
+        self._measure()
+        change, span, started = self._change.copy(), self._span, self._count >= 2
+        np.add(self._sum, change, out=self._sum, where=started)
+        np.add(self._sum_squares, change * change, out=self._sum_squares, where=started)
+        self._recur()
+        first, mean = self._count == self.warm_bars, self._sum / span
+        np.copyto(self._mean, mean, where=first)
+        np.copyto(self._variance, np.maximum(self._sum_squares / span - mean * mean, 0.0), where=first)
+
+    def _measure(self) -> None:
+        np.log(self._close, out=self._log)
+        np.subtract(self._log, self._logs.lag(0), out=self._change)
+
+    def _recur(self) -> None:
+        change, step, mean, variance = self._change, self._step, self._mean, self._variance
+        np.subtract(change, mean, out=change)
+        np.multiply(change, self._weight, out=step)
+        np.add(mean, step, out=mean)
+        np.multiply(change, step, out=step)
+        np.add(variance, step, out=variance)
+        np.multiply(variance, self._decay, out=variance)
 
 
 class Shock:
     """Move of ``bars`` bars in deviations that were expected before it."""
 
-    def __init__(self, memory: Memory, logs: LogReturns, bars: int, span: int, out: Floats) -> None:
-        self.warm_bars = span + 1
-        self._logs, self._bars, self._span, self._out, self._count = logs, bars, float(span), out, memory.count
-        weight = 2.0 / (span + 1.0)
-        self._weight, self._decay, self._scale = _number(weight), _number(1.0 - weight), _number(math.sqrt(bars))
-        self._mean, self._variance = memory.cells(2)
-        self._sum, self._sum_squares = memory.cells(2, start=0.0)
-        self._sigmas = memory.rows(bars + 1)
-        self._change, self._step = np.empty_like(out), np.empty_like(out)
+    def __init__(self, logs: Series, variances: Series, log: Floats, bars: int, out: Floats) -> None:
+        self._logs, self._variances, self._log, self._bars, self._out = logs, variances, log, bars, out
+        self._scale, self._sigma = _number(math.sqrt(bars)), np.empty_like(out)
 
     def run(self) -> None:
-        self._recur()
-        self._compare()
-
-    def warm(self) -> None:
-        returns, span, started = self._logs.returns, self._span, self._count >= 2
-        np.add(self._sum, returns, out=self._sum, where=started)
-        np.add(self._sum_squares, returns * returns, out=self._sum_squares, where=started)
-        self._recur()
-        first, mean = self._count == self.warm_bars, self._sum / span
-        np.copyto(self._mean, mean, where=first)
-        np.copyto(self._variance, np.maximum(self._sum_squares / span - mean * mean, 0.0), where=first)
-        self._compare()
-
-    def _recur(self) -> None:
-        change, step = self._change, self._step
-        np.subtract(self._logs.returns, self._mean, out=change)
-        np.multiply(change, self._weight, out=step)
-        np.add(self._mean, step, out=self._mean)
-        np.multiply(change, step, out=step)
-        np.add(self._variance, step, out=self._variance)
-        np.multiply(self._variance, self._decay, out=self._variance)
-
-    def _compare(self) -> None:
-        step, bars = self._step, self._bars
-        np.sqrt(self._variance, out=step)
-        np.maximum(step, _SIGMA_FLOOR, out=step)
-        self._sigmas.push(step)
-        np.multiply(self._sigmas.lag(bars), self._scale, out=step)
-        np.subtract(self._logs.now, self._logs.logs.lag(bars), out=self._out)
-        np.divide(self._out, step, out=self._out)
+        sigma, bars, out = self._sigma, self._bars, self._out
+        np.sqrt(self._variances.lag(bars), out=sigma)
+        np.maximum(sigma, _SIGMA_FLOOR, out=sigma)
+        np.multiply(sigma, self._scale, out=sigma)
+        np.subtract(self._log, self._logs.lag(bars), out=out)
+        np.divide(out, sigma, out=out)
 
 
-class ReturnPct(Windowed):
-    """Simple return over ``bars`` bars in percent, from the closes in ``rows``."""
+class ReturnPct:
+    """Simple return over ``bars`` bars in percent, from ``closes``."""
 
-    def __init__(self, rows: Rows, close: Floats, bars: int, out: Floats) -> None:
-        self._rows, self._close, self._bars, self._out = rows, close, bars, out
+    def __init__(self, closes: Series, close: Floats, bars: int, out: Floats) -> None:
+        self._closes, self._close, self._bars, self._out = closes, close, bars, out
 
     def run(self) -> None:
         out = self._out
-        np.divide(self._close, self._rows.lag(self._bars), out=out)
+        np.divide(self._close, self._closes.lag(self._bars), out=out)
         np.subtract(out, _ONE, out=out)
         np.multiply(out, _HUNDRED, out=out)
 
 
-class Slope(Windowed):
-    """Change of ``x`` over ``bars`` bars in units of the ATR."""
+class Slope:
+    """Change of ``x``, whose history is ``values``, over ``bars`` bars in units of the ATR."""
 
-    def __init__(self, memory: Memory, x: Floats, bars: int, atr: Floats, close: Floats, out: Floats) -> None:
-        self._x, self._bars, self._atr, self._close, self._out = x, bars, atr, close, out
-        self._rows = memory.rows(bars + 1)
+    def __init__(self, values: Series, x: Floats, bars: int, atr: Floats, close: Floats, out: Floats) -> None:
+        self._values, self._x, self._bars, self._atr, self._close, self._out = values, x, bars, atr, close, out
         self._scale = np.empty_like(out)
 
     def run(self) -> None:
-        self._rows.push(self._x)
         np.multiply(self._close, _ATR_FLOOR, out=self._scale)
         np.maximum(self._atr, self._scale, out=self._scale)
-        np.subtract(self._x, self._rows.lag(self._bars), out=self._out)
+        np.subtract(self._x, self._values.lag(self._bars), out=self._out)
         np.divide(self._out, self._scale, out=self._out)
 
 
-class Percent(Windowed):
-    """Hundred times ``part`` / ``whole`` into ``out``, and into the history ``rows``."""
+class Percent:
+    """Hundred times ``part`` / ``whole``."""
 
-    def __init__(self, part: Floats, whole: Floats, out: Floats, rows: Rows) -> None:
-        self._part, self._whole, self._out, self._rows = part, whole, out, rows
+    warm_bars = 0
+
+    def __init__(self, part: Floats, whole: Floats, out: Floats) -> None:
+        self._part, self._whole, self._out = part, whole, out
 
     def run(self) -> None:
         np.divide(self._part, self._whole, out=self._out)
         np.multiply(self._out, _HUNDRED, out=self._out)
-        self._rows.push(self._out)
+
+    warm = run
 
 
-class CloseLocation(Windowed):
+class CloseLocation:
     """Where the close lies in the bar, 0 (low) to 1 (high); 0.5 in a bar without range."""
 
     def __init__(self, high: Floats, low: Floats, close: Floats, out: Floats) -> None:

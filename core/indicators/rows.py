@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,48 +14,77 @@ _CELLS = 64
 
 
 class Rows:
-    """The last ``bars`` values of every symbol, oldest first; NaN where there are none yet.
+    """The last ``bars`` values of several series of every symbol, oldest first; NaN where there are none yet.
 
-    One contiguous row a symbol, all symbols at the same place, so a window is a plain view: values slide to the right
+    One contiguous row a symbol and series, all at the same place, so a window is a plain view: values slide to the right
     and are moved back to the left when the end is reached, once in about ``bars`` bars. A window's sum therefore runs
     in time order, whatever came before it.
     """
 
-    __slots__ = ("_at", "_capacity", "bars", "values")
+    __slots__ = ("_capacity", "at", "bars", "values")
 
-    def __init__(self, symbols: int, bars: int) -> None:
+    def __init__(self, series: int, symbols: int, bars: int) -> None:
         self.bars = bars
         self._capacity = 2 * bars + 2
-        self.values: Floats = np.full((symbols, self._capacity), np.nan)
-        self._at = bars
+        self.values: Floats = np.full((series, symbols, self._capacity), np.nan)
+        self.at = bars
 
     def push(self, newest: Floats) -> None:
-        """Append one value a symbol."""
-        at = self._at + 1
+        """Append one value a series and symbol; shape (series, symbols)."""
+        at = self.at + 1
         if at == self._capacity:
             keep = self.bars + 1
-            self.values[:, :keep] = self.values[:, at - keep : at]
+            self.values[:, :, :keep] = self.values[:, :, at - keep : at]
             at = keep
-        self.values[:, at] = newest
-        self._at = at
+        self.values[:, :, at] = newest
+        self.at = at
+
+    def series(self, number: int) -> Series:
+        """One of the series."""
+        return Series(self, number)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where the windows stand and what is in them; a window's place is kept, so that its sum is the same to the bit."""
+        return {"at": self.at, "values": np.ascontiguousarray(self._kept()).tobytes()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what :meth:`snapshot` of rows of the same shape gave."""
+        self.at = int(saved["at"])
+        kept = self._kept()
+        kept[...] = np.frombuffer(saved["values"], dtype=np.float64).reshape(kept.shape)
+
+    def _kept(self) -> Floats:
+        """The longest window and the value before it, which :meth:`hold` may bring back."""
+        return self.values[:, :, self.at - self.bars : self.at + 1]
+
+    def hold(self, symbols: Ints) -> None:
+        """Take the last push back for ``symbols``: their windows become what they were."""
+        end, bars = self.at + 1, self.bars
+        self.values[:, symbols, end - bars : end] = self.values[:, symbols, end - bars - 1 : end - 1]
+
+
+class Series:
+    """One series of :class:`Rows`, for all symbols."""
+
+    __slots__ = ("_rows", "_values")
+
+    def __init__(self, rows: Rows, number: int) -> None:
+        self._rows = rows
+        self._values: Floats = rows.values[number]
 
     def last(self, bars: int) -> Floats:
         """View (S, ``bars``) of the last values, the newest included."""
-        end = self._at + 1
-        return self.values[:, end - bars : end]
+        end = self._rows.at + 1
+        return self._values[:, end - bars : end]
 
     def before(self, bars: int) -> Floats:
         """View (S, ``bars``) of the values before the newest."""
-        return self.values[:, self._at - bars : self._at]
+        end = self._rows.at
+        return self._values[:, end - bars : end]
 
     def lag(self, bars: int) -> Floats:
         """View (S,) of the values ``bars`` before the newest."""
-        return self.values[:, self._at - bars]
-
-    def hold(self, symbols: Ints) -> None:
-        """Take the last push back for ``symbols``: their window becomes what it was."""
-        end, bars = self._at + 1, self.bars
-        self.values[symbols, end - bars : end] = self.values[symbols, end - bars - 1 : end - 1]
+        return self._values[:, self._rows.at - bars]
 
 
 class Memory:
@@ -75,11 +106,21 @@ class Memory:
         cells.fill(start)
         return cells
 
-    def rows(self, bars: int) -> Rows:
-        """New history of ``bars`` values a symbol."""
-        rows = Rows(self.symbols, bars)
+    def rows(self, series: int, bars: int) -> Rows:
+        """New history of ``bars`` values a series and symbol."""
+        rows = Rows(series, self.symbols, bars)
         self._histories.append(rows)
         return rows
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it."""
+        return {"cells": self._cells.tobytes(), "histories": [rows.snapshot() for rows in self._histories]}
+
+    def take_over(self, saved: dict[str, Any]) -> None:
+        """What :meth:`snapshot` of a memory with the same cells and histories gave."""
+        self._cells[...] = np.frombuffer(saved["cells"], dtype=np.float64).reshape(self._cells.shape)
+        for rows, past in zip(self._histories, saved["histories"], strict=True):
+            rows.restore(past)
 
     def save(self, symbols: Ints) -> Floats:
         """Cells of ``symbols``, for :meth:`restore`."""
@@ -98,24 +139,21 @@ class TrueCounter:
     """Counts what is true in each row of ``mask``, shape (S, ``bars``).
 
     Eight cells at a time are added as the bytes of one word, which is several times faster than a sum of booleans and
-    as exact while no byte overflows.
+    as exact, since no sum has more words than a byte can count.
     """
 
-    _LONGEST = 8 * 255
+    _MOST_WORDS = 255
 
     def __init__(self, symbols: int, bars: int) -> None:
         words = -(-bars // 8)
-        padded = np.zeros((symbols, 8 * words), dtype=np.bool_)
-        self.mask = padded[:, :bars]
+        sums = -(-words // self._MOST_WORDS)
+        padded = np.zeros((symbols, sums, 8 * -(-words // sums)), dtype=np.bool_)
+        self.mask = padded.reshape(symbols, -1)[:, :bars]
         self._words = padded.view(np.uint64)
-        self._sums = np.zeros(symbols, dtype=np.uint64)
-        self._bytes = self._sums.view(np.uint8).reshape(symbols, 8)
-        self._long = bars > self._LONGEST
+        self._sums = np.zeros((symbols, sums), dtype=np.uint64)
+        self._bytes = self._sums.view(np.uint8)
 
     def count(self, out: Floats) -> None:
         """Number of true cells of each row into ``out``."""
-        if self._long:
-            np.add.reduce(self.mask, axis=1, dtype=np.float64, out=out)
-        else:
-            np.add.reduce(self._words, axis=1, out=self._sums)
-            np.add.reduce(self._bytes, axis=1, dtype=np.float64, out=out)
+        np.add.reduce(self._words, axis=2, out=self._sums)
+        np.add.reduce(self._bytes, axis=1, dtype=np.float64, out=out)

@@ -7,7 +7,6 @@ enums as their text, time in ms UTC. Each kept row also carries ``seq``, the dec
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import types
@@ -20,6 +19,7 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from core.types import (
     Adjustment,
@@ -38,7 +38,7 @@ from core.types import (
 SCHEMA_VERSION = 1
 """Kept in SQLite's ``user_version``. A file of a newer version is never opened."""
 
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound=Struct)
 Row = tuple[Any, ...]
 _to_json = msgspec.json.Encoder(decimal_format="string").encode
 _to_msgpack = msgspec.msgpack.Encoder(decimal_format="string").encode
@@ -53,8 +53,7 @@ class AlertLevel(StrEnum):
     PAGE = "page"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Struct, frozen=True, gc=False):
     """Something that a person should know: a lock, an unlock, a lost stream, a start or a stop of the system."""
 
     ts: int
@@ -64,8 +63,7 @@ class Alert:
     detail: Meta = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EquityPoint:
+class EquityPoint(Struct, frozen=True, gc=False):
     """Equity (USD, marked to market) at ``ts`` and its drawdown from the highest equity so far (percent, >= 0)."""
 
     ts: int
@@ -73,8 +71,7 @@ class EquityPoint:
     dd_pct: float
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True, gc=False):
     """A daily report that was handed over: ``day`` (ISO date), when, the files and their SHA-256."""
 
     day: str
@@ -86,8 +83,7 @@ class Delivery:
     json_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignalRow:
+class SignalRow(Struct, frozen=True, gc=False):
     """A scored signal without its signal part, which is kept beside it."""
 
     score: float
@@ -106,12 +102,12 @@ class _Form:
 
 
 class RowCodec(Generic[Record]):
-    """Turns values of one dataclass into rows and back."""
+    """Turns values of one struct into rows and back."""
 
     def __init__(self, record_type: type[Record]) -> None:
         hints = typing.get_type_hints(record_type)
         self.record_type = record_type
-        self.names: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(record_type))  # type: ignore[arg-type]
+        self.names: tuple[str, ...] = record_type.__struct_fields__
         forms = [_form(hints[name]) for name in self.names]
         self.columns: tuple[tuple[str, str], ...] = tuple((name, form.sql) for name, form in zip(self.names, forms, strict=True))
         self._get = attrgetter(*self.names)
@@ -170,9 +166,10 @@ def json_text(value: Any) -> str:
 
     The encoder alone would write it as ``null``, which would read as «nothing was there».
     """
+    text = _to_json(value).decode()
     # In MessagePack what is not finite shows in the bytes, whatever else the value holds; the search errs to the safe side.
-    if _NOT_FINITE.search(_to_msgpack(value)) is None:
-        return _to_json(value).decode()
+    if "null" not in text or _NOT_FINITE.search(_to_msgpack(value)) is None:
+        return text
     return _to_json(_spell_out(msgspec.to_builtins(value))).decode()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -100,12 +100,11 @@ class Store(StoreReader):
 
     def record_signal(self, scored: ScoredSignal) -> None:
         """A scored signal with the parts of its score (X23)."""
-        row = SignalRow(scored.score, scored.threshold, scored.regime, scored.parts)
-        self._buffers["signals"].append([*SIGNAL.encode(scored.signal), *SIGNAL_ROW.encode(row), self._seq])
+        self._buffers["signals"].append((scored, self._seq))
 
     def record_refusal(self, refusal: Refusal) -> None:
         """Something that was wanted and not done, with its arithmetic."""
-        self._buffers["refusals"].append([*REFUSAL.encode(refusal), self._seq])
+        self._buffers["refusals"].append((refusal, self._seq))
 
     def record_plan(self, plan: Plan) -> None:
         """A plan that passed admission."""
@@ -215,7 +214,8 @@ class Store(StoreReader):
         db.executemany(TABLE["meta"].insert_sql, list(self._meta.items()))
         for name, rows in self._buffers.items():
             if rows:
-                db.executemany(TABLE[name].insert_sql, rows)
+                late = _ENCODED_LATE.get(name)
+                db.executemany(TABLE[name].insert_sql, rows if late is None else [[*late(value), seq] for value, seq in rows])
         if self._order_states:
             db.executemany(ORDER_STATE_SQL, self._order_states)
         if self._buffers["snapshots"]:
@@ -254,6 +254,15 @@ class Store(StoreReader):
                 help="going on would record them twice; read it with the export commands, and start with another --state",
                 code="STATE-008",
             )
+
+
+def _signal_row(scored: ScoredSignal) -> list[Any]:
+    row = SignalRow(scored.score, scored.threshold, scored.regime, scored.parts)
+    return [*SIGNAL.encode(scored.signal), *SIGNAL_ROW.encode(row)]
+
+
+_ENCODED_LATE: dict[str, Callable[[Any], list[Any]]] = {"signals": _signal_row, "refusals": REFUSAL.encode}
+"""What comes by the dozen waits as (value, seq) for the commit: the text of its columns is no part of a decision's time."""
 
 
 def _lock(path: Path) -> int:

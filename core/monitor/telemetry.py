@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -402,9 +403,9 @@ class Telemetry:
             "signals": dict(self.signals),
             "refusals": dict(self.refusals),
             "regimes": list(self._regimes),
-            "stats": asdict(self.stats),
-            "by_strategy": {name: asdict(stats) for name, stats in self.by_strategy.items()},
-            "by_symbol": {name: asdict(stats) for name, stats in self.by_symbol.items()},
+            "stats": msgspec.to_builtins(self.stats),
+            "by_strategy": {name: msgspec.to_builtins(stats) for name, stats in self.by_strategy.items()},
+            "by_symbol": {name: msgspec.to_builtins(stats) for name, stats in self.by_symbol.items()},
         }
 
     def restore(self, saved: dict[str, Any]) -> None:

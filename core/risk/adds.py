@@ -21,7 +21,7 @@ the rates of that bound. In q2 a short's ``e`` falls with the rates, so there th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from core.exec.position import Position
 from core.risk.costs import CostModel
@@ -30,8 +30,7 @@ from core.types import Side
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True, gc=False):
     """What is held before the add; ``qty`` unsigned, prices in quote currency."""
 
     side: Side
@@ -45,8 +44,7 @@ class Holding:
         return cls(position.side, float(position.qty), position.avg_entry, float(position.stop))
 
 
-@dataclass(frozen=True, slots=True)
-class JointStop:
+class JointStop(Struct, frozen=True, gc=False):
     """A solved add: at most ``qty`` may be bought (before the lot), under cost rates that are not exceeded by it.
 
     ``qty_upper`` is the bound at which the rates were taken.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Protocol, TypeGuard
+
+from msgspec import Struct
 
 from configs.validators import Governance
 from core.codes import RefusalCode
@@ -42,8 +43,7 @@ class ExitRules(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RiskContext:
+class RiskContext(Struct, frozen=True, gc=False):
     """Everything besides the signal and equity that a plan depends on. Money in USD.
 
     ``spread_bps``/``depth_usd`` are None without a fresh book. ``atr_rank`` is the ATR's rank on the signal's timeframe
@@ -71,8 +71,7 @@ class RiskContext:
     governance: str
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True, gc=False):
     """Money that a limit still allows (it may be negative), and the code of that limit."""
 
     usd: float

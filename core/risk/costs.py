@@ -8,7 +8,8 @@ order's value. Funding is not part of R.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from core.exec.instrument import Instrument
 from core.exec.slippage import DEPTH_BAND_BPS, expected_slippage_bps
@@ -17,8 +18,7 @@ _ROUNDING = 1e-12
 """Relative room for float rounding, so that a computed size can never exceed its budget by an ulp."""
 
 
-@dataclass(frozen=True, slots=True)
-class CostModel:
+class CostModel(Struct, frozen=True, gc=False):
     """Cost of crossing one book: ``fee_rate`` a fraction, ``spread_bps`` in bps, ``depth_usd`` within 0.1 % of the middle.
 
     Example:

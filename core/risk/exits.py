@@ -6,8 +6,9 @@ close, and unknown cost rates are replaced by those that the instrument's config
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from configs.validators import Governance
 from core.exec.instrument import Instrument
@@ -17,8 +18,7 @@ from core.risk.costs import CostModel
 from core.types import AdjustKind, Adjustment, ExitReason, Meta, Side, TrailStart
 
 
-@dataclass(frozen=True, slots=True)
-class ExitFrame:
+class ExitFrame(Struct, frozen=True, gc=False):
     """What a position's management sees at the close ``ts`` of a base bar.
 
     ``atr`` is the ATR of the plan's trail timeframe (None: not ready). ``funding_normal`` is True only where the
@@ -35,8 +35,7 @@ class ExitFrame:
     instrument: Instrument
 
 
-@dataclass(frozen=True, slots=True)
-class ExitNumbers:
+class ExitNumbers(Struct, frozen=True, gc=False):
     """The governance numbers that management needs."""
 
     break_even_r: float
@@ -47,8 +46,7 @@ class ExitNumbers:
         return cls(governance.break_even_r)
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(Struct, frozen=True, gc=False):
     stop: Decimal
     reason: ExitReason
     detail: Meta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,15 +12,22 @@ import numpy as np
 
 from core.data.blocks import Floats
 from core.exec.instrument import Instrument
+from core.sim.matching import liquidation_price
+from core.types import OrderSide
 
 
 @dataclass(slots=True)
 class Holding:
-    """One open position: signed ``qty``, its average price, and since when it is held (ms)."""
+    """One open position: signed ``qty``, its average price, and since when it is held (ms).
+
+    ``liquidation`` is the price at which it is ended by force (NaN: never, on spot), ``exit_side`` that of orders that close it.
+    """
 
     qty: Decimal
     average: float
     since: int
+    liquidation: float = math.nan
+    exit_side: OrderSide = OrderSide.SELL
 
 
 class Account:
@@ -34,6 +42,7 @@ class Account:
     def __init__(self, instruments: Sequence[Instrument], starting_equity: float, leverage_cap: float) -> None:
         self.wallet = float(starting_equity)
         self.holdings: dict[str, Holding] = {}
+        self._instruments = tuple(instruments)
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._leverage = {item.symbol: (leverage_cap if item.is_perp else 1.0) for item in instruments}
 
@@ -51,7 +60,7 @@ class Account:
         self.wallet -= fee
         held = self.holdings.get(symbol)
         if held is None:
-            self.holdings[symbol] = Holding(signed_qty, price, ts)
+            self._hold(symbol, Holding(signed_qty, price, ts))
             return
         after = held.qty + signed_qty
         if held.qty * signed_qty > 0:
@@ -62,8 +71,17 @@ class Account:
             if after * signed_qty > 0:
                 held.average, held.since = price, ts
         held.qty = after
+        self._hold(symbol, held)
         if not after:
             del self.holdings[symbol]
+
+    def _hold(self, symbol: str, held: Holding) -> None:
+        """Keep what was opened or changed, with what follows from it."""
+        instrument, is_long = self._instruments[self._index[symbol]], held.qty > 0
+        held.exit_side = OrderSide.SELL if is_long else OrderSide.BUY
+        if instrument.is_perp:
+            held.liquidation = liquidation_price(instrument, is_long, held.average, self._leverage[symbol])
+        self.holdings[symbol] = held
 
     def unrealised(self, prices: Floats) -> float:
         """Open profit (USD) at ``prices``, shape (S,); NaN where a held symbol has no price."""
@@ -92,7 +110,9 @@ class Account:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`snapshot`."""
         self.wallet = float(state["wallet"])
-        self.holdings = {s: Holding(Decimal(qty), float(average), int(since)) for s, qty, average, since in state["holdings"]}
+        self.holdings = {}
+        for symbol, qty, average, since in state["holdings"]:
+            self._hold(symbol, Holding(Decimal(qty), float(average), int(since)))
 
 
 def price_list(prices: Floats) -> list[float | None]:

@@ -12,6 +12,7 @@ from core.codes import RefusalCode
 from core.sim.matching import Resting
 from core.types import Order, OrderStatus, OrderType, OrderUpdate
 
+_FOREVER = 2**62
 FINISHED_KEPT = 128
 """How many finished orders are remembered, for their final status and against reuse of their id."""
 
@@ -46,9 +47,10 @@ class OrderStore:
         self.seq += 1
         self._insert(Resting(order, _price(order), since, self.seq, maker))
 
-    def of(self, symbol: str, *types: OrderType) -> list[Resting]:
-        """Resting orders of ``symbol`` that are of one of ``types``, oldest first."""
-        return [resting for resting in self._books.get(symbol, {}).values() if resting.order.type in types]
+    def of(self, symbol: str, types: tuple[OrderType, ...], until: int = _FOREVER) -> list[Resting]:
+        """Resting orders of ``symbol`` that are of one of ``types`` and may act at ``until``, oldest first."""
+        book = self._books.get(symbol)
+        return [r for r in book.values() if r.order.type in types and r.since <= until] if book else []
 
     def all(self, symbol: str | None = None) -> list[Resting]:
         """Resting orders (of one symbol), oldest first."""

@@ -26,29 +26,25 @@ from core.data.blocks import Batch, Book, Floats, FundingRate
 from core.errors import StateError
 from core.exec.broker import AccountView
 from core.exec.instrument import Instrument
+from core.sim.acceptance import refuse, refuse_margin
 from core.sim.account import Account
 from core.sim.book import OrderStore
-from core.sim.filters import Refused, filter_order
 from core.sim.marks import Marks, bars_of
 from core.sim.matching import (
     Bar,
-    Resting,
     crosses,
     gapped,
     limit_traded_through,
     liquidation_order,
-    liquidation_price,
     slippage_bps,
     slipped_price,
     stop_reached,
-    would_trigger,
 )
 from core.types import (
     BrokerEvent,
     Fill,
     FundingPayment,
     Order,
-    OrderSide,
     OrderStatus,
     OrderType,
     OrderUpdate,
@@ -56,7 +52,10 @@ from core.types import (
 
 OnEvents = Callable[[tuple[BrokerEvent, ...]], Awaitable[None]]
 
+_ENTRIES = (OrderType.IOC_LIMIT,)
 _TAKERS = (OrderType.IOC_LIMIT, OrderType.MARKET)
+_STOPS = (OrderType.STOP_MARKET,)
+_LIMITS = (OrderType.LIMIT,)
 _FOREVER = 2**62
 
 
@@ -93,6 +92,7 @@ class SimExchange:
         self.bad_bars = 0
         self.bad_funding = 0
         self._index = {instrument.symbol: i for i, instrument in enumerate(self.instruments)}
+        self._ticks = [float(instrument.tick_size) for instrument in self.instruments]
         self._account = Account(self.instruments, starting_equity, leverage_cap)
         self._marks = Marks(len(self.instruments))
         self._prices = self._marks.prices
@@ -108,11 +108,14 @@ class SimExchange:
 
     async def place(self, order: Order) -> OrderUpdate:
         """Accept ``order`` (NEW) or say why not (REJECTED); it acts from the next price on."""
-        refused = self._refuse(order)
+        index = self._index.get(order.symbol, -1)
+        present = math.nan if index < 0 else float(self._prices[index])
+        refused = refuse(order, self.instruments[index] if index >= 0 else None, present, self._orders, self._account)
+        if refused is None and not order.reduce_only:
+            refused = refuse_margin(order, self.instruments[index], present, self._account, self.account().free_margin)
         if refused is not None:
             code, message = refused
             return OrderUpdate(order.client_id, order.symbol, OrderStatus.REJECTED, order.ts, code=code, message=message)
-        present = float(self._prices[self._index[order.symbol]])
         maker = order.type is OrderType.LIMIT and not crosses(order.side, float(order.price or 0), present)
         self._orders.add(order, self._now, maker=maker)
         return OrderUpdate(order.client_id, order.symbol, OrderStatus.NEW, order.ts)
@@ -153,41 +156,6 @@ class SimExchange:
         """Last price of each instrument, shape (S,), NaN where unknown; not to be written to."""
         return self._prices
 
-    # --- acceptance -------------------------------------------------------------------------------
-
-    def _refuse(self, order: Order) -> Refused | None:
-        index = self._index.get(order.symbol)
-        if index is None:
-            return RefusalCode.FILTER_REJECTED, f"symbol was {order.symbol}, which is not traded here"
-        if self._orders.used(order.client_id):
-            return RefusalCode.DUPLICATE_CLIENT_ID, f"client id {order.client_id} was used before"
-        present = float(self._prices[index])
-        if math.isnan(present):
-            return RefusalCode.MISSING_INPUT, "no price is known yet"
-        refused = filter_order(self.instruments[index], order, Decimal(repr(present)))
-        if refused is not None:
-            return refused
-        if order.reduce_only and self._account.qty(order.symbol) * order.side.sign >= 0:
-            return RefusalCode.REDUCE_ONLY_REJECTED, f"position is {self._account.qty(order.symbol)}"
-        price = present if order.price is None else float(order.price)
-        if order.type is OrderType.STOP_MARKET and would_trigger(order.side, price, present):
-            return RefusalCode.STOP_WOULD_TRIGGER, f"trigger {price}, price {present}"
-        return None if order.reduce_only else self._refuse_margin(order, price)
-
-    def _refuse_margin(self, order: Order, price: float) -> Refused | None:
-        instrument = self.instruments[self._index[order.symbol]]
-        if not instrument.is_perp and order.side is OrderSide.SELL and order.qty > self._account.qty(order.symbol):
-            return (
-                RefusalCode.INSUFFICIENT_MARGIN,
-                f"a spot sale of {order.qty}, holds {self._account.qty(order.symbol)}",
-            )
-        notional = float(order.qty) * price
-        needed = notional / self._account.leverage(order.symbol) + notional * instrument.taker_fee_rate
-        free = self.account().free_margin
-        if needed > free:
-            return RefusalCode.INSUFFICIENT_MARGIN, f"needs {needed:.2f} USD, free are {free:.2f} USD"
-        return None
-
     def _reserved(self) -> float:
         total = 0.0
         for order in self.open_orders():
@@ -214,7 +182,7 @@ class SimExchange:
         self._ts = batch.ts
         if self._orders or self._account.holdings:
             believed = [self._marks.all_believed(batch.ts, block) for block in batch.bars]
-            await self._trade(batch, on_events)
+            await self._trade(batch, on_events, sure=believed == [True])
             for block, whole in zip(batch.bars, believed, strict=True):
                 if whole:
                     self._marks.take_all(batch.ts, block)
@@ -225,17 +193,14 @@ class SimExchange:
                 self._marks.take_quiet(batch.ts, block)
         self._now = batch.ts
 
-    async def _trade(self, batch: Batch, on_events: OnEvents) -> None:
-        """Trade every symbol that waits for something."""
+    async def _trade(self, batch: Batch, on_events: OnEvents, *, sure: bool) -> None:
+        """Trade every symbol that waits for something; ``sure``: each has one bar, and all are believed."""
         self._trading = True
         books = {book.symbol: book for book in batch.books}
-        marks = {(mark.symbol, mark.ts): mark.price for mark in batch.marks if mark.price > 0.0}
-        dues: dict[str, list[FundingRate]] = {}
-        for funding in sorted(batch.funding, key=lambda item: item.ts):
-            dues.setdefault(funding.symbol, []).append(funding)
+        dues, marks = _funding_of(batch) if batch.funding else ({}, {})
         active = {self._index[symbol] for symbol in (*self._orders.symbols, *self._account.holdings)}
         for index, bar in bars_of(batch.bars, active):
-            if not self._marks.believes(batch.ts, index, bar):
+            if not sure and not self._marks.believes(batch.ts, index, bar):
                 self.bad_bars += 1
                 continue
             symbol = self.instruments[index].symbol
@@ -253,9 +218,8 @@ class SimExchange:
     def _expire_forgotten(self) -> None:
         """End entries whose bar is not coming any more: two bars' time after the one that should have filled them began."""
         for symbol in self._orders.symbols:
-            patience = 2 * self._marks.step(self._index[symbol])
-            for resting in self._orders.of(symbol, OrderType.IOC_LIMIT):
-                if self._ts > resting.since + patience:
+            for resting in self._orders.of(symbol, _ENTRIES):
+                if self._ts > resting.since + 2 * self._marks.step(self._index[symbol]):
                     self._expire(resting.order, self._ts, RefusalCode.ENTRY_NOT_FILLED, "no bar followed the decision")
 
     def _book(self, index: int, book: Book | None) -> tuple[float, float]:
@@ -285,11 +249,8 @@ class SimExchange:
 
     # --- matching ---------------------------------------------------------------------------------
 
-    def _live(self, frame: _Frame, *types: OrderType) -> list[Resting]:
-        return [resting for resting in self._orders.of(frame.symbol, *types) if resting.since <= frame.bar.open_ts]
-
     def _execute_takers(self, frame: _Frame) -> None:
-        for resting in self._live(frame, *_TAKERS):
+        for resting in self._orders.of(frame.symbol, _TAKERS, frame.bar.open_ts):
             immediate = resting.order.type is OrderType.IOC_LIMIT
             if immediate and resting.since < frame.bar.open_ts:
                 self._expire(resting.order, frame.ts, RefusalCode.ENTRY_NOT_FILLED, "no bar followed the decision")
@@ -304,7 +265,7 @@ class SimExchange:
         if not bar.moved:
             return False
         reached: list[tuple[float, int, float, Order]] = []
-        for resting in self._live(frame, OrderType.STOP_MARKET):
+        for resting in self._orders.of(frame.symbol, _STOPS, bar.open_ts):
             if stop_reached(resting.order.side, resting.price, bar.low, bar.high):
                 rested = resting.seq <= frame.first_seq
                 reference = bar.open if rested and gapped(resting.order.side, resting.price, bar.open) else resting.price
@@ -325,12 +286,9 @@ class SimExchange:
     def _liquidation(self, frame: _Frame) -> tuple[float, Order] | None:
         """Price and order of a forced exit inside the bar, if the position's margin does not outlast it."""
         held = self._account.holdings.get(frame.symbol)
-        instrument = self.instruments[frame.index]
-        if held is None or not instrument.is_perp:
+        if held is None:
             return None
-        is_long = held.qty > 0
-        side = OrderSide.SELL if is_long else OrderSide.BUY
-        price = liquidation_price(instrument, is_long, held.average, self._account.leverage(frame.symbol))
+        side, price = held.exit_side, held.liquidation
         if not stop_reached(side, price, frame.bar.low, frame.bar.high):
             return None
         reference = frame.bar.open if gapped(side, price, frame.bar.open) else price
@@ -339,14 +297,14 @@ class SimExchange:
 
     def _trigger_take(self, frame: _Frame) -> bool:
         """Trade the nearest resting limit that the bar went through; False when there is none."""
-        bar, tick = frame.bar, float(self.instruments[frame.index].tick_size)
+        bar = frame.bar
         if not bar.traded:
             return False
-        reached = [
-            resting
-            for resting in self._live(frame, OrderType.LIMIT)
-            if limit_traded_through(resting.order.side, resting.price, tick, bar.low, bar.high)
-        ]
+        limits = self._orders.of(frame.symbol, _LIMITS, bar.open_ts)
+        if not limits:
+            return False
+        tick = self._ticks[frame.index]
+        reached = [r for r in limits if limit_traded_through(r.order.side, r.price, tick, bar.low, bar.high)]
         if not reached:
             return False
         resting = min(reached, key=lambda item: (abs(item.price - bar.open), item.seq))
@@ -465,3 +423,11 @@ class SimExchange:
         self._fill_counts = [int(count) for count in state["fill_counts"]]
         self._account.restore(state["account"])
         self._orders.restore(state["orders"])
+
+
+def _funding_of(batch: Batch) -> tuple[dict[str, list[FundingRate]], dict[tuple[str, int], float]]:
+    """Settlements of the batch by symbol, oldest first, and the marks by symbol and time at which they are paid."""
+    dues: dict[str, list[FundingRate]] = {}
+    for funding in sorted(batch.funding, key=lambda item: item.ts):
+        dues.setdefault(funding.symbol, []).append(funding)
+    return dues, {(mark.symbol, mark.ts): mark.price for mark in batch.marks if mark.price > 0.0}

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from core.data.blocks import BarBlock, Floats, Ints
-from core.data.quality import SoundnessCheck, sound
+from core.data.blocks import BarBlock, Floats, Ints, somewhere
+from core.data.quality import OrdinaryCheck, closes_at, sound
 from core.errors import StateError
 from core.sim.account import price_array, price_list
 from core.sim.matching import Bar
@@ -35,7 +35,7 @@ class Marks:
         self._steps: Ints = np.zeros(count, dtype=np.int64)
         self._newest = _NEVER
         self._known_idx: dict[Timeframe, Ints] = {}
-        self._check = SoundnessCheck()
+        self._check = OrdinaryCheck()
 
     def step(self, index: int) -> int:
         """Length (ms) of the last bar at ``index``; 0 before the first."""
@@ -56,12 +56,9 @@ class Marks:
 
     def _take_single(self, ts: int, block: BarBlock) -> None:
         # Python numbers beat arrays of one
-        step, index, opened = block.tf.ms, block.idx.item(), block.open_ts.item()
-        if (
-            self._opened_at(index) < opened == ts - step
-            and not opened % step
-            and self._check.all_traded(block.open, block.high, block.low, block.close, block.volume)
-        ):
+        step, index = block.tf.ms, block.idx.item()
+        opened = ts - step
+        if self._opened_at(index) < opened and not opened % step and self._check.holds(ts, block):
             self.prices[index] = block.close.item()
             self._opened[index] = opened
             self._steps[index] = step
@@ -78,12 +75,11 @@ class Marks:
         opened = ts - tf.ms
         if opened % tf.ms or (idx is not self._known_idx.get(tf) and not self._learn(tf, idx)):
             return False
-        if np.count_nonzero(block.open_ts == opened) != idx.size:
+        if opened <= self._newest and somewhere(self._opened[idx] >= opened):
             return False
-        if opened <= self._newest and np.count_nonzero(self._opened[idx] < opened) != idx.size:
-            return False
-        columns = (block.open, block.high, block.low, block.close, block.volume)
-        return self._check.all_traded(*columns) or bool(sound(*columns).all())
+        if self._check.holds(ts, block):
+            return True
+        return closes_at(ts, block) and bool(sound(block.open, block.high, block.low, block.close, block.volume).all())
 
     def _learn(self, tf: Timeframe, idx: Ints) -> bool:
         """Whether ``idx`` is rising and known here; remembered, since sources reuse it."""

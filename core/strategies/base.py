@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from core.codes import RefusalCode
-from core.data.blocks import BarFlag, Bools, Bytes, Floats, Ints
+from core.data.blocks import BarFlag, Bools, Bytes, Floats, Ints, flagged, somewhere
 from core.exec.instrument import market_id
 from core.types import Regime, Side, Signal, Timeframe, Trail
 
@@ -68,7 +68,7 @@ class Masks(NamedTuple):
 
 def nothing(masks: Masks) -> bool:
     """Whether a rule's first conditions already rule everything out, so that the rest need not be looked at."""
-    return not np.count_nonzero(masks.long) and not np.count_nonzero(masks.short)
+    return not somewhere(masks.long) and not somewhere(masks.short)
 
 
 class Abstention(NamedTuple):
@@ -182,7 +182,7 @@ class RuleStrategy:
         self.forbidden_regimes = forbidden_regimes
         self._frames = tuple(frames)
         self._waiting = {frame.tf: frame.required for frame in self._frames}
-        self._used = tuple(frame for frame in frames if frame.members is None or np.count_nonzero(frame.members))
+        self._used = tuple(frame for frame in frames if frame.members is None or somewhere(frame.members))
         self.required = tuple(dict.fromkeys(key for frame in self._used for key in frame.required))
         self._reason = reason
         self._venue_ids = tuple(market_id(symbol) for symbol in self.symbols)
@@ -211,11 +211,11 @@ class RuleStrategy:
         return [signal for _, signal in found]
 
     def _fired(self, frame: Frame, snapshot: MarketSnapshot, rows: Ints, masks: Masks) -> list[tuple[int, Signal]]:
-        found = []
+        found, hits = [], np.logical_or(*masks).tolist()
         for row, flags in zip(rows.tolist(), _flags(frame, snapshot, rows), strict=True):
-            side = _side(masks, row)
-            if side is None or flags or not _member(frame, row) or _missing(frame, snapshot, row):
+            if not hits[row] or flags or not _member(frame, row) or _missing(frame, snapshot, row):
                 continue
+            side = Side.LONG if masks.long[row] else Side.SHORT
             found.append((row, self._signal(frame, snapshot, row, side)))
         return found
 
@@ -252,10 +252,12 @@ class RuleStrategy:
     def _all_clear(self, frame: Frame, snapshot: MarketSnapshot) -> bool:
         """Whether every symbol can be judged; what is ready for all once, and lasts, is not asked again."""
         own = snapshot.block_flags.get(frame.tf)
-        if np.count_nonzero(snapshot.flags) or (own is not None and np.count_nonzero(own)):
+        if flagged(snapshot.flags) or (own is not None and flagged(own)):
             return False
-        size = len(snapshot.symbols)
-        unready = [key for key in self._waiting[frame.tf] if np.count_nonzero(snapshot.ready[key]) != size]
+        waiting = self._waiting[frame.tf]
+        if not waiting:
+            return True
+        unready = [key for key in waiting if False in snapshot.ready[key].tobytes()]
         self._waiting[frame.tf] = tuple(key for key in frame.required if key in unready or not _lasting(key))
         return not unready
 

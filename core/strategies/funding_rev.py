@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from configs.validators import FundingRevParams, Governance
-from core.data.blocks import Floats
+from core.data.blocks import Floats, somewhere
 from core.strategies.base import HOUR_MS, ExitProfile, Frame, Masks, RuleStrategy
 from core.types import Regime, Side, Timeframe, Trail, TrailStart
 
@@ -41,7 +41,7 @@ REQUIRED = (
 def rule(f: Mapping[str, Floats], p: FundingRevParams) -> Masks:
     """Where the entry rule holds, element by element; False where a feature is NaN."""
     settled = np.less(f["funding_age_h"], 1.0)
-    if not np.count_nonzero(settled):
+    if not somewhere(settled):
         return Masks(settled, settled.copy())
     funding, basis_rank = f["funding"], f["basis_rank"]
     short = np.greater(funding, p.funding_default)

@@ -27,16 +27,17 @@ def required(tf: Timeframe = Timeframe.M5) -> tuple[str, ...]:
 
 def rule(f: Mapping[str, Floats], p: RangeRevParams, tf: Timeframe = Timeframe.M5) -> Masks:
     """Where the entry rule holds on ``tf``, element by element; False where a feature is NaN."""
-    return _rule(f, p, required(tf))
+    return _rule(f, np.array(p.rsi_low), np.array(p.rsi_high), required(tf))
 
 
-def _rule(f: Mapping[str, Floats], p: RangeRevParams, keys: Sequence[str]) -> Masks:
-    close, rsi = f[keys[0]], f[keys[4]]
-    masks = Masks(np.less(close, f[keys[2]]), np.greater(close, f[keys[3]]))
+def _rule(f: Mapping[str, Floats], rsi_low: Floats, rsi_high: Floats, keys: Sequence[str]) -> Masks:
+    rsi = f[keys[4]]
+    masks = Masks(np.less(rsi, rsi_low), np.greater(rsi, rsi_high))
     if nothing(masks):
         return masks
-    np.logical_and(masks.long, np.less(rsi, p.rsi_low), out=masks.long)
-    np.logical_and(masks.short, np.greater(rsi, p.rsi_high), out=masks.short)
+    close = f[keys[0]]
+    np.logical_and(masks.long, np.less(close, f[keys[2]]), out=masks.long)
+    np.logical_and(masks.short, np.greater(close, f[keys[3]]), out=masks.short)
     return masks
 
 
@@ -62,8 +63,8 @@ def build(p: RangeRevParams, symbols: Sequence[str], base_tf: Sequence[Timeframe
 
 
 def _frame(p: RangeRevParams, tf: Timeframe, members: Bools) -> Frame:
-    keys = required(tf)
-    return Frame(tf, keys, lambda f: _rule(f, p, keys), exits(p, tf), members)
+    keys, rsi_low, rsi_high = required(tf), np.array(p.rsi_low), np.array(p.rsi_high)
+    return Frame(tf, keys, lambda f: _rule(f, rsi_low, rsi_high, keys), exits(p, tf), members)
 
 
 def _reason(p: RangeRevParams) -> Reason:

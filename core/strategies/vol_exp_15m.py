@@ -32,10 +32,12 @@ def rule(f: Mapping[str, Floats], p: VolExpParams) -> Masks:
     masks = Masks(np.greater(close, f["donchian_hi20@15m"]), np.less(close, f["donchian_lo20@15m"]))
     if nothing(masks):
         return masks
-    wide = np.greater(f["atr_rank480@15m"], p.quantile)
-    np.logical_and(wide, np.greater(f["volume_rank480@15m"], p.quantile), out=wide)
-    for mask in masks:
-        np.logical_and(mask, wide, out=mask)
+    for name in ("volume_rank480@15m", "atr_rank480@15m"):
+        wide = np.greater(f[name], p.quantile)
+        for mask in masks:
+            np.logical_and(mask, wide, out=mask)
+        if nothing(masks):
+            break
     return masks
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from agents.execution_agent import ExecutionAgent
 from core.codes import RefusalCode
@@ -14,6 +15,7 @@ from graph.node import Node
 from tests.agents.making import BTC, CLOSE, SIGNAL, SOL, Level, Ran, breaking_out, close_of, decide, play, saying
 from tests.support.ladder import HandMade, ladder
 from tests.support.run import run_over, short_configuration
+from tests.support.values import replace
 from tools.state import RiskDecision, Selection
 from tools.topology import agent
 
@@ -99,6 +101,18 @@ def test_a_rejection_by_the_broker_is_a_refusal_with_the_broker_s_words(tmp_path
     assert refusal.detail == (("broker", "margin 3 of 9 USD"),)
     assert refusal.ref == state["risk"].plans[0].id
     assert state["execution"].orders == (f"submit-{SOL}",)
+
+
+@pytest.mark.parametrize("code", [RefusalCode.SYMBOL_OWNED, RefusalCode.NOT_ACTIVE])
+def test_an_entry_that_never_left_the_house_is_no_order(code: RefusalCode, tmp_path: Path) -> None:
+    """X12, X17: what the order manager keeps back is refused by its own code, and no order stands in the record."""
+    ran = play(tmp_path, SOL=ladder().climb(10))
+    broker = Broker(OrderStatus.REJECTED, code)
+    state, _ = decide(ran, [saying("breakout_4h", SOL, entry=187.0)], scorer=Level(), orders=broker)
+    assert broker.calls == [("submit", SOL)]
+    assert [(item.code, item.symbol) for item in state["execution"].refusals] == [(code, SOL)]
+    assert state["execution"].orders == ()
+    assert state["record"].orders == ()
 
 
 def test_an_accepted_order_is_no_refusal(tmp_path: Path) -> None:

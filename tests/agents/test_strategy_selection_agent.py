@@ -6,10 +6,10 @@ The market and every service are those of a real run; only the strategies say wh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from core.codes import RefusalCode
 from core.strategies.base import Abstention

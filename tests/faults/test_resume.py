@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from configs.lock import write_lock
@@ -274,27 +275,61 @@ def test_the_range_of_a_replay_is_part_of_its_session_but_its_end_is_not(tmp_pat
     assert paper(state, *data, "--from", "2026-01-05", "--to", "2026-01-05T04:00").data["bars"] == 48
 
 
-def test_data_that_changed_behind_a_session_is_noticed(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    run = ("--source", "replay", "--data", str(record(data, days=1)), "--from", "2026-01-05")
-    assert paper(tmp_path / "state", *run, bars=40).code == 0
-    record_less = record(tmp_path / "less", days=1, seed=1)
-    for path in (record_less / "perp_5m").iterdir():
-        cut_bars(path, first=10, last=20)
-    shutil.rmtree(data)
-    record_less.rename(data)
-    said = paper(tmp_path / "state", *run, bars=60)
-    assert (said.code, said.answer["error"]["code"]) == (4, "STATE-013")
-    assert "has changed" in said.err
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Said]:
+    """Recordings, a session of forty bars over them, and what the whole of sixty bars answers."""
+    root = tmp_path_factory.mktemp("recorded")
+    data = record(root / "data", days=1)
+    assert paper(root / "state", *replay(data), bars=40).code == 0
+    return data, root / "state", paper(root / "whole", *replay(data), bars=60)
 
 
-def cut_bars(path: Path, *, first: int, last: int) -> None:
-    """Take bars of the first day's run away, counted from its start."""
-    import pandas as pd
+def replay(data: Path) -> tuple[str, ...]:
+    return ("--source", "replay", "--data", str(data), "--from", "2026-01-05")
 
+
+FILES = {"perp_5m/BTCUSDT.parquet": "close", "perp_5m/ETHUSDT.parquet": "volume", "funding/ETHUSDT.parquet": "funding_rate"}
+
+
+@pytest.mark.parametrize("row", [0, -1], ids=["the first row", "the last row"])
+@pytest.mark.parametrize("file", FILES)
+def test_recordings_that_changed_behind_a_session_are_refused(
+    file: str, row: int, recorded: tuple[Path, Path, Said], tmp_path: Path
+) -> None:
+    """X43: one value in one row, in the past or in what is still to come, and the session is another one."""
+    data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
+    before = records(state)
+    touch(data / file, FILES[file], row)
+    said = paper(state, *replay(data), bars=60)
+    assert (said.code, said.answer["error"]["code"]) == (4, "STATE-010")
+    assert "it has recordings '" in said.err
+    assert "symbols '" not in said.err
+    assert "= effect: nothing was started" in said.err
+    assert records(state) == before
+
+
+def test_bars_taken_out_of_a_recording_are_noticed_too(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+    data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
+    frame = pd.read_parquet(data / "perp_5m/BTCUSDT.parquet")
+    frame.drop(index=frame.index[-20:-10]).reset_index(drop=True).to_parquet(data / "perp_5m/BTCUSDT.parquet")
+    said = paper(state, *replay(data), bars=60)
+    assert (said.code, said.answer["error"]["code"], "recordings '" in said.err) == (4, "STATE-010", True)
+
+
+def test_recordings_may_be_moved_renamed_and_written_anew(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+    """X43: what is read counts, not where it lies, nor what lies beside it and is not read."""
+    data, state = shutil.copytree(recorded[0], tmp_path / "elsewhere" / "other"), shutil.copytree(recorded[1], tmp_path / "state")
+    path = data / "perp_5m" / "BTCUSDT.parquet"
+    pd.read_parquet(path).to_parquet(path, compression="gzip")
+    (data / "notes.txt").write_text("not a recording", encoding="utf-8")
+    assert_same_answer(paper(state, *replay(data), bars=60), recorded[2])
+
+
+def touch(path: Path, column: str, row: int) -> None:
+    """Change one value a little."""
     frame = pd.read_parquet(path)
-    begin = frame.index[frame["ts"] == 1_767_571_200_000][0]
-    frame.drop(index=range(begin + first, begin + last)).reset_index(drop=True).to_parquet(path)
+    frame.loc[frame.index[row], column] *= 1.0001
+    frame.to_parquet(path)
 
 
 # --- damage ------------------------------------------------------------------------------------------------

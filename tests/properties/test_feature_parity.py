@@ -157,8 +157,8 @@ def test_the_order_of_symbols_inside_a_block_does_not_matter():
         straight.on_closed(block)
         columns = {name: getattr(block, name)[order] for name in ("idx", "open", "high", "low", "close", "volume", "flags")}
         mixed.on_closed(replace(block, **columns))
-        for name, values in straight.fresh.items():
-            np.testing.assert_array_equal(values, mixed.fresh[name], err_msg=name)
+        for name, values in straight.view.items():
+            np.testing.assert_array_equal(values, mixed.view[name], err_msg=name)
 
 
 def test_a_block_without_bars_changes_nothing():

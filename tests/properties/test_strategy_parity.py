@@ -106,4 +106,4 @@ def test_the_feature_store_has_everything_that_strategies_score_and_regimes_read
     assert [key for key in wanted if key not in store.view or key not in store.ready] == []
     scored = [f"{key}@{tf}" for tf in HIGHER_TIMEFRAME.values() for key in ("ema50", "ema50_prev")]
     scored += [f"{key}@{tf}" for s in strategies.values() for tf in s.tfs for key in ("volume_z", "close_location")]
-    assert [key for key in scored if key not in store.fresh] == []
+    assert [key for key in scored if key not in store.view] == []

@@ -47,7 +47,7 @@ def play(list_of_bars: Sequence[Bars], tf: Timeframe, params: StrategiesFile) ->
     for block in blocks_from_bars(list_of_bars, tf):
         store.on_closed(block)
         for symbol in block.idx.tolist():
-            seen[symbol].append([float(store.fresh[f"{name}@{tf}"][symbol]) for name in names])
+            seen[symbol].append([float(store.view[f"{name}@{tf}"][symbol]) for name in names])
             values = dict(zip(names, seen[symbol][-1], strict=True))
             for key, ready in store.ready.items():
                 name = key.removesuffix(f"@{tf}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -27,6 +26,7 @@ from core.types import (
 from tests.agents.making import BTC, CLOSE, ETH, SIGNAL, Ran, breaking_out, close_of, play, untouched
 from tests.core.strategies.making import trade
 from tests.support.ladder import HOUR, ladder
+from tests.support.values import replace
 from tools.context import BrainContext
 from tools.tools_execution_agent.liquidity_check import liquidity_check
 from tools.tools_execution_agent.slippage_estimator import slippage_estimator
@@ -35,7 +35,7 @@ from tools.tools_market_regime_agent.regime_classifier import regime_classifier
 from tools.tools_market_regime_agent.trend_detector import trend_detector
 from tools.tools_market_regime_agent.volatility_calc import volatility_calc
 from tools.tools_risk_manager_agent.dd_guard import dd_guard
-from tools.tools_risk_manager_agent.position_sizer import Add, Entry, exit_cost_rate, exposure, position_sizer
+from tools.tools_risk_manager_agent.position_sizer import Add, BarExposure, Entry, exit_cost_rate, position_sizer
 from tools.tools_risk_manager_agent.stop_planner import stop_planner
 from tools.tools_strategy_selection_agent.cooldown_manager import cooldown_manager
 from tools.tools_strategy_selection_agent.enable_map_loader import enable_map_loader
@@ -199,7 +199,7 @@ def test_without_an_atr_nothing_is_trailed(context: BrainContext) -> None:
 def test_exposure_counts_what_is_open_pending_and_admitted_on_this_bar(context: BrainContext, plan: Plan) -> None:
     """X9: risk at the present stop with costs: 0.584 x (189.9 - 186.0) and the way out."""
     other = replace(plan, symbol=ETH, id="P-other")
-    view = exposure(context, context.governor.view, (other,))
+    view = BarExposure((other,)).view(context, context.governor.view)
     (held,), (pending,) = view.positions, view.pending
     leave = 0.584 * 186.0 * exit_cost_rate(context, context.ledger.positions[BTC], CLOSE + 0.06)
     assert held.risk_usd == pytest.approx(0.584 * 3.9 + leave, rel=1e-9)
@@ -219,9 +219,9 @@ def test_leaving_costs_a_fee_and_half_the_spread_even_when_there_is_no_book(cont
 def test_an_unknown_atr_rank_is_told_as_unknown(context: BrainContext) -> None:
     """E3: the risk engine counts it as high and cuts the risk; it is never read as quiet."""
     asked = Entry(scored_signal(), context.governor.view)
-    known = position_sizer.run(context, asked, ())
+    known = position_sizer.run(context, asked, BarExposure())
     context.market.features.view["atr_rank@4h"][:] = float("nan")
-    unknown = position_sizer.run(context, asked, ())
+    unknown = position_sizer.run(context, asked, BarExposure())
     assert isinstance(known, Plan)
     assert isinstance(unknown, Plan)
     assert (dict(known.meta)["atr_rank"] is None, dict(unknown.meta)["atr_rank"] is None) == (False, True)
@@ -236,7 +236,7 @@ def scored_signal() -> ScoredSignal:
 
 
 def add(context: BrainContext, symbol: str = BTC, ts: int = close_of(LAST)) -> Plan | Refusal | None:
-    return position_sizer.run(context, Add(symbol, event(ts), context.governor.view), ())
+    return position_sizer.run(context, Add(symbol, event(ts), context.governor.view), BarExposure())
 
 
 def test_no_add_is_due_without_a_position_before_the_take_or_on_the_bar_of_others(context: BrainContext) -> None:

@@ -18,11 +18,6 @@ def dd_guard(context: BrainContext, ts: int) -> GovernorView:
 
 def _equity(context: BrainContext) -> float:
     """Wallet and open profit at the marks (X11)."""
-    market, positions = context.market, context.ledger.positions
-    if not positions:
-        return context.ledger.wallet
-    prices = market.last_close.copy()
-    for symbol in positions:
-        index = market.index[symbol]
-        prices[index] = market.mark(index)
-    return context.ledger.equity(prices)
+    market, ledger = context.market, context.ledger
+    held = [market.index[symbol] for symbol in ledger.positions]
+    return ledger.equity({index: market.mark(index) for index in held}) if held else ledger.wallet

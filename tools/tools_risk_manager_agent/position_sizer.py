@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+from msgspec import Struct
 
 from core.clock import elapsed_ns
 from core.exec.portfolio import Exposure, ExposureView
@@ -15,16 +17,14 @@ from tools.base import Capability, tool
 from tools.context import BrainContext
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, gc=False):
     """A candidate that wants a position."""
 
     scored: ScoredSignal
     governor: GovernorView
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(Struct, frozen=True, gc=False):
     """An open position that may have earned its one add (X16)."""
 
     symbol: str
@@ -32,16 +32,33 @@ class Add:
     governor: GovernorView
 
 
-@tool("position_sizer", Capability.PLAN_POSITION)
-def position_sizer(context: BrainContext, idea: Entry | Add, admitted: tuple[Plan, ...]) -> Plan | Refusal | None:
-    """Give an admitted plan, a refusal with its arithmetic, or None when no add is due.
+class BarExposure:
+    """What the ideas of one bar are judged against: open positions, priced once, and the plans ``admitted`` so far.
 
-    ``admitted`` are the plans of this bar so far: they count as if they were already open.
+    Those plans count as if they were already open.
     """
+
+    __slots__ = ("_positions", "admitted")
+
+    def __init__(self, admitted: Iterable[Plan] = ()) -> None:
+        self.admitted = list(admitted)
+        self._positions: tuple[Exposure, ...] | None = None
+
+    def view(self, context: BrainContext, governor: GovernorView) -> ExposureView:
+        """Everything open, on its way, or admitted on this bar."""
+        if self._positions is None:
+            self._positions = tuple([_exposure_of(context, position) for position in context.ledger.positions.values()])
+        pending = tuple([Exposure.of_plan(plan) for plan in (*context.orders.pending(), *self.admitted)])
+        return ExposureView(governor.equity, governor, self._positions, pending, context.market.symbols)
+
+
+@tool("position_sizer", Capability.PLAN_POSITION)
+def position_sizer(context: BrainContext, idea: Entry | Add, bar: BarExposure) -> Plan | Refusal | None:
+    """Give an admitted plan, a refusal with its arithmetic, or None when no add is due."""
     if isinstance(idea, Add) and not _add_is_due(context, idea):
         return None
     start = elapsed_ns()
-    view = exposure(context, idea.governor, admitted)
+    view = bar.view(context, idea.governor)
     if isinstance(idea, Entry):
         signal = idea.scored.signal
         risk = _risk_context(context, view, signal.symbol, signal.strategy, signal.tf, signal.ts)
@@ -52,14 +69,6 @@ def position_sizer(context: BrainContext, idea: Entry | Add, admitted: tuple[Pla
     if not isinstance(answer, Plan):
         return answer
     return context.portfolio.admit(answer, view).refusal or answer
-
-
-def exposure(context: BrainContext, governor: GovernorView, admitted: tuple[Plan, ...]) -> ExposureView:
-    """Everything open, on its way, or admitted on this bar."""
-    market = context.market
-    positions = tuple(_exposure_of(context, position) for position in context.ledger.positions.values())
-    pending = tuple(Exposure.of_plan(plan) for plan in (*context.orders.pending(), *admitted))
-    return ExposureView(governor.equity, governor, positions, pending, market.symbols)
 
 
 def _exposure_of(context: BrainContext, position: Position) -> Exposure:
@@ -126,6 +135,6 @@ def _atr_rank(context: BrainContext, index: int, tf: Timeframe) -> float | None:
 
 
 def _feature(context: BrainContext, key: str, index: int, scale: float = 1.0) -> float | None:
-    fresh = context.market.features.fresh
+    fresh = context.market.features.view
     value = float(fresh[key][index]) if key in fresh else math.nan
     return None if math.isnan(value) else value * scale

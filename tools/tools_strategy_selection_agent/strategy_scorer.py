@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from configs.validators import EnableMap
 from core.data.blocks import Closed, Ints
@@ -17,8 +18,7 @@ from tools.context import BrainContext
 from tools.state import Regimes
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True, gc=False):
     """Scored signals in strategy and symbol order, and strategies that just fell silent on a symbol."""
 
     scored: tuple[ScoredSignal, ...] = ()
@@ -46,7 +46,8 @@ def strategy_scorer(context: BrainContext, event: Event, regimes: Regimes, enabl
         abstaining = strategy.abstaining(snapshot)
         if abstaining or context.abstentions.any_silent:
             silent.extend(context.abstentions.news(name, event.ts, _judged(snapshot, strategy), abstaining))
-        scored.extend(_score(context, signal, regimes, enable_map) for signal in strategy.generate(snapshot))
+        for signal in strategy.generate(snapshot):
+            scored.append(_score(context, signal, regimes, enable_map))  # noqa: PERF401 - mostly there is none
     return Found(tuple(scored), tuple(silent)) if scored or silent else _NOTHING
 
 
@@ -77,7 +78,7 @@ def _score(context: BrainContext, signal: Signal, regimes: Regimes, enable_map: 
     others = [symbol for symbol in context.ledger.positions if symbol != signal.symbol]
     inputs = read_inputs(
         signal,
-        context.market.features.fresh,
+        context.market.features.view,
         index,
         regime=Regime(held),
         threshold=context.quality.threshold,

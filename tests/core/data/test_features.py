@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 
 from core.data.blocks import BarFlag, Bars, ClosedBlock
-from core.data.feature_sets import ON_DEMAND
 from core.data.features import FEATURE_SETS, STREAM_FEATURES, FeatureParams, FeatureStore, build_features
 from core.errors import DataError
 from core.types import Timeframe
 from tests.support.features import frame_of, play, shipped_params, short_params
-from tests.support.market import START_MS, blocks_from_bars, random_walk_bars
+from tests.support.market import START_MS, blocks_from_bars, random_walk_bars, take_bars
 
 HOUR = 3_600_000
 SHORT = short_params()
@@ -45,25 +44,45 @@ def test_the_view_has_every_feature_of_every_timeframe_and_stream():
     """B8."""
     store = FeatureStore(["A", "B", "C"], list(Timeframe), SHORT)
     names = [f"{name}@{tf}" for tf in Timeframe for name in FEATURE_SETS[tf]] + list(STREAM_FEATURES)
-    later = [f"{name}@{tf}" for tf in Timeframe for name in ON_DEMAND[tf]]
-    assert sorted(store.fresh) == sorted(names)
-    assert sorted(store.view) == sorted(store.ready) == sorted(set(names) - set(later))
-    assert all(array.shape == (3,) and np.isnan(array).all() for array in store.fresh.values())
+    assert sorted(store.view) == sorted(store.ready) == sorted(names)
+    assert len(store.view) == len(names)
+    assert all(array.shape == (3,) and np.isnan(array).all() for array in store.view.values())
     assert not any(array.any() for array in store.ready.values())
 
 
-def test_what_is_on_demand_is_of_the_present_bar_whenever_it_is_asked_for():
-    """X29: looking late, or only now and then, gives what looking on every bar gives."""
-    walks = [random_walk_bars(seed, 260, Timeframe.M5) for seed in (1, 2)]
-    blocks = list(blocks_from_bars(walks, Timeframe.M5))
-    always, seldom = FeatureStore(["A", "B"], [Timeframe.M5], SHORT), FeatureStore(["A", "B"], [Timeframe.M5], SHORT)
-    for i, block in enumerate(blocks):
+@pytest.mark.parametrize("tf", list(Timeframe))
+def test_a_feature_is_of_the_present_bar_whenever_it_is_asked_for(tf):
+    """X29: looking late, or only now and then, gives what looking on every bar gives, also where symbols lack bars."""
+    walks = [random_walk_bars(seed, 300, tf) for seed in (1, 2)]
+    walks.append(take_bars(walks[1], np.arange(300) % 11 != 5))
+    always, seldom = (FeatureStore(["A", "B", "C"], [tf], SHORT) for _ in range(2))
+    for i, block in enumerate(blocks_from_bars(walks, tf)):
         always.on_closed(block)
         seldom.on_closed(block)
-        looked = {name: always.fresh[f"{name}@5m"].copy() for name in sorted(ON_DEMAND[Timeframe.M5])}
+        looked = {name: always.view[f"{name}@{tf}"].copy() for name in FEATURE_SETS[tf]}
         if i % 7 == 0:
             for name, values in looked.items():
-                np.testing.assert_array_equal(seldom.fresh[f"{name}@5m"], values, err_msg=name)
+                np.testing.assert_array_equal(seldom.view[f"{name}@{tf}"], values, err_msg=name)
+
+
+def test_the_basis_rank_is_of_the_present_hour_whenever_it_is_asked_for():
+    """D5, X29: also where a spot price, or an hour, is missing."""
+    rng = np.random.default_rng(3)
+    always, seldom = (_store(3) for _ in range(2))
+    for hour in range(150):
+        ts = START_MS + hour * HOUR
+        prices, spots = 100.0 + rng.normal(size=3), 100.0 + rng.normal(size=3)
+        idx = [symbol for symbol in range(3) if symbol == 0 or rng.random() < 0.9]
+        for store in (always, seldom):
+            for symbol in range(3):
+                if symbol == 0 or (hour + symbol) % 9:
+                    store.on_spot(symbol, ts, spots[symbol])
+            store.on_closed(_hour_block(ts, idx, prices[idx].tolist()))
+        known = always.view["basis_rank"].copy()
+        np.testing.assert_array_equal(always.ready["basis_rank"], np.isfinite(known))
+        if hour % 5 == 0:
+            np.testing.assert_array_equal(seldom.view["basis_rank"], known)
+    assert np.isfinite(known).any()
 
 
 def test_arrays_are_updated_in_place():

@@ -37,6 +37,10 @@ class Patient:
         self.last_ts[list(indices)] = ts
         self.monitor.on_bars(list(indices))
 
+    def book(self, ts, index=0):
+        self.monitor.book_ts[index] = ts
+        self.monitor.on_books()
+
     def drift(self, exchange, ntp=None):
         self.monitor.on_clock(ClockReading(T0, exchange, ntp))
         return self.monitor.report(T0)
@@ -159,10 +163,10 @@ def test_a_book_is_needed_only_where_the_source_has_books_or_governance_demands_
     assert Patient(BTC, streams=("candles", "funding", "book")).monitor.report(T0).paused == (Code.STREAM_BOOK,)
     patient = Patient(BTC, has_books=True)
     assert patient.monitor.report(T0).blocked == ((BTC, Code.STREAM_BOOK),)
-    patient.monitor.on_book(0, T0)
+    patient.book(T0)
     assert patient.monitor.report(T0 + 2 * STEP).ok
     assert patient.monitor.report(T0 + 2 * STEP + 1).paused == (Code.STREAM_BOOK,)
-    patient.monitor.on_book(0, T0 + 2 * STEP)
+    patient.book(T0 + 2 * STEP)
     assert patient.monitor.report(T0 + 2 * STEP + 1).ok
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.blocks import Bars
-from core.data.quality import Issue, IssueCounters, SoundnessCheck, clean, sound
+from core.data.blocks import BarBlock, Bars
+from core.data.quality import Issue, IssueCounters, OrdinaryCheck, clean, sound
 from core.types import Timeframe
 from tests.core.data.making import T0, random_bars
 
@@ -34,21 +34,33 @@ def columns(*rows):
     return tuple(np.array(column) for column in zip(*rows, strict=True))
 
 
+STEP = Timeframe.M5.ms
+
+
+def block_of(*rows):
+    count = len(rows)
+    return BarBlock(Timeframe.M5, np.arange(count), np.full(count, T0, dtype=np.int64), *columns(*rows))
+
+
+def ordinary(*rows):
+    return OrdinaryCheck().holds(T0 + STEP, block_of(*rows))
+
+
 @pytest.mark.parametrize("row", BAD)
 def test_an_impossible_bar_is_seen(row):
     """B5"""
     good = (10.0, 11.0, 9.0, 10.5, 3.0)
     assert sound(*columns(good, row)).tolist() == [True, False]
-    assert not SoundnessCheck().all_traded(*columns(row))
-    assert not SoundnessCheck().all_traded(*columns(good, row, good))
+    assert not ordinary(row)
+    assert not ordinary(good, row, good)
 
 
 def test_a_bar_without_volume_is_possible_but_not_traded():
     """X44"""
     quiet = (10.0, 10.0, 10.0, 10.0, 0.0)
     assert sound(*columns(quiet)).all()
-    assert not SoundnessCheck().all_traded(*columns(quiet))
-    assert not SoundnessCheck().all_traded(*columns(quiet, quiet))
+    assert not ordinary(quiet)
+    assert not ordinary(quiet, quiet)
 
 
 prices = st.floats(-1.0, 5.0) | st.sampled_from([math.nan, math.inf, 0.0, 1.0])
@@ -61,7 +73,20 @@ def test_the_fast_check_says_what_the_rule_says(rows):
         return finite and low > 0 and low <= min(o, c) and h >= max(o, c) and v >= 0
 
     assert sound(*columns(*rows)).tolist() == [possible(*row) for row in rows]
-    assert SoundnessCheck().all_traded(*columns(*rows)) == all(possible(*row) and row[4] > 0 for row in rows)
+    assert ordinary(*rows) == all(possible(*row) and row[4] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_bar_that_closes_at_another_time_is_not_ordinary(count):
+    """B5: a late bar is judged by itself."""
+    made, check = block_of(*[(10.0, 11.0, 9.0, 10.5, 3.0)] * count), OrdinaryCheck()
+    assert not check.holds(T0 + 2 * STEP, made)
+    assert check.holds(T0 + STEP, made)
+    assert check.holds(T0 + STEP, made)
+    assert not check.holds(T0 + 2 * STEP, made)
+    made = block_of(*[(10.0, 11.0, 9.0, 10.5, 3.0)] * count)
+    made.open_ts[-1] -= STEP
+    assert not check.holds(T0 + STEP, made)
 
 
 def test_history_is_sorted_and_rid_of_what_cannot_be():

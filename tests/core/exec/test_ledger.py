@@ -364,26 +364,20 @@ def test_a_take_nearer_than_1r_is_not_the_1r_take():
 # --- money ----------------------------------------------------------------------------------------
 
 
-def test_exposure_and_risk_add_up_over_positions_in_instrument_order():
-    """X9 counts from the entries, X10 from the present prices; both with exit costs."""
+def test_open_profit_adds_up_over_positions_in_instrument_order():
+    """X11."""
     books = made_ledger(plan("e", symbol=ETH, side=Side.SHORT, entry="9", stop="12"), plan())
     books.apply(fill(1, SELL, ENTRY, "2", "10", symbol=ETH, plan_id="e"))
     books.apply(fill(2, BUY, ENTRY, "1", "100"))
-    prices, rates = np.array([103.0, 9.0]), (0.001, 0.002)
+    prices = np.array([103.0, 9.0])
     assert books.unrealised(prices) == pytest.approx(3 + 2)
     assert books.equity(prices) == pytest.approx(1_005)
-    assert books.gross_notional_usd(prices) == pytest.approx(103 + 18)
-    assert books.net_notional_usd(prices) == pytest.approx(103 - 18)
-    assert books.open_risk_usd(rates) == pytest.approx((5 + 95 * 0.001) + (2 * 2 + 24 * 0.002))
-    assert books.open_drop_usd(prices, rates) == pytest.approx((8 + 95 * 0.001) + (3 * 2 + 24 * 0.002))
 
 
 def test_an_unknown_price_makes_equity_unknown():
     books = made_ledger(plan())
     books.apply(fill(1, BUY, ENTRY, "1", "100"))
-    prices = np.array([np.nan, 1.0])
-    assert np.isnan(books.equity(prices))
-    assert np.isnan(books.open_drop_usd(prices, (0.0, 0.0)))
+    assert np.isnan(books.equity(np.array([np.nan, 1.0])))
 
 
 # --- state ----------------------------------------------------------------------------------------

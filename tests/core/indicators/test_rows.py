@@ -9,43 +9,46 @@ from core.indicators.rows import Memory, Rows, TrueCounter
 
 
 def test_a_window_holds_the_last_values_in_time_order():
-    rows = Rows(2, 3)
+    rows = Rows(2, 2, 3)
+    first, second = rows.series(0), rows.series(1)
     for value in range(20):
-        rows.push(np.array([value, 100.0 + value]))
+        rows.push(np.array([[value, 100.0 + value], [-value, -100.0 - value]]))
         expected = [v if v >= 0 else np.nan for v in range(value - 2, value + 1)]
-        np.testing.assert_array_equal(rows.last(3)[0], expected)
-        np.testing.assert_array_equal(rows.before(2)[1], [100.0 + v if v >= 0 else np.nan for v in (value - 2, value - 1)])
-        np.testing.assert_array_equal(rows.lag(0), [value, 100.0 + value])
+        np.testing.assert_array_equal(first.last(3)[0], expected)
+        np.testing.assert_array_equal(second.last(3)[0], np.negative(expected))
+        np.testing.assert_array_equal(first.before(2)[1], [100.0 + v if v >= 0 else np.nan for v in (value - 2, value - 1)])
+        np.testing.assert_array_equal(first.lag(0), [value, 100.0 + value])
 
 
-def test_held_symbols_keep_the_window_they_had():
-    rows, plain = Rows(3, 4), Rows(1, 4)
+def test_held_symbols_keep_the_windows_they_had():
+    rows, plain = Rows(2, 3, 4), Rows(2, 1, 4)
     rng = np.random.default_rng(1)
     for _ in range(60):
-        values = rng.normal(size=3)
+        values = rng.normal(size=(2, 3))
         rows.push(values)
         if rng.random() < 0.5:
             rows.hold(np.array([1]))
         else:
-            plain.push(values[1:2])
-        np.testing.assert_array_equal(rows.last(4)[1], plain.last(4)[0])
-        assert rows.lag(0)[0] == values[0]
+            plain.push(values[:, 1:2])
+        for number in range(2):
+            np.testing.assert_array_equal(rows.series(number).last(4)[1], plain.series(number).last(4)[0])
+            assert rows.series(number).lag(0)[0] == values[number, 0]
 
 
 def test_memory_puts_symbols_back():
     memory = Memory(3)
-    cells, rows = memory.cells(2, start=1.0), memory.rows(2)
+    cells, rows = memory.cells(2, start=1.0), memory.rows(1, 2)
     memory.count += 1.0
-    rows.push(np.array([1.0, 2.0, 3.0]))
+    rows.push(np.array([[1.0, 2.0, 3.0]]))
     others = np.array([0, 2])
     saved = memory.save(others)
     cells += 5.0
     memory.count += 1.0
-    rows.push(np.array([10.0, 20.0, 30.0]))
+    rows.push(np.array([[10.0, 20.0, 30.0]]))
     memory.restore(others, saved)
     np.testing.assert_array_equal(cells, [[1.0, 6.0, 1.0], [1.0, 6.0, 1.0]])
     np.testing.assert_array_equal(memory.count, [1.0, 2.0, 1.0])
-    np.testing.assert_array_equal(rows.lag(0), [1.0, 20.0, 3.0])
+    np.testing.assert_array_equal(rows.series(0).lag(0), [1.0, 20.0, 3.0])
 
 
 def test_memory_refuses_more_cells_than_it_has():

@@ -127,12 +127,12 @@ def test_a_trade_stands_beside_its_plan_in_the_export(path: Path, tmp_path: Path
         files = store.export_csv(tmp_path / "out")
     assert [file.name for file in files] == ["trades.csv", "plans.csv", "orders.csv", "fills.csv", "refusals.csv"]
     (row,) = _csv(tmp_path / "out" / "trades.csv")
-    assert set(TradeRecord.__slots__) <= set(row)
-    assert {f"plan_{name}" for name in Plan.__slots__ if name != "id"} <= set(row)
+    assert set(TradeRecord.__struct_fields__) <= set(row)
+    assert {f"plan_{name}" for name in Plan.__struct_fields__ if name != "id"} <= set(row)
     assert (row["net"], row["r_multiple"], row["plan_stop"]) == ("2.0", "0.9", "41500.00")
     assert TRADE.decode([_number(row[name], sql) for name, sql in TRADE.columns]) == making.trade()
     (fill,) = _csv(tmp_path / "out" / "fills.csv")
-    assert set(Fill.__slots__) <= set(fill)
+    assert set(Fill.__struct_fields__) <= set(fill)
     assert fill["reason"] == ""
     (order,) = _csv(tmp_path / "out" / "orders.csv")
     assert (order["client_id"], order["status"]) == ("c1", "filled")

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from core.risk.exits import ExitFrame, ExitNumbers, break_even_price, manage, may_act
 from core.types import AdjustKind, Adjustment, ExitReason, Side, Timeframe, Trail, TrailStart

@@ -22,7 +22,7 @@ def test_orders_are_listed_oldest_first_over_all_symbols():
     assert [resting.order.client_id for resting in store.all()] == ["a", "b", "c"]
     assert [resting.order.client_id for resting in store.all(BTC)] == ["a", "c"]
     assert store.all("other") == []
-    assert store.of(BTC, OrderType.LIMIT) == []
+    assert store.of(BTC, (OrderType.LIMIT,)) == []
 
 
 def test_cancelling_what_is_gone_answers_with_its_final_status():

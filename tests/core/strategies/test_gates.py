@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.exec.instrument import Instrument
 from core.strategies.gates import GATES, GateInputs, refuse
 from core.types import GovernorView, HealthReport, Regime, ScoredSignal, ScorePart, Side, Timeframe, TradingState
 from tests.core.strategies.making import NAMES, TS, signal
+from tests.support.values import replace
 
 HEALTHY = HealthReport(TS, ok=True, drift_ms=3.0, paused=(), blocked=())
 ACTIVE = GovernorView(
