@@ -13,6 +13,7 @@ class RefusalCode(StrEnum):
     MISSING_INPUT = "MISSING_INPUT"
     BAR_FLAGGED = "BAR_FLAGGED"
     CLOCK_DRIFT = "CLOCK_DRIFT"
+    JOURNAL_LOST = "JOURNAL_LOST"
     CANDLE_INTEGRITY = "CANDLE_INTEGRITY"
     STREAM_CANDLES = "STREAM_CANDLES"
     STREAM_FUNDING = "STREAM_FUNDING"
@@ -75,6 +76,7 @@ _MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.MISSING_INPUT: "An input that the rule requires (funding, basis, price) is absent.",
     RefusalCode.BAR_FLAGGED: "The signal bar had no volume, or was made up, partial or repaired; nothing is opened on it (X44).",
     RefusalCode.CLOCK_DRIFT: "The clock differs from the exchange or from NTP by more than ntp_skew_ms; all entries pause.",
+    RefusalCode.JOURNAL_LOST: "The session journal cannot be written (disk full, no permission); all entries pause, exits go on.",
     RefusalCode.CANDLE_INTEGRITY: "Recent candles of the symbol had gaps, duplicates or impossible prices.",
     RefusalCode.STREAM_CANDLES: "The candle stream is stale or was never there.",
     RefusalCode.STREAM_FUNDING: "The funding stream is stale or was never there.",

@@ -31,6 +31,7 @@ from core.strategies.cooldown import Cooldowns
 from core.strategies.quality import SelectionQuality
 from core.strategies.registry import build_strategies
 from core.strategies.score import SetupScorer
+from graph.journaling import JournaledVenue, NoJournal, SessionJournal, Venue
 from graph.recorder import RunRecorder
 from graph.version import VERSION
 from tools.context import BrainContext
@@ -45,12 +46,13 @@ class Assembly:
     context: BrainContext
     source: Source
     clock: VirtualClock
-    exchange: SimExchange
+    venue: Venue
     recorder: RunRecorder
     store: Store
     telemetry: Telemetry
     metrics: Metrics
     regime_score: RegimeScore
+    journal: SessionJournal | NoJournal
 
 
 def instruments_for(config: Configuration, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
@@ -70,15 +72,27 @@ def instruments_for(config: Configuration, symbols: tuple[str, ...]) -> tuple[In
     return tuple(Instrument.from_config(known[symbol]) for symbol in symbols)
 
 
-def assemble(config: Configuration, source: Source, store: Store, equity: float) -> Assembly:
-    """Make a paper run over ``source`` with ``equity`` USD to start with."""
+def assemble(
+    config: Configuration,
+    source: Source,
+    store: Store,
+    equity: float,
+    journal: SessionJournal | None = None,
+    venue: Venue | None = None,
+) -> Assembly:
+    """Make a run over ``source`` with ``equity`` USD to start with, on paper unless another ``venue`` is given.
+
+    Without a ``journal`` nothing is kept to explain the run by, or to go on from.
+    """
     info, governance = source.info, config.governance
     instruments = instruments_for(config, info.symbols)
     market = Market(instruments, info, config.strategies, governance)
     strategies = build_strategies(config.strategies, market.symbols, market.base_tf, governance)
     telemetry = Telemetry(market.symbols, tuple(strategies), governance.per_trade_r_pct_max, info.has_books)
     recorder = RunRecorder(store, telemetry)
-    exchange = SimExchange(instruments, equity, leverage_cap=governance.leverage_cap)
+    if venue is None:
+        venue = SimExchange(instruments, equity, leverage_cap=governance.leverage_cap)
+        venue = venue if journal is None else JournaledVenue(venue, journal)
     ledger = Ledger(instruments, starting_equity=equity, scratch_r=governance.scratch_r)
     correlations = Correlations(market.symbols, governance.correlation_window_days, governance.correlation_min_days)
     board = Board(
@@ -106,8 +120,8 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
         portfolio=Portfolio(governance, correlations),
         correlations=correlations,
         ledger=ledger,
-        orders=OrderManager(exchange, ledger, instruments, recorder),
-        broker=exchange,
+        orders=OrderManager(venue, ledger, instruments, recorder),
+        broker=venue,
         recorder=recorder,
         board=board,
         trace=Trace(),
@@ -115,7 +129,7 @@ def assemble(config: Configuration, source: Source, store: Store, equity: float)
     metrics = _metrics(context, telemetry)
     recorder.on_plan_time = metrics.plan_latency.observe
     score = RegimeScore(len(market.symbols), _truth(source), info.start)
-    return Assembly(context, source, clock, exchange, recorder, store, telemetry, metrics, score)
+    return Assembly(context, source, clock, venue, recorder, store, telemetry, metrics, score, journal or NoJournal())
 
 
 def _truth(source: Source) -> TruthTape | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, cast
+
+from msgspec.structs import replace
 
 from agents.base import Agent, View, view_class
 from core.canonical import encode
 from core.clock import elapsed_ns
 from core.errors import ContractError
-from core.types import ToolState
+from core.types import DecisionRecord, ToolState
 from tools.context import BrainContext
 from tools.state import STATE_TYPES, BrainState
 from tools.toolkit import Toolkit
 from tools.topology import AGENT_EDGES, ROUTES, AgentSpec
+from tools.trace import Trace
 
 
 class Node:
@@ -36,7 +39,7 @@ class Node:
         self._route = ROUTES.get(spec.name)
         self._only = leaving[0].dst if len(leaving) == 1 else None
         self._run = agent.run
-        self._last: tuple[object, tuple[str, str]] = (None, ("", ""))
+        self._last: tuple[object, tuple[str, str], tuple[str, bytes]] = (None, ("", ""), ("", b""))
 
     async def __call__(self, state: BrainState, context: BrainContext) -> dict[str, Any]:
         """Run the agent on ``state``.
@@ -62,12 +65,15 @@ class Node:
         written: dict[str, Any] = {self.spec.writes: value}
         # The last node writes the record that holds these hashes; its own is the link of the decision chain.
         if self._route is not None:
-            trace.node_hashes.append(self._named_digest(value))
+            self._note_output(trace, value)
             self.target = self._only or self._route({**state, **written})  # type: ignore[typeddict-item]
             edge, ends = self._edges[self.target]
             trace.edges.append(edge)
             # Amber where what crosses was thinned by refusals.
             context.board.edge_state[ends] = ToolState.WARN if getattr(value, "refusals", ()) else ToolState.OK
+        else:
+            record = cast(DecisionRecord, value)
+            trace.outputs.append((self.spec.name, encode(replace(record, node_hashes=()))))
         trace.node_ns.append((self.spec.name, elapsed_ns() - start))
         return written
 
@@ -82,10 +88,12 @@ class Node:
             view[key] = value
         return view
 
-    def _named_digest(self, value: object) -> tuple[str, str]:
-        """(agent, hex digest); an agent that gives the very same object again is not hashed twice."""
-        last, named = self._last
+    def _note_output(self, trace: Trace, value: object) -> None:
+        """Digest and bytes of what was written; an agent that gives the very same object again is not hashed twice."""
+        last, digest, output = self._last
         if value is not last:
-            named = (self.spec.name, hashlib.sha256(encode(value)).hexdigest())
-            self._last = (value, named)
-        return named
+            payload = encode(value)
+            digest, output = (self.spec.name, hashlib.sha256(payload).hexdigest()), (self.spec.name, payload)
+            self._last = (value, digest, output)
+        trace.node_hashes.append(digest)
+        trace.outputs.append(output)

@@ -40,17 +40,23 @@ class Board:
 
 
 class Trace:
-    """The path of the present event: nodes with hashes and times, and the edges crossed."""
+    """The path of the present event: nodes with hashes, outputs and times, and the edges crossed.
 
-    __slots__ = ("edges", "node_hashes", "node_ns")
+    ``outputs`` are (agent, canonical bytes of what it wrote); the decision record stands there without the hashes of the
+    others, which follow from their bytes.
+    """
+
+    __slots__ = ("edges", "node_hashes", "node_ns", "outputs")
 
     def __init__(self) -> None:
+        self.outputs: list[tuple[str, bytes]] = []
         self.edges: list[tuple[str, str, str]] = []
         self.node_hashes: list[tuple[str, str]] = []
         self.node_ns: list[tuple[str, int]] = []
 
     def begin(self) -> None:
         """Forget the former event."""
+        self.outputs.clear()
         self.edges.clear()
         self.node_hashes.clear()
         self.node_ns.clear()

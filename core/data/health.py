@@ -83,6 +83,7 @@ class HealthMonitor:
         self.rebuilding = False
         self._drift_ms: float | None = None
         self._clock_bad = True
+        self._journal_lost = False
         self._dirty = True
         self._watch_bars = True
         self._watch_books = True
@@ -130,6 +131,11 @@ class HealthMonitor:
         self._funding_until[index] = max(self._funding_until[index], ts + interval_ms + FUNDING_GRACE_MS)
         self._dirty = True
 
+    def on_journal(self, *, written: bool) -> None:
+        """Whether the session journal can be written: nothing is entered that could not be explained afterwards."""
+        self._journal_lost = not written
+        self._dirty = True
+
     def on_books(self) -> None:
         """Order books arrived (:attr:`book_ts` is written already)."""
         if self._watch_books:
@@ -166,6 +172,7 @@ class HealthMonitor:
         self._failed = late
         self._blocked = tuple((symbol, codes[0]) for symbol, codes in zip(self.symbols, late, strict=True) if codes)
         paused = [RefusalCode.CLOCK_DRIFT] if self._clock_bad else []
+        paused += [RefusalCode.JOURNAL_LOST] if self._journal_lost else []
         paused += [gate for gate in _GATES if late and all(gate in codes for codes in late)]
         self._paused = tuple(paused)
         self._next_check = min((until for row in deadlines for until in row if until >= ts), default=_FAR)
@@ -194,6 +201,7 @@ class HealthMonitor:
             "clean_left": list(self._clean_left),
             "drift_ms": None if drift is None else repr(drift),
             "clock_bad": self._clock_bad,
+            "journal_lost": self._journal_lost,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -204,4 +212,5 @@ class HealthMonitor:
         self.rebuilding = any(self._clean_left)
         self._drift_ms = None if state["drift_ms"] is None else float(state["drift_ms"])
         self._clock_bad = bool(state["clock_bad"])
+        self._journal_lost = bool(state["journal_lost"])
         self._dirty = True

@@ -89,6 +89,11 @@ class Ledger:
         return self._state.duplicates
 
     @property
+    def starting_equity(self) -> float:
+        """USD at the start."""
+        return self._starting
+
+    @property
     def wallet(self) -> float:
         """Closed money: start + realised - fees + funding (USD)."""
         return self._starting + self._state.realised - self._state.fees + self._state.funding

@@ -26,16 +26,17 @@ from graph.console import NOTHING_STARTED, Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
 from graph.explanations import did_you_mean
+from graph.journaling import open_journal
 from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
+from graph.sessions import RUNS
 from graph.status import verdict, watch
 
 SCHEMA = "brain.paper/1"
 DEFAULT_SYNTHETIC_SPEED = "1500"
 DEFAULT_SEED = 7
 DEFAULT_SCENARIO = "mixed"
-_RUNS = Path("var") / "runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
         stack.callback(log.close)
         store = Store(folder.database)
         stack.callback(store.close)
-        return _run(request, console, stage, options, environment, config, config_folder, source, folder, store, log)
+        return _run(request, console, stage, options, environment, config, config_folder, source, folder, store, log, stack)
 
 
 def _run(
@@ -106,12 +107,17 @@ def _run(
     folder: SessionDir,
     store: Store,
     log: LogHandle,
+    stack: ExitStack,
 ) -> Answer:
     for sentence in source.info.missing:
         console.warn(sentence)
     for sentence in source.info.notes:
         console.info(sentence)
-    parts = assemble(config, source, store, request.equity)
+    journal = open_journal(folder.journal, store)
+    stack.callback(journal.close)
+    if journal.cut is not None:
+        console.warn(f"the journal's last {journal.cut.bytes} bytes were torn by a crash; they are kept in {journal.cut.kept_in}")
+    parts = assemble(config, source, store, request.equity, journal)
     server = _serve(parts, environment, request, console)
     kind = _engine(request, options)
     guard = GovernanceWatch(config_folder, config.governance_digest)
@@ -228,7 +234,7 @@ def _state_folder(request: PaperRequest) -> Path:
     if request.state is not None:
         return request.state
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    return _RUNS / f"{stamp}-{request.source}-{os.getpid()}"
+    return RUNS / f"{stamp}-{request.source}-{os.getpid()}"
 
 
 def _serve(parts: Assembly, environment: Environment, request: PaperRequest, console: Console) -> MetricsServer | None:

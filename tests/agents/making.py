@@ -46,7 +46,7 @@ def untouched(ran: Ran) -> Iterator[Ran]:
     """Lets a test change services and market numbers of a run that others use too, and puts them back."""
     context, market = ran.context, ran.context.market
     services: tuple[Any, ...] = (
-        ran.parts.exchange,
+        ran.parts.venue,
         context.ledger,
         context.orders,
         context.governor,

@@ -16,6 +16,7 @@ from configs.lock import write_lock
 from core.data.blocks import Batch
 from core.monitor.store import Store
 from graph import runner
+from graph.journaling import FRAMES
 from graph.runner import Daemon
 from tests.support.commands import (
     SOON_WARM,
@@ -39,7 +40,7 @@ from tests.support.recordings import record
 
 SCENARIO = ("--scenario", "gap", "--seed", "1", "--equity", "10000")
 """Positions, adds, lost and broken candles, a day lock and its end, within 620 bars of the short past."""
-BARS = 620
+BARS = 760
 LONG = 8000
 
 
@@ -71,7 +72,9 @@ def assert_same_session(ours: Path, theirs: Path) -> None:
     """Row by row, table by table, down to the state that the next start would go on from."""
     got, expected = records(ours), records(theirs)
     for table, found in expected.items():
-        assert got[table] == found, table
+        # how often the journal was written to depends on when a run was stopped
+        ours_, theirs_ = ([row for row in rows_ if row[0] != FRAMES] for rows_ in (got[table], found))
+        assert ours_ == theirs_, table
 
 
 def assert_same_answer(ours: Said, theirs: Said) -> None:

@@ -277,7 +277,7 @@ def test_brain_alone_says_what_is_installed_and_what_to_do_next() -> None:
 
 
 def test_explain_tells_refusals_errors_and_exit_codes() -> None:
-    for code in ("COST_SHARE", "cost_share", "CFG-014", "STATE-010", "STATE-013", "LOCK-002", "LOCK-003", "130"):
+    for code in ("COST_SHARE", "cost_share", "CFG-014", "STATE-010", "STATE-012", "LOCK-002", "LOCK-003", "130"):
         said = brain("explain", code)
         assert said.code == 0
         assert said.err == ""

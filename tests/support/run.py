@@ -21,6 +21,7 @@ from core.monitor.telemetry import RunResult
 from core.types import Event
 from graph.assembly import Assembly, assemble
 from graph.engines import Engine, EngineKind, build_engine
+from graph.journaling import open_journal
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
 from tests.support.features import short_params
@@ -81,7 +82,8 @@ class Ran:
 
 def assembled(source: Source, folder: Path, config: Configuration | None = None, equity: float = EQUITY) -> Assembly:
     """Services of a run over ``source``, not started; its store is in ``folder``."""
-    return assemble(config or configuration(), source, Store(SessionDir(folder).database), equity)
+    store = Store(SessionDir(folder).database)
+    return assemble(config or configuration(), source, store, equity, open_journal(SessionDir(folder).journal, store))
 
 
 async def run_over(

@@ -1,0 +1,165 @@
+"""A journal bar by bar: what came in, what was decided, and where the state is known."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from core.data.blocks import Batch
+from core.journal.reader import JournalReader
+from core.journal.records import (
+    Answer,
+    BarsBefore,
+    BatchIn,
+    Decided,
+    EventsIn,
+    FundingBefore,
+    Opening,
+    Record,
+    SpotBefore,
+    State,
+    Word,
+)
+from core.journal.segments import Segment, damaged
+from core.journal.tape import OutputTape
+
+Input = EventsIn | Answer | Word
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One decision on record: every node's output, none left out."""
+
+    seq: int
+    ts: int
+    outputs: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(slots=True)
+class RecordedBar:
+    """One announcement: its number (from 0), the batch, the other inputs in their order, and what was decided.
+
+    ``state`` is the state after it, where one was kept. ``complete`` is False for the last bar of a session that was cut off
+    inside it.
+    """
+
+    number: int
+    batch: Batch
+    inputs: deque[Input] = field(default_factory=deque)
+    made: list[Made] = field(default_factory=list)
+    state: State | None = None
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.made)
+
+
+@dataclass(slots=True)
+class Beginning:
+    """What a segment starts from: the opening, the state before its first bar, and the past that warmed the features up."""
+
+    opening: Opening
+    state: State | None
+    bars: list[BarsBefore]
+    funding: list[FundingBefore]
+    spot: list[SpotBefore]
+
+
+def beginning(reader: JournalReader, segment: Segment) -> Beginning:
+    """What ``segment`` starts from.
+
+    Raises:
+        StateError: it is damaged there.
+    """
+    found: Beginning | None = None
+    for record in reader.records(segment):
+        if isinstance(record, Opening):
+            found = Beginning(record, None, [], [], [])
+        elif found is None or isinstance(record, BatchIn):
+            break
+        elif isinstance(record, State):
+            found.state = record
+        elif isinstance(record, BarsBefore):
+            found.bars.append(record)
+        elif isinstance(record, FundingBefore):
+            found.funding.append(record)
+        elif isinstance(record, SpotBefore):
+            found.spot.append(record)
+    if found is None:
+        raise reader.headless(segment)
+    return found
+
+
+def recorded_bars(reader: JournalReader, first: Segment) -> Iterator[RecordedBar]:
+    """Bars from the start of ``first`` to the end of the journal.
+
+    Raises:
+        StateError: the journal is damaged on the way.
+    """
+    bar: RecordedBar | None = None
+    number = first.first_bar
+    tape = OutputTape()
+    for record in reader.all_records(first):
+        if isinstance(record, BatchIn):
+            if bar is not None:
+                yield bar
+            bar = RecordedBar(number, record.batch())
+            number += 1
+        elif isinstance(record, Opening):
+            tape.forget()
+        elif bar is not None:
+            _add(bar, record, tape)
+    if bar is not None:
+        yield bar
+
+
+def _add(bar: RecordedBar, record: Record, tape: OutputTape) -> None:
+    if isinstance(record, Decided):
+        bar.made.append(Made(record.seq, record.ts, tape.complete(record)))
+    elif isinstance(record, State):
+        bar.state = record
+    elif isinstance(record, EventsIn | Answer | Word):
+        bar.inputs.append(record)
+
+
+@dataclass(slots=True)
+class Past:
+    """A session that is to be gone on with: where it stands in its journal.
+
+    ``state`` begins the segment that ``bars`` is in; ``decided`` are the batches from there up to ``bars``, ``undecided`` those
+    on record after it, and ``expected`` what was made of these already. ``tape`` has what the nodes wrote last before them.
+    """
+
+    opening: Opening
+    state: State
+    segment_bar: int
+    decided: list[Batch] = field(default_factory=list)
+    undecided: list[Batch] = field(default_factory=list)
+    expected: list[Record] = field(default_factory=list)
+    tape: OutputTape = field(default_factory=OutputTape)
+
+
+def past(reader: JournalReader, bars: int) -> Past:
+    """Where a session stands whose last state is that after ``bars`` announcements.
+
+    Raises:
+        StateError: the journal is damaged, or ends before ``bars``.
+    """
+    segment = reader.segment_of(bars)
+    start = beginning(reader, segment)
+    if start.state is None:
+        raise reader.headless(segment)
+    found = Past(start.opening, start.state, segment.first_bar)
+    number = segment.first_bar
+    for record in reader.all_records(segment):
+        if isinstance(record, BatchIn):
+            number += 1
+            (found.decided if number <= bars else found.undecided).append(record.batch())
+        elif number > bars and isinstance(record, EventsIn | Answer | Word | Decided):
+            found.expected.append(record)
+        elif isinstance(record, Decided):
+            found.tape.complete(record)
+    if number < bars:
+        raise damaged(segment, f"the journal ends at bar {number}, the session stands at bar {bars}")
+    return found

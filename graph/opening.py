@@ -1,0 +1,59 @@
+"""What a session is: the first record of every segment of its journal, and the configuration and source read back from it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from configs.validators import Configuration
+from core.data.sources.base import SourceInfo
+from core.journal.records import Opening
+from graph.version import VERSION, source_digest
+
+_CONFIGURATION = "configuration.json"
+EQUITY, UNLOCK_AFTER = "equity", "unlock_after_ms"
+
+
+def opening_of(
+    session: str, info: SourceInfo, config: Configuration, facts: Mapping[str, str], equity: float, unlock_after_ms: int | None
+) -> Opening:
+    """What holds for a run from here on."""
+    return Opening(
+        session,
+        {**facts, EQUITY: repr(equity), UNLOCK_AFTER: "" if unlock_after_ms is None else str(unlock_after_ms)},
+        {_CONFIGURATION: config.model_dump_json().encode()},
+        code_in_use(),
+        {**asdict(info), "base_tf": {symbol: tf.value for symbol, tf in info.base_tf.items()}},
+    )
+
+
+def code_in_use() -> dict[str, str]:
+    """Which program this is: its version, a digest of its source, and what its numbers rest on."""
+    return {"version": VERSION, "source": source_digest(), "python": platform.python_version(), "numpy": np.__version__}
+
+
+def configuration_of(opening: Opening) -> Configuration:
+    """The configuration of a session, as it was."""
+    return Configuration.model_validate_json(opening.files[_CONFIGURATION])
+
+
+def info_of(opening: Opening) -> SourceInfo:
+    """The source of a session, as it described itself."""
+    described: dict[str, Any] = opening.source
+    return msgspec.convert(described, SourceInfo, strict=False)
+
+
+def equity_of(opening: Opening) -> float:
+    """USD at the start."""
+    return float(opening.facts[EQUITY])
+
+
+def unlock_after_of(opening: Opening) -> int | None:
+    """``--unlock-after`` in ms."""
+    text = opening.facts[UNLOCK_AFTER]
+    return int(text) if text else None

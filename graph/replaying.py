@@ -1,0 +1,256 @@
+"""The ports of a run that is made again from its journal: everything that came in comes from the record, nothing goes out.
+
+A record is walked bar by bar by one :class:`Script`; source, venue, words and check all read from it, so they are always at
+the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from core.data.blocks import Bars, Batch, FundingRate, PriceAt
+from core.errors import BrainError, StateError
+from core.exec.broker import AccountView
+from core.journal.bars import Beginning, Input, Made, RecordedBar
+from core.journal.records import Answer, BarsBefore, EventsIn, FundingBefore, SpotBefore, Word
+from core.journal.tape import Outputs
+from core.types import BrokerEvent, Event, Order, OrderUpdate, Timeframe
+from graph.journaling import OnEvents
+from graph.opening import info_of
+
+T = TypeVar("T", bound=Input)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place at which the record and the run made again are not the same.
+
+    ``path`` leads into what the node wrote, outermost name first; ``recorded`` and ``now`` are plain values there.
+    """
+
+    bar: int
+    ts: int
+    seq: int
+    node: str
+    path: tuple[str, ...]
+    recorded: Any
+    now: Any
+
+    def __str__(self) -> str:
+        where = ".".join(self.path) or "all of it"
+        return f"bar {self.bar}, node {self.node}, {where}: recorded {self.recorded!r}, now {self.now!r}"
+
+
+class Differs(BrainError):
+    """A run made again does not give what was recorded."""
+
+    default_code = "REPLAY-001"
+    exit_code = 1
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(f"the run made again differs from the record: {difference}", help="")
+        self.difference = difference
+
+
+class Script:
+    """The record, at the bar that the run is at."""
+
+    def __init__(self, bars: Iterable[RecordedBar]) -> None:
+        self._bars = iter(bars)
+        self._bar: RecordedBar | None = None
+
+    @property
+    def bar(self) -> RecordedBar:
+        """The present bar.
+
+        Raises:
+            StateError: the record has not begun, or is over.
+        """
+        if self._bar is None:
+            raise StateError("the run asked for more than the record has", help="brain sessions verify", code="JRN-001")
+        return self._bar
+
+    def turn(self) -> RecordedBar | None:
+        """Go on to the next bar; None at the end."""
+        self._bar = next(self._bars, None)
+        return self._bar
+
+    def peek(self, kind: type[T]) -> T | None:
+        """The next input of this bar, if it is of ``kind``."""
+        if self._bar is None or not self._bar.inputs:
+            return None
+        head = self._bar.inputs[0]
+        return head if isinstance(head, kind) else None
+
+    def take(self, kind: type[T]) -> T | None:
+        """As :meth:`peek`, and go on to the one after it."""
+        head = self.peek(kind)
+        if head is not None:
+            self.bar.inputs.popleft()
+        return head
+
+    def differs(self, node: str, path: tuple[str, ...], recorded: Any, now: Any) -> Differs:
+        """The error for a difference at this bar."""
+        bar = self.bar
+        seq = bar.made[0].seq if bar.made else -1
+        return Differs(Difference(bar.number, bar.batch.ts, seq, node, path, recorded, now))
+
+
+class RecordedSource:
+    """The market of a session, as it was heard."""
+
+    def __init__(self, start: Beginning, script: Script) -> None:
+        self.info = info_of(start.opening)
+        self._script = script
+        self._bars = {(past.symbol, past.tf): past for past in start.bars}
+        self._funding = {past.symbol: past.rates for past in start.funding}
+        self._spot = {past.symbol: past.prices for past in start.spot}
+
+    # The record has just what was asked for, so limits need not be looked at again.
+
+    def history(self, symbol: str, tf: Timeframe, before_ts: int, limit: int) -> Bars:  # noqa: ARG002
+        past = self._bars.get((symbol, tf))
+        if past is None:
+            raise StateError(f"the journal has no {tf.value} history of {symbol}", help="brain sessions verify", code="JRN-001")
+        return past.bars()
+
+    def funding_history(self, symbol: str, before_ts: int, limit: int) -> tuple[FundingRate, ...]:  # noqa: ARG002
+        return self._funding.get(symbol, ())
+
+    def spot_history(self, symbol: str, before_ts: int, limit: int) -> tuple[PriceAt, ...]:  # noqa: ARG002
+        return self._spot.get(symbol, ())
+
+    async def batches(self, after_ts: int | None = None) -> AsyncIterator[Batch]:
+        while (bar := self._script.turn()) is not None:
+            if after_ts is None or bar.batch.ts > after_ts:
+                yield bar.batch
+
+
+class RecordedVenue:
+    """A venue that answers as the record does and sends nothing anywhere."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def advance(self, batch: Batch, on_events: OnEvents) -> None:  # noqa: ARG002
+        while (told := self._script.take(EventsIn)) is not None:
+            await on_events(told.events())
+
+    async def place(self, order: Order) -> OrderUpdate:
+        return self._answer("place", order.client_id, msgspec.to_builtins(order))
+
+    async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:
+        return self._answer("cancel", client_id, {"symbol": symbol, "client_id": client_id})
+
+    def _answer(self, verb: str, client_id: str, asked: dict[str, Any]) -> OrderUpdate:
+        answer = self._script.take(Answer)
+        if answer is None or answer.asked != (verb, client_id):
+            recorded = None if answer is None else f"{answer.asked[0]} {answer.asked[1]}"
+            raise self._script.differs("venue", (verb,), recorded, asked)
+        return answer.update
+
+    def drain(self) -> tuple[BrokerEvent, ...]:
+        return ()
+
+    def account(self) -> AccountView:
+        raise NotImplementedError("the record has no account; equity comes from the ledger")
+
+    def open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        raise NotImplementedError("the record has no order book; the order manager knows its own orders")
+
+    def position_qty(self, symbol: str) -> Decimal:
+        raise NotImplementedError("the record has no positions; the ledger has")
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing: what the venue was at then follows from its recorded answers."""
+
+
+class RecordedWords:
+    """What a person and the file system brought in, as recorded."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def heard(self, ts: int) -> Iterator[Word]:  # noqa: ARG002
+        """Words at this place of the record."""
+        while (word := self._script.take(Word)) is not None:
+            yield word
+
+    def done(self, word: Word) -> None:
+        """Nothing: it was done when it was recorded."""
+
+
+class Check:
+    """Compares each decision with the record, node by node."""
+
+    failure: str | None = None
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.compared = 0
+
+    def before(self, record: BarsBefore | FundingBefore | SpotBefore) -> None:
+        """The past comes from the record."""
+
+    def took(self, batch: Batch) -> None:
+        """The batch comes from the record."""
+
+    def told(self, events: tuple[BrokerEvent, ...]) -> None:
+        """The events come from the record."""
+
+    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
+        """The answer comes from the record."""
+
+    def said(self, word: Word) -> None:
+        """The word comes from the record."""
+
+    def decided(self, event: Event, outputs: Outputs) -> None:  # noqa: ARG002
+        """Compare with what was decided at this place.
+
+        Raises:
+            Differs: at the first node whose output is not the recorded one.
+        """
+        bar = self._script.bar
+        if not bar.made:
+            return  # the session was cut off inside this bar
+        made = bar.made[0]
+        self.compare(made, outputs)
+        bar.made.pop(0)
+        self.compared += 1
+
+    def compare(self, made: Made, outputs: Outputs) -> None:
+        """As :meth:`decided`, for outputs that may end early (a node raised)."""
+        if tuple(outputs) == made.outputs:
+            return
+        for (agent, now), (agent_then, then) in zip(outputs, made.outputs, strict=False):
+            if agent != agent_then:
+                raise self._script.differs(agent_then, (), f"node {agent_then} ran", f"node {agent} ran")
+            if now != then:
+                path, recorded, present = first_difference(msgspec.msgpack.decode(then), msgspec.msgpack.decode(now))
+                raise self._script.differs(agent, path, recorded, present)
+        ran = [agent for agent, _ in outputs]
+        recorded_ran = [agent for agent, _ in made.outputs]
+        raise self._script.differs(recorded_ran[-1], (), f"nodes {', '.join(recorded_ran)}", f"nodes {', '.join(ran)}")
+
+
+def first_difference(recorded: Any, now: Any, path: tuple[str, ...] = ()) -> tuple[tuple[str, ...], Any, Any]:
+    """Path to the first place at which two plain values are not the same, and what stands there; the whole where none is."""
+    if isinstance(recorded, dict) and isinstance(now, dict) and recorded.keys() == now.keys():
+        pairs: Sequence[tuple[str, Any, Any]] = [(str(key), recorded[key], now[key]) for key in recorded]
+    elif isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(recorded, now, strict=True))]
+    else:
+        return path, recorded, now
+    for name, a, b in pairs:
+        # by their bytes: NaN is equal to itself there, and 1 is not 1.0
+        if msgspec.msgpack.encode(a) != msgspec.msgpack.encode(b):
+            return first_difference(a, b, (*path, name))
+    return path, recorded, now

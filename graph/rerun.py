@@ -1,0 +1,152 @@
+"""A session made again from its journal: the same services, the same nodes, and only recorded ports.
+
+Nothing here can reach a broker, a market or the session's files: the venue answers from the record, and what the run writes
+down goes to a folder that is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from configs.validators import Configuration
+from core.errors import StateError
+from core.journal.bars import Beginning, RecordedBar, beginning, recorded_bars
+from core.journal.reader import JournalReader
+from core.monitor.store import Store
+from graph.assembly import assemble
+from graph.engines import Engine
+from graph.opening import configuration_of, equity_of, unlock_after_of
+from graph.replaying import Check, Differs, RecordedSource, RecordedVenue, RecordedWords, Script
+from graph.run import Run
+
+_FORGET_EVERY = 1024
+"""Bars after which what the run has written down is dropped."""
+
+
+class Rerun:
+    """A run that is made again, one recorded bar after the other.
+
+    Attributes:
+        run: the services, as they stood before the next bar.
+        check: compares each decision with the record.
+        script: the record, at the present bar.
+        opening: what the session says of itself there.
+    """
+
+    def __init__(
+        self, start: Beginning, bars: Iterator[RecordedBar], engine: Engine, store: Store, config: Configuration | None
+    ) -> None:
+        self.opening = start.opening
+        self.script = Script(bars)
+        self.check = Check(self.script)
+        self._store = store
+        self._source = RecordedSource(start, self.script)
+        parts = assemble(
+            configuration_of(start.opening) if config is None else config,
+            self._source,
+            store,
+            equity_of(start.opening),
+            venue=RecordedVenue(self.script),
+        )
+        self.run = Run(
+            parts,
+            engine,
+            self.check,
+            RecordedWords(self.script),
+            unlock_after_ms=unlock_after_of(start.opening),
+            name=start.opening.session,
+        )
+
+    @property
+    def bar(self) -> int:
+        """Number of the bar that comes next."""
+        return self.run.bars
+
+    def warm(self) -> None:
+        """Begin as the session began: with the past that it knew."""
+        self.run.warm(self._source)
+
+    async def next(self) -> RecordedBar | None:
+        """Make the next bar again and compare; None at the end, or where the session was cut off inside a bar.
+
+        Raises:
+            Differs: a decision is not the recorded one.
+        """
+        bar = self.script.turn()
+        if bar is None or not bar.complete:
+            return None
+        made = bar.made[0]
+        try:
+            await self.run.bar(bar.batch)
+        except Differs:
+            # The venue saw it first; a node before it may have been the one to differ.
+            self.check.compare(made, self.run.context.trace.outputs)
+            raise
+        if self.bar % _FORGET_EVERY == 0:
+            self._store.drop_pending()
+        return bar
+
+
+@contextmanager
+def rerun_from(reader: JournalReader, engine: Engine, config: Configuration | None = None) -> Iterator[Rerun]:
+    """A run that begins where the journal begins, as the session began there.
+
+    Raises:
+        StateError: the journal is damaged there.
+    """
+    first = reader.segments[0]
+    start = beginning(reader, first)
+    with _throw_away_store() as store:
+        rerun = Rerun(start, recorded_bars(reader, first), engine, store, config)
+        if start.bars:
+            rerun.warm()
+        elif start.state is None:
+            raise reader.headless(first)
+        else:
+            rerun.run.restore_record(start.state)
+        yield rerun
+
+
+@contextmanager
+def standing_before(reader: JournalReader, bar: int, engine: Engine) -> Iterator[Rerun]:
+    """A run at the nearest kept state before ``bar``; make the bars up to it again with :meth:`Rerun.next`.
+
+    Raises:
+        StateError: the journal is damaged, or does not have the bar.
+    """
+    segment = reader.segment_of(bar)
+    start = beginning(reader, segment)
+    if start.state is None:
+        raise reader.headless(segment)
+    bars = recorded_bars(reader, segment)
+    before = list(islice(bars, bar - segment.first_bar))
+    if len(before) < bar - segment.first_bar:
+        raise StateError(
+            f"the session has {segment.first_bar + len(before)} bars, bar {bar} was asked for",
+            help="brain sessions",
+            code="JRN-008",
+        )
+    known = max((at + 1 for at, recorded in enumerate(before) if recorded.state is not None), default=0)
+    with _throw_away_store() as store:
+        rerun = Rerun(start, chain(before[known:], bars), engine, store, None)
+        rerun.run.restore_record(start.state)
+        for recorded in before[:known]:
+            rerun.run.feed(recorded.batch)
+        state = before[known - 1].state if known else None
+        if state is not None:
+            rerun.run.restore_record(state)
+        yield rerun
+
+
+@contextmanager
+def _throw_away_store() -> Iterator[Store]:
+    with TemporaryDirectory(prefix="brain-rerun-") as folder:
+        store = Store(Path(folder) / "brain.sqlite")
+        try:
+            yield store
+        finally:
+            store.close()

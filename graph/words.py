@@ -1,0 +1,87 @@
+"""What comes in between two bars that is not market: a person's unlock, a touched governance file, a journal that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Protocol
+
+from core.journal.records import Word
+from graph.session_dir import SessionDir
+
+
+class WordKind(StrEnum):
+    """What a :class:`core.journal.records.Word` is about."""
+
+    UNLOCK = "unlock"
+    """A person lifts the kill-switch: ``who``, and why in ``text``."""
+    GOVERNANCE_CHANGED = "governance_changed"
+    """The locked limits are not those that were signed."""
+    JOURNAL_LOST = "journal_lost"
+    """The journal cannot be written: ``text`` says why. Entries stop."""
+    JOURNAL_BACK = "journal_back"
+    """It can be again, and nothing is missing."""
+    RESUMED = "resumed"
+    """The run was started again and goes on from here; the limits in force are signed."""
+
+
+class Words(Protocol):
+    """Where a run hears them."""
+
+    def heard(self, ts: int) -> Iterable[Word]:
+        """What came in since the last look; ``ts`` is the time of the last bar."""
+        ...
+
+    def done(self, word: Word) -> None:
+        """What ``word`` asked for is on the disk."""
+        ...
+
+
+class FolderWords:
+    """Hears a person in the session's folder, and the file system.
+
+    Args:
+        folder: where an unlock may wait.
+        governance_changed: whether the locked file was touched.
+        journal_failure: why the journal cannot be written; None while it can.
+        every: how many calls there are to one look at the folder; the first call looks.
+    """
+
+    def __init__(
+        self,
+        folder: SessionDir,
+        governance_changed: Callable[[], bool] = lambda: False,
+        journal_failure: Callable[[], str | None] = lambda: None,
+        every: int = 1,
+    ) -> None:
+        self._folder, self._governance_changed, self._journal_failure = folder, governance_changed, journal_failure
+        self._every, self._calls = every, 0
+        self._governance_told = False
+        self._journal_lost = False
+
+    def heard(self, ts: int) -> list[Word]:
+        words: list[Word] = []
+        failure = self._journal_failure()
+        if (failure is not None) is not self._journal_lost:
+            self._journal_lost = failure is not None
+            kind = WordKind.JOURNAL_LOST if self._journal_lost else WordKind.JOURNAL_BACK
+            words.append(Word(ts, kind.value, text=failure or ""))
+        if self._calls % self._every == 0:
+            words += self._in_folder(ts)
+        self._calls += 1
+        return words
+
+    def _in_folder(self, ts: int) -> list[Word]:
+        words: list[Word] = []
+        request = self._folder.waiting_unlock()
+        if request is not None:
+            words.append(Word(ts, WordKind.UNLOCK.value, request.who, request.reason))
+        changed = self._governance_changed()
+        if changed and not self._governance_told:
+            words.append(Word(ts, WordKind.GOVERNANCE_CHANGED.value))
+        self._governance_told = changed
+        return words
+
+    def done(self, word: Word) -> None:
+        if word.kind == WordKind.UNLOCK:
+            self._folder.drop_unlock()
