@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 DAEMON_SET := $(VENV)/.installed-daemon
 DEV_SET := $(VENV)/.installed-dev
+# what the machine itself trusts, as pip does: a company's or a sandbox's own authority is in that store alone
+export UV_SYSTEM_CERTS ?= true
 INSTALL := $(UV) pip install --python $(BIN)/python --quiet
 PACKAGES := core configs tools agents graph dashboards sandbox research_lab
 

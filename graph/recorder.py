@@ -135,7 +135,7 @@ class RunRecorder:
         elif event.kind is GovernorEventKind.KILL_SWITCH:
             self._telemetry.on_kill_switch()
         level = _LOUD.get(event.kind, AlertLevel.INFO)
-        detail = ", ".join(f"{name} {value}" for name, value in event.detail)
+        detail = ", ".join(f"{name} {_figure(value)}" for name, value in event.detail)
         self.alert(event.ts, level, event.kind.value, f"equity {event.equity:.2f} USD" + (f", {detail}" if detail else ""))
 
     def alert(self, ts: int, level: AlertLevel, code: str, text: str) -> None:
@@ -150,3 +150,8 @@ class RunRecorder:
 
     def restore(self, saved: dict[str, Any]) -> None:
         self._head = bytes.fromhex(saved["head"])
+
+
+def _figure(value: object) -> str:
+    """A value as a person reads it."""
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

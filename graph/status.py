@@ -96,6 +96,8 @@ def verdict(daemon: Daemon) -> Verdict:
         return Verdict("▲", "reducing", "governance.yaml changed", "have it reviewed, `brain governance sign`, then restart")
     if view.day_lock:
         return Verdict("▲", "reducing", f"day lock at {view.day_pnl_pct:+.2f} %", "entries open again with the next trading day")
+    if daemon.bars == 0:
+        return Verdict("○", "starting", "no bar has been decided yet")
     if view.state is not TradingState.ACTIVE:
         return Verdict("▲", view.state.value, "equity is not known yet")
     if status is not None and status.health.paused:
@@ -134,7 +136,8 @@ def _panel(daemon: Daemon, zone: tzinfo) -> Any:
     view, limits = context.governor.view, context.config.governance
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
-    facts.add_row("time", f"{say_time(daemon.parts.clock.now_ms(), zone)}, bar {daemon.bars}")
+    now_ms = daemon.parts.clock.now_ms()
+    facts.add_row("time", f"{say_time(now_ms, zone)}, bar {daemon.bars}" if now_ms else "before the first bar")
     facts.add_row("state", f"{now}" + (f"\n{now.remedy}" if now.remedy else ""))
     facts.add_row("equity", f"{_equity(daemon):.2f} USD, {t.stats.n} trades, {t.stats.sum_r:+.2f} R")
     day = f"day {view.day_pnl_pct:+.2f} of -{limits.max_daily_loss_pct} %"

@@ -183,7 +183,7 @@ def test_what_the_governor_does_is_an_alert_as_loud_as_it_matters(
 ) -> None:
     """E6, I5."""
     RunRecorder(store, telemetry).governor_event(GovernorEvent(kind, 1_000, 288.0, (("peak_72h", 300.0),)))
-    assert alerts(store) == [(level.value, kind.value, "equity 288.00 USD, peak_72h 300.0")]
+    assert alerts(store) == [(level.value, kind.value, "equity 288.00 USD, peak_72h 300.00")]
     assert (telemetry.daily_locks, telemetry.kill_switches, telemetry.warnings) == counted
 
 
