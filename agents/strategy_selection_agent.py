@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from agents.base import View
 from configs.validators import EnableMap
@@ -68,7 +68,8 @@ def _gate_inputs(
     context: BrainContext, scored: ScoredSignal, status: Status, enable_map: EnableMap, resting_until: int | None
 ) -> GateInputs:
     signal = scored.signal
-    instrument: Instrument = context.market.instruments[context.market.index[signal.symbol]]
+    index = context.market.index[signal.symbol]
+    instrument: Instrument = context.market.instruments[index]
     return GateInputs(
         health=status.health,
         governor=status.governor,
@@ -78,6 +79,7 @@ def _gate_inputs(
         forbidden=scored.regime in context.strategies[signal.strategy].forbidden_regimes,
         resting_until=resting_until,
         news_clear=context.calendar.status(signal.ts, signal.symbol),
+        evidence=partial(context.market.health.evidence, index),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.blocks import Bools, ClosedBlock, Floats, Ints
+from core.data.blocks import Bools, ClosedBlock, Floats, Ints, somewhere
 from core.data.feature_sets import (
     ADX_BARS,
     ATR_BARS,
@@ -44,6 +44,7 @@ from core.indicators.incremental import (
     VolumeZ,
     WilderMean,
 )
+from core.indicators.packed import packed, unpack
 from core.indicators.rows import Memory, Rows, Series
 from core.types import Timeframe
 
@@ -84,9 +85,12 @@ class FrameFeatures:
         self._histories: dict[str, Series] = {}
         self._history, self._newest = self._remember()
         self._build()
-        self._looks = tuple(dict.fromkeys(self.later.values()))
+        self._looks = self._rows_of_looks()
         self._warm_bars = max(step.warm_bars for step in self._steps)
-        self._warming, self._all_ready = True, False
+        self._warming = True
+        self._awaits = False  # whether any symbol that has begun still lacks a value
+        self._awaited: tuple[OnDemand, ...] = ()
+        self._awaiting: Bools = np.zeros(width, dtype=np.bool_)
         self._run: tuple[Callable[[], None], ...] = tuple(step.run for step in self._steps)
         self._warm: tuple[Callable[[], None], ...] = tuple(step.warm for step in self._steps)
 
@@ -105,28 +109,32 @@ class FrameFeatures:
         return True
 
     def _update_all(self, block: ClosedBlock) -> None:
-        bars = self._bars
+        bars, count = self._bars, self._memory.count
+        if self._warming and not count.all():
+            self._await_all()
         np.copyto(self._previous, bars)
         bars[0], bars[1], bars[2], bars[3], bars[4] = block.open, block.high, block.low, block.close, block.volume
         self._calculate(warm=self._warming)
         if self._warming:
-            self._warming = bool(self._memory.count.min() <= self._warm_bars)
-        if not self._all_ready:
+            self._warming = bool(count.min() <= self._warm_bars)
+        if self._awaits:
             self._see_what_is_ready()
-            self._all_ready = bool(self._is_ready.all())
 
     def _update_some(self, block: ClosedBlock) -> None:
         closed, memory = block.idx, self._memory
+        fewest_bars = memory.count[closed].min()
+        if fewest_bars == 0:
+            self._await_all()
         absent = np.ones(self._memory.symbols, dtype=np.bool_)
         absent[closed] = False
         others = np.flatnonzero(absent)
         cells, out = memory.save(others), self._out[:, others]
         np.copyto(self._previous, self._bars)
         self._bars[:, closed] = (block.open, block.high, block.low, block.close, block.volume)
-        self._calculate(warm=bool(memory.count[closed].min() < self._warm_bars))
+        self._calculate(warm=bool(fewest_bars < self._warm_bars))
         memory.restore(others, cells)
         self._out[:, others] = out
-        if not self._all_ready:
+        if self._awaits and somewhere(self._awaiting[closed]):
             self._see_what_is_ready()
 
     def _calculate(self, *, warm: bool) -> None:
@@ -139,28 +147,41 @@ class FrameFeatures:
             self._history.push(self._newest)
 
     def _see_what_is_ready(self) -> None:
-        """What is not NaN is known; once known it stays so, and this need not be asked again."""
-        for look in self._looks:
+        """What is not NaN is known. Once known it stays so, and is not asked for again until another symbol begins."""
+        for look in self._awaited:
             look.bring_up()
         np.equal(self._out, self._out, out=self._is_ready)  # only NaN differs from itself
+        self._see_what_is_awaited()
+
+    def _see_what_is_awaited(self) -> None:
+        """Symbols without a single bar are awaited by nobody: they may never come on this timeframe."""
+        lacking = ~self._is_ready & (self._memory.count > 0.0)
+        self._awaiting = np.logical_or.reduce(lacking, axis=0)
+        rows: list[bool] = np.logical_or.reduce(lacking, axis=1).tolist()
+        self._awaited = tuple(look for look, own in self._looks.items() if any(rows[row] for row in own))
+        self._awaits = True in rows
+
+    def _await_all(self) -> None:
+        self._awaits, self._awaited = True, tuple(self._looks)
+        self._awaiting.fill(True)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that the next bar depends on, to the bit."""
         return {
             "bar": self.bar,
             "warming": self._warming,
-            "all_ready": self._all_ready,
-            "out": self._out.tobytes(),
-            "ready": self._is_ready.tobytes(),
+            "out": packed(self._out),
+            "ready": packed(self._is_ready),
             "memory": self._memory.snapshot(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over what :meth:`snapshot` gave for the same symbols, timeframe and windows."""
-        self.bar, self._warming, self._all_ready = int(saved["bar"]), bool(saved["warming"]), bool(saved["all_ready"])
-        self._out[...] = np.frombuffer(saved["out"], dtype=np.float64).reshape(self._out.shape)
-        self._is_ready[...] = np.frombuffer(saved["ready"], dtype=np.bool_).reshape(self._is_ready.shape)
+        self.bar, self._warming = int(saved["bar"]), bool(saved["warming"])
+        unpack(saved["out"], self._out)
+        unpack(saved["ready"], self._is_ready)
         self._memory.take_over(saved["memory"])
+        self._see_what_is_awaited()
         for look in self._looks:
             look.forget()
 
@@ -176,32 +197,45 @@ class FrameFeatures:
 
     def _remember(self) -> tuple[Rows | None, Floats]:
         """Histories of everything that windows are taken of, and the rows that are pushed into them."""
-        bars = self._longest_window()
-        if not bars:
+        windows = self._windows()
+        if not windows:
             return None, self._bars
-        wide = "hi72" in self._names or "donchian_hi20" in self._names
-        first = "high" if wide else "close"
+        first = next(name for name in _REMEMBERED if name in windows)
         names = [name for name in _REMEMBERED[_REMEMBERED.index(first) :] if name in self._place]
-        rows = self._memory.rows(len(names), bars)
+        rows = self._memory.rows([windows.get(name, 0) for name in names])
         self._histories = {name: rows.series(i) for i, name in enumerate(names)}
         return rows, self._span(names[0], names[-1])
 
-    def _longest_window(self) -> int:
-        p = self._params
-        windows = {
-            "shock": p.shock_bars + 1,
-            "bb_mid": p.bb_bars,
-            "volume_z": volume_bars(self._tf),
-            "volume_rank480": p.activity_bars,
-            "atr_rank480": p.activity_bars,
-            "atr_rank": p.rank_bars,
-            "slope": p.slope_bars + 1,
-            "hv": HV_BARS + 1,
-            "hi72": high_bars(self._tf),
-            "donchian_hi20": DONCHIAN_INNER + 1,
-            "donchian_hi55": DONCHIAN_OUTER + 1,
-        }
-        return max((bars for name, bars in windows.items() if name in self._names), default=0)
+    def _windows(self) -> dict[str, int]:
+        """The longest window that is taken of each history."""
+        p, longest = self._params, dict[str, int]()
+        for name, past, bars in (
+            ("shock", "_log", p.shock_bars + 1),
+            ("shock", "_variance", p.shock_bars + 1),
+            ("ret6_pct", "close", p.shock_bars + 1),
+            ("bb_mid", "close", p.bb_bars),
+            ("volume_z", "volume", volume_bars(self._tf)),
+            ("volume_rank480", "volume", p.activity_bars),
+            ("atr_rank480", "atr_pct", p.activity_bars),
+            ("atr_rank", "atr_pct", p.rank_bars),
+            ("slope", "ema200", p.slope_bars + 1),
+            ("hv", "_log", HV_BARS + 1),
+            ("hi72", "high", high_bars(self._tf)),
+            ("donchian_hi20", "high", DONCHIAN_INNER + 1),
+            ("donchian_lo20", "low", DONCHIAN_INNER + 1),
+            ("donchian_hi55", "high", DONCHIAN_OUTER + 1),
+            ("donchian_lo55", "low", DONCHIAN_OUTER + 1),
+        ):
+            if name in self._names:
+                longest[past] = max(longest.get(past, 0), bars)
+        return longest
+
+    def _rows_of_looks(self) -> dict[OnDemand, list[int]]:
+        """Every look, and which rows it fills."""
+        rows: dict[OnDemand, list[int]] = {}
+        for name, look in self.later.items():
+            rows.setdefault(look, []).append(self._place[name])
+        return rows
 
     def _look(self, look: Look, *names: str) -> None:
         on_demand = OnDemand(self, look.run)

@@ -14,6 +14,7 @@ from core.data.blocks import Bools, Floats, Ints, somewhere
 from core.data.feature_sets import BASIS_FEATURES, FUNDING_FEATURES, HOUR_MS, STREAM_FEATURES, FeatureParams
 from core.data.on_demand import OnDemand
 from core.indicators import arrays
+from core.indicators.packed import packed, unpack
 from core.indicators.rows import Rows, TrueCounter
 
 _NEVER = -1
@@ -40,26 +41,25 @@ class StreamFeatures:
         self._spot: Floats = np.full(symbols, np.nan)
         self._spot_ts: Ints = np.full(symbols, _NEVER, dtype=np.int64)
         self._basis_bars = params.basis_hours
-        self._history = Rows(1, symbols, params.basis_hours)
+        self._history = Rows((params.basis_hours,), symbols)
         self._basis = self._history.series(0)
         self._not_above = TrueCounter(symbols, params.basis_hours)
         self._had_basis: Bools = np.zeros(symbols, dtype=np.bool_)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that the next settlement or hour depends on, to the bit."""
-        state = {name: getattr(self, name).tobytes() for name in _STATE}
-        rows = {name: row.tobytes() for name, row in self.rows.items()}
-        known = {name: row.tobytes() for name, row in self.ready.items()}
+        state = {name: packed(getattr(self, name)) for name in _STATE}
+        rows = {name: packed(row) for name, row in self.rows.items()}
+        known = {name: packed(row) for name, row in self.ready.items()}
         return {**state, "bar": self.bar, "rows": rows, "ready": known, "basis": self._history.snapshot()}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over what :meth:`snapshot` gave for the same symbols and windows."""
         for name in _STATE:
-            array = getattr(self, name)
-            array[...] = np.frombuffer(saved[name], dtype=array.dtype).reshape(array.shape)
+            unpack(saved[name], getattr(self, name))
         for name, row in self.rows.items():
-            row[...] = np.frombuffer(saved["rows"][name], dtype=np.float64)
-            self.ready[name][...] = np.frombuffer(saved["ready"][name], dtype=np.bool_)
+            unpack(saved["rows"][name], row)
+            unpack(saved["ready"][name], self.ready[name])
         self.bar = int(saved["bar"])
         self._history.restore(saved["basis"])
         for look in self.later.values():

@@ -51,7 +51,7 @@ class FeatureStore:
         windows = FeatureParams.of(params)
         self._frames = {tf: FrameFeatures(len(symbols), tf, windows) for tf in timeframes}
         self._streams = StreamFeatures(len(symbols), windows)
-        self.view: Mapping[str, Floats] = FeatureView(self._frames, self._streams)
+        self.view: Mapping[str, Floats] = PresentFeatures(self._frames, self._streams)
         self.ready: dict[str, Bools] = {f"{name}@{tf}": row for tf, f in self._frames.items() for name, row in f.ready.items()}
         self.ready.update(self._streams.ready)
 
@@ -86,7 +86,7 @@ class FeatureStore:
         self._streams.restore(saved["streams"])
 
 
-class FeatureView(Mapping[str, Floats]):
+class PresentFeatures(Mapping[str, Floats]):
     """Every feature by key as it is on the present bar; what is on demand is calculated at the first look."""
 
     def __init__(self, frames: Mapping[Timeframe, FrameFeatures], streams: StreamFeatures) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.codes import RefusalCode
 from core.data.blocks import ClockReading, Ints
-from core.types import HealthReport, Timeframe
+from core.types import HealthReport, Meta, Timeframe
 
 CLEAN_BARS_TO_TRUST = 12
 """Clean base bars on end after which candles count as whole again: an hour of 5m bars, so that the fastest
@@ -154,6 +154,18 @@ class HealthMonitor:
         if self._dirty or ts > self._next_check:
             self._judge(ts)
         return self._failed[index]
+
+    def evidence(self, index: int, code: RefusalCode) -> Meta:
+        """What a gate of a symbol was judged by: observed and limit; times in ms, -1: never."""
+        span = 2 * self._base_ms[index]
+        known: dict[RefusalCode, Meta] = {
+            RefusalCode.CLOCK_DRIFT: (("drift_ms", self._drift_ms), ("limit_ms", self._skew_ms)),
+            RefusalCode.STREAM_CANDLES: (("last_close_ts", int(self._last_ts[index])), ("limit_ms", span + CANDLE_GRACE_MS)),
+            RefusalCode.CANDLE_INTEGRITY: (("clean_bars_missing", self._clean_left[index]), ("of", CLEAN_BARS_TO_TRUST)),
+            RefusalCode.STREAM_FUNDING: (("funding_good_until_ts", self._funding_until[index]),),
+            RefusalCode.STREAM_BOOK: (("last_book_ts", self.book_ts[index]), ("limit_ms", span)),
+        }
+        return known.get(code, ())
 
     def _still_well(self, ts: int) -> bool:
         """Whether nothing had failed and every deadline has moved past ``ts`` meanwhile; the next check moves on with them."""

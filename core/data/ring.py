@@ -7,8 +7,6 @@ hole leaves an old stamp behind (and is seen by it), and the parts of a coarser 
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.blocks import Bars, Bytes, Floats, Ints
+from core.data.blocks import Bars, Bools, Bytes, Floats, Ints
 from core.data.resample import EMPTY
 from core.errors import StateError
+from core.indicators.packed import packed, unpack
 from core.types import Timeframe
 
 _ALIGNMENT = 60
@@ -27,7 +26,7 @@ the parts of a coarser bar never wrap around the end."""
 
 _FIRST: Ints = np.zeros(1, dtype=np.int64)
 
-_COLUMNS = ("ts", "open", "high", "low", "close", "volume", "flags")
+_VALUES = ("open", "high", "low", "close", "volume", "flags")
 
 
 class Series(NamedTuple):
@@ -124,9 +123,16 @@ class Ring:
         return Series(bars, self.flags[rows, column])
 
     def snapshot(self) -> dict[str, Any]:
-        """All rows, packed (little-endian arrays, deflated, base64)."""
-        packed = {name: _pack(getattr(self, name)) for name in _COLUMNS}
-        return {"tf": self.tf.value, "size": self.size, "members": self.members.tolist(), **packed}
+        """The rows that were written, each symbol's values side by side as in :class:`core.indicators.rows.Rows`.
+
+        Stamps are kept without what their row tells, and are then nearly all the same.
+        """
+        written: Bools = np.logical_or.reduce(self.ts >= 0, axis=1)
+        ts = self.ts[written]
+        rounds = np.where(ts < 0, ts, ts - self._since_first_row(written))
+        state = {"tf": self.tf.value, "size": self.size, "members": self.members.tolist()}
+        columns = {name: packed(getattr(self, name)[written].T) for name in _VALUES}
+        return {**state, "written": packed(written), "rounds": packed(rounds.T), **columns}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`snapshot` gave.
@@ -138,18 +144,24 @@ class Ring:
         mine = (self.tf.value, self.size, self.members.tolist())
         if saved != mine:
             raise StateError(f"saved ring was {saved} (timeframe, rows, positions of symbols), expected {mine}")
-        for name in _COLUMNS:
+        written = np.empty(self.size, dtype=np.bool_)
+        unpack(state["written"], written)
+        rounds = self._of_rows(state["rounds"], written, self.ts)
+        self.ts.fill(-1)
+        self.ts[written] = np.where(rounds < 0, rounds, rounds + self._since_first_row(written))
+        for name in _VALUES:
             array = getattr(self, name)
-            array[:] = _unpack(state[name], array)
+            array[written] = self._of_rows(state[name], written, array)
 
+    def _since_first_row(self, rows: Bools) -> Ints:
+        """Time from the first row to each of ``rows``, as a column."""
+        since: Ints = np.flatnonzero(rows)[:, None] * self.step
+        return since
 
-def _pack(array: NDArray[Any]) -> str:
-    return base64.b64encode(zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes(), 1)).decode("ascii")
-
-
-def _unpack(text: str, like: NDArray[Any]) -> NDArray[Any]:
-    flat = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=like.dtype.newbyteorder("<"))
-    return flat.reshape(like.shape)
+    def _of_rows(self, saved: bytes, rows: Bools, like: NDArray[Any]) -> NDArray[Any]:
+        values = np.empty((self.width, np.count_nonzero(rows)), dtype=like.dtype)
+        unpack(saved, values)
+        return values.T
 
 
 class RingStore:

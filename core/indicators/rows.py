@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.indicators.arrays import Floats
+from core.indicators.packed import packed, unpack
 
 Ints = NDArray[np.int64]
 _CELLS = 64
 
 
 class Rows:
-    """The last ``bars`` values of several series of every symbol, oldest first; NaN where there are none yet.
+    """The last values of several series of every symbol, oldest first; NaN where there are none yet.
 
+    ``windows`` says for each series how many may be looked at; ``bars`` is the longest of them.
     One contiguous row a symbol and series, all at the same place, so a window is a plain view: values slide to the right
     and are moved back to the left when the end is reached, once in about ``bars`` bars. A window's sum therefore runs
     in time order, whatever came before it.
     """
 
-    __slots__ = ("_capacity", "at", "bars", "values")
+    __slots__ = ("_capacity", "_windows", "at", "bars", "values")
 
-    def __init__(self, series: int, symbols: int, bars: int) -> None:
-        self.bars = bars
-        self._capacity = 2 * bars + 2
-        self.values: Floats = np.full((series, symbols, self._capacity), np.nan)
-        self.at = bars
+    def __init__(self, windows: Sequence[int], symbols: int) -> None:
+        self._windows = tuple(windows)
+        self.bars = max(windows)
+        self._capacity = 2 * self.bars + 2
+        self.values: Floats = np.full((len(windows), symbols, self._capacity), np.nan)
+        self.at = self.bars
 
     def push(self, newest: Floats) -> None:
         """Append one value a series and symbol; shape (series, symbols)."""
@@ -45,17 +49,18 @@ class Rows:
 
     def snapshot(self) -> dict[str, Any]:
         """Where the windows stand and what is in them; a window's place is kept, so that its sum is the same to the bit."""
-        return {"at": self.at, "values": np.ascontiguousarray(self._kept()).tobytes()}
+        return {"at": self.at, "values": [packed(window) for window in self._longest()]}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take over what :meth:`snapshot` of rows of the same shape gave."""
+        """Take over what :meth:`snapshot` of rows with the same windows gave."""
         self.at = int(saved["at"])
-        kept = self._kept()
-        kept[...] = np.frombuffer(saved["values"], dtype=np.float64).reshape(kept.shape)
+        for window, values in zip(self._longest(), saved["values"], strict=True):
+            unpack(values, window)
 
-    def _kept(self) -> Floats:
-        """The longest window and the value before it, which :meth:`hold` may bring back."""
-        return self.values[:, :, self.at - self.bars : self.at + 1]
+    def _longest(self) -> list[Floats]:
+        """The longest window of each series, a view: what lies before it is never looked at again."""
+        end = self.at + 1
+        return [series[:, end - bars : end] for series, bars in zip(self.values, self._windows, strict=True)]
 
     def hold(self, symbols: Ints) -> None:
         """Take the last push back for ``symbols``: their windows become what they were."""
@@ -106,19 +111,19 @@ class Memory:
         cells.fill(start)
         return cells
 
-    def rows(self, series: int, bars: int) -> Rows:
-        """New history of ``bars`` values a series and symbol."""
-        rows = Rows(series, self.symbols, bars)
+    def rows(self, windows: Sequence[int]) -> Rows:
+        """New history of series, each with the longest window that may be asked of it."""
+        rows = Rows(windows, self.symbols)
         self._histories.append(rows)
         return rows
 
     def snapshot(self) -> dict[str, Any]:
         """All of it."""
-        return {"cells": self._cells.tobytes(), "histories": [rows.snapshot() for rows in self._histories]}
+        return {"cells": packed(self._cells), "histories": [rows.snapshot() for rows in self._histories]}
 
     def take_over(self, saved: dict[str, Any]) -> None:
         """What :meth:`snapshot` of a memory with the same cells and histories gave."""
-        self._cells[...] = np.frombuffer(saved["cells"], dtype=np.float64).reshape(self._cells.shape)
+        unpack(saved["cells"], self._cells)
         for rows, past in zip(self._histories, saved["histories"], strict=True):
             rows.restore(past)
 

@@ -293,9 +293,9 @@ def _side(masks: Masks, row: int) -> Side | None:
 
 
 def _abstentions(frame: Frame, snapshot: MarketSnapshot, rows: Ints) -> Iterator[tuple[int, Abstention]]:
-    flagged = _flags(frame, snapshot, rows)
-    masks = frame.rule(snapshot.features) if any(flagged) else None
-    for row, flags in zip(rows.tolist(), flagged, strict=True):
+    flags_of_rows = _flags(frame, snapshot, rows)
+    masks = frame.rule(snapshot.features) if any(flags_of_rows) else None
+    for row, flags in zip(rows.tolist(), flags_of_rows, strict=True):
         if not _member(frame, row):
             continue
         symbol, missing = snapshot.symbols[row], _missing(frame, snapshot, row)

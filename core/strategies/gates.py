@@ -17,7 +17,11 @@ STAGE = "strategy_selection"
 
 @dataclass(frozen=True, slots=True)
 class GateInputs:
-    """What the gates know of one signal. ``news_clear`` is None where no review covers the time (X22)."""
+    """What the gates know of one signal.
+
+    ``news_clear`` is None where no review covers the time (X22); ``evidence`` gives what a health gate of its symbol was
+    judged by.
+    """
 
     health: HealthReport
     governor: GovernorView
@@ -27,6 +31,7 @@ class GateInputs:
     forbidden: bool
     resting_until: int | None
     news_clear: bool | None
+    evidence: Callable[[RefusalCode], Meta]
 
 
 Gate = Callable[[ScoredSignal, GateInputs], tuple[RefusalCode, Meta] | None]
@@ -34,11 +39,11 @@ Gate = Callable[[ScoredSignal, GateInputs], tuple[RefusalCode, Meta] | None]
 
 def _health(scored: ScoredSignal, inputs: GateInputs) -> tuple[RefusalCode, Meta] | None:
     if inputs.health.paused:
-        drift = inputs.health.drift_ms
-        return inputs.health.paused[0], (("drift_ms", drift),)
+        code = inputs.health.paused[0]
+        return code, inputs.evidence(code)
     for symbol, code in inputs.health.blocked:
         if symbol == scored.signal.symbol:
-            return code, ()
+            return code, inputs.evidence(code)
     return None
 
 

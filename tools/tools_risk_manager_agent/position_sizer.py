@@ -135,6 +135,6 @@ def _atr_rank(context: BrainContext, index: int, tf: Timeframe) -> float | None:
 
 
 def _feature(context: BrainContext, key: str, index: int, scale: float = 1.0) -> float | None:
-    fresh = context.market.features.view
-    value = float(fresh[key][index]) if key in fresh else math.nan
+    view = context.market.features.view
+    value = float(view[key][index]) if key in view else math.nan
     return None if math.isnan(value) else value * scale

@@ -15,8 +15,9 @@ class SourceInfo:
     """What a source has.
 
     ``start``/``end`` are the open of the first and the close of the last base bar in range; ``batches`` is None where the
-    end is not known. ``missing`` and ``notes`` are sentences for people. ``digest`` (sha256, hex) is the same exactly where
-    the same market is played again, wherever its files lie and wherever the run ends; empty where nobody can know before.
+    end is not known. ``missing`` and ``notes`` are sentences for people. ``digest`` (sha256, hex) tells
+    one market from another by what stays when it goes on, wherever its files lie and wherever the run ends; empty where nobody
+    can know before.
     """
 
     name: str

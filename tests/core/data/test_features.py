@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from core.data.blocks import BarFlag, Bars, ClosedBlock
 from core.data.features import FEATURE_SETS, STREAM_FEATURES, FeatureParams, FeatureStore, build_features
 from core.errors import DataError
+from core.indicators.incremental import Rsi, VolumeZ
 from core.types import Timeframe
 from tests.support.features import frame_of, play, shipped_params, short_params
 from tests.support.market import START_MS, blocks_from_bars, random_walk_bars, take_bars
@@ -199,6 +201,70 @@ def test_each_feature_becomes_ready_when_its_own_window_is_full():
         bars = random_walk_bars(5, max(wanted.values()) + 1, tf)
         live = play([bars], tf, params)[0]
         assert {name: int(np.argmax(np.isfinite(live[name]))) + 1 for name in wanted} == wanted
+
+
+@pytest.fixture
+def looks(monkeypatch) -> Counter[str]:
+    """How often the mean of gains, and a week of volumes, were gone through."""
+    counted: Counter[str] = Counter()
+
+    def count(look: type) -> None:
+        run = look.run
+
+        def counting(self) -> None:
+            counted[look.__name__] += 1
+            run(self)
+
+        monkeypatch.setattr(look, "run", counting)
+
+    count(Rsi)
+    count(VolumeZ)
+    return counted
+
+
+def test_nobody_waits_for_a_symbol_that_has_no_bars_on_a_timeframe(looks):
+    """C1: a coarser base beside finer ones; windows are gone through until they are full, and then only on demand."""
+    walks = [random_walk_bars(seed, 700, Timeframe.M5) for seed in (1, 2)]
+    store = FeatureStore(["A", "B", "C"], [Timeframe.M5], SHORT)
+    for block in blocks_from_bars([walks[0], take_bars(walks[1], slice(0, 0)), walks[1]], Timeframe.M5):
+        store.on_closed(block)
+    assert store.ready["volume_z@5m"].tolist() == [True, False, True]
+    assert looks == {"Rsi": 15, "VolumeZ": 480}
+    assert np.isfinite(store.view["volume_z@5m"][[0, 2]]).all()
+    assert looks == {"Rsi": 15, "VolumeZ": 481}
+
+
+def test_nobody_waits_for_a_symbol_that_stopped_before_its_windows_were_full(looks):
+    """C1."""
+    walks = [random_walk_bars(seed, 700, Timeframe.M5) for seed in (1, 2)]
+    store = FeatureStore(["A", "B"], [Timeframe.M5], SHORT)
+    for block in blocks_from_bars([walks[0], take_bars(walks[1], slice(100, 130))], Timeframe.M5):
+        store.on_closed(block)
+    assert store.ready["volume_z@5m"].tolist() == [True, False]
+    assert looks["VolumeZ"] == 480
+
+
+@pytest.mark.parametrize("tf", list(Timeframe))
+def test_a_symbol_that_begins_late_is_ready_when_it_would_be_alone(tf, looks):
+    """X28: whether it begins while the others warm up, or long after they are ready."""
+    walk = random_walk_bars(1, 1300, tf)
+    late = [take_bars(random_walk_bars(2, 1300, tf), slice(at, at + 560)) for at in (90, 700)]
+    late[1] = take_bars(late[1], np.arange(560) % 9 != 4)
+    together = FeatureStore(["A", "B", "C"], [tf], SHORT)
+    alone = [FeatureStore(["A"], [tf], SHORT) for _ in range(3)]
+    for block in blocks_from_bars([walk, *late], tf):
+        before = looks.copy()
+        together.on_closed(block)
+        quiet = looks == before
+        for row, who in enumerate(block.idx.tolist()):
+            own = (getattr(block, name)[row : row + 1] for name in ("open", "high", "low", "close", "volume", "flags"))
+            alone[who].on_closed(ClosedBlock(tf, block.ts, np.zeros(1, dtype=np.int64), *own))
+        for who, store in enumerate(alone):
+            assert {name: bool(ready[who]) for name, ready in together.ready.items()} == {
+                name: bool(ready[0]) for name, ready in store.ready.items()
+            }
+    assert all(together.ready[f"{name}@{tf}"].all() for name in FEATURE_SETS[tf])
+    assert quiet
 
 
 # --- funding ----------------------------------------------------------------------------------------

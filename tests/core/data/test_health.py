@@ -196,3 +196,30 @@ def test_a_restored_monitor_says_the_same():
             if k == 5:
                 each.drift(1.0)
         assert repr(other.monitor.report(ts)) == repr(patient.monitor.report(ts))
+
+
+def test_each_gate_tells_what_it_was_judged_by():
+    """E7: a refusal shows what was observed and what was allowed."""
+    patient = Patient(BTC, has_books=True)
+    patient.monitor.on_trouble(0)
+    patient.bar(T0, 0)
+    patient.book(T0)
+    patient.drift(900.0)
+    assert patient.monitor.evidence(0, Code.CLOCK_DRIFT)[0] == ("drift_ms", 900.0)
+    assert patient.monitor.evidence(0, Code.STREAM_CANDLES) == (("last_close_ts", T0), ("limit_ms", 2 * STEP + 10_000))
+    assert dict(patient.monitor.evidence(0, Code.CANDLE_INTEGRITY))["of"] == 12
+    assert patient.monitor.evidence(0, Code.STREAM_BOOK) == (("last_book_ts", T0), ("limit_ms", 2 * STEP))
+    assert patient.monitor.evidence(0, Code.STREAM_FUNDING)[0][0] == "funding_good_until_ts"
+    assert patient.monitor.evidence(0, Code.DAY_LOCK) == ()
+
+
+def test_a_journal_that_cannot_be_written_pauses_every_entry_until_it_can():
+    patient = Patient(BTC)
+    assert patient.monitor.report(T0).ok
+    patient.monitor.on_journal(written=False)
+    assert patient.monitor.report(T0).paused == (Code.JOURNAL_LOST,)
+    other = Patient(BTC)
+    other.monitor.restore(patient.monitor.snapshot())
+    assert other.monitor.report(T0).paused == (Code.JOURNAL_LOST,)
+    patient.monitor.on_journal(written=True)
+    assert patient.monitor.report(T0).ok

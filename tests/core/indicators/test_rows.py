@@ -9,7 +9,7 @@ from core.indicators.rows import Memory, Rows, TrueCounter
 
 
 def test_a_window_holds_the_last_values_in_time_order():
-    rows = Rows(2, 2, 3)
+    rows = Rows((3, 3), 2)
     first, second = rows.series(0), rows.series(1)
     for value in range(20):
         rows.push(np.array([[value, 100.0 + value], [-value, -100.0 - value]]))
@@ -21,7 +21,7 @@ def test_a_window_holds_the_last_values_in_time_order():
 
 
 def test_held_symbols_keep_the_windows_they_had():
-    rows, plain = Rows(2, 3, 4), Rows(2, 1, 4)
+    rows, plain = Rows((4, 4), 3), Rows((4, 4), 1)
     rng = np.random.default_rng(1)
     for _ in range(60):
         values = rng.normal(size=(2, 3))
@@ -37,7 +37,7 @@ def test_held_symbols_keep_the_windows_they_had():
 
 def test_memory_puts_symbols_back():
     memory = Memory(3)
-    cells, rows = memory.cells(2, start=1.0), memory.rows(1, 2)
+    cells, rows = memory.cells(2, start=1.0), memory.rows((2,))
     memory.count += 1.0
     rows.push(np.array([[1.0, 2.0, 3.0]]))
     others = np.array([0, 2])

@@ -72,6 +72,7 @@ class Case:
             forbidden=False,
             resting_until=None,
             news_clear=True,
+            evidence=lambda code: (("judged_by", code.value),),
         )
     )
 
@@ -205,3 +206,11 @@ def test_the_arithmetic_of_a_lock_is_on_record() -> None:
     refusal = refuse(Case().scored, Case().given(governor=halted).inputs)
     assert refusal is not None
     assert refusal.detail == (("dd_72h_pct", 3.6), ("peak_72h", 310.0))
+
+
+def test_a_health_gate_shows_what_it_was_judged_by() -> None:
+    """E7"""
+    case = Case().given(health=HealthReport(TS, ok=False, drift_ms=3.0, paused=(RefusalCode.STREAM_FUNDING,), blocked=()))
+    refusal = refuse(case.scored, case.inputs)
+    assert refusal is not None
+    assert refusal.detail == (("judged_by", "STREAM_FUNDING"),)
