@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import core, decision, features, memory, plan, replay
+from benchmarks import core, decision, features, journal, memory, plan, replay
 from benchmarks.measure import Measured
 from benchmarks.report import as_json, as_page, as_text
 
@@ -29,6 +29,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "replay_1": replay.measure_one,
     "replay_20": replay.measure_twenty,
     "memory": memory.measure,
+    "journal_latency": journal.measure_latency,
+    "journal_year": journal.measure_year,
+    "journal_20": journal.measure_twenty,
+    "journal_replay": journal.measure_replay,
 }
 
 

@@ -7,16 +7,16 @@ import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.bare_graph import BareGraph
 from benchmarks.market import RecordedSource, assembled, configuration
 from benchmarks.measure import Measured, Spread, now_ns, only_new_garbage, parts, percentile
 from core.data.blocks import Batch, Closed
 from core.types import Event
-from graph.assembly import Assembly
 from graph.engines import GraphEngine
+from graph.run import Run
 from graph.runner import Daemon, RunOptions
-from graph.session_dir import SessionDir
 
 _FIRST_TO_COUNT = 5
 """Samples before it fill caches."""
@@ -34,11 +34,11 @@ class Sample:
     planned: bool
 
 
-class _Stopwatch(Daemon):
-    """The daemon, timed from the arrival of a bar to its decision; commits lie outside, as they do for a live order."""
+class _TimedRun(Run):
+    """A run, timed from the arrival of a bar to its decision; commits lie outside, as they do for a live order."""
 
-    def __init__(self, assembly: Assembly, folder: SessionDir) -> None:
-        super().__init__(assembly, GraphEngine(), folder, RunOptions(unlock_after_ms=0))
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
         self._bare = BareGraph()
         self._started = self._cpu_started = 0
         self.samples: list[Sample] = []
@@ -47,8 +47,9 @@ class _Stopwatch(Daemon):
         self._started, self._cpu_started = now_ns(), time.thread_time_ns()
         return super()._ingest(batch)
 
-    async def _decide(self, event: Event) -> None:
-        await super()._decide(event)
+    async def decide(self, event: Event) -> None:
+        """Time it, and the bare graph on the same way."""
+        await super().decide(event)
         cpu, wall = time.thread_time_ns() - self._cpu_started, now_ns() - self._started
         planned = "risk" in self.last_state and bool(self.last_state["risk"].plans)
         if not planned and self.seq % _QUIET_EVERY:
@@ -57,6 +58,17 @@ class _Stopwatch(Daemon):
         start = now_ns()
         await self._bare.run(way)
         self.samples.append(Sample(wall, cpu, now_ns() - start, planned))
+
+
+class _Stopwatch(Daemon):
+    """The daemon over a timed run."""
+
+    run_type = _TimedRun
+
+    @property
+    def timed(self) -> _TimedRun:
+        assert isinstance(self._run, _TimedRun)
+        return self._run
 
 
 def measure(*, quick: bool) -> list[Measured]:
@@ -93,9 +105,9 @@ def _samples(symbols: int, bars: int, *, quick: bool) -> list[Sample]:
     source = RecordedSource(symbols, bars, quick=quick, every=bars)
     source.on_break = _forget_the_past
     with assembled(configuration(symbols, quick=quick, small_plans=True), source) as (assembly, folder), only_new_garbage():
-        daemon = _Stopwatch(assembly, folder)
+        daemon = _Stopwatch(assembly, GraphEngine(), folder, RunOptions(unlock_after_ms=0))
         asyncio.run(daemon.run())
-    return daemon.samples[_FIRST_TO_COUNT:]
+    return daemon.timed.samples[_FIRST_TO_COUNT:]
 
 
 def _forget_the_past(done: int) -> None:

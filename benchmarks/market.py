@@ -17,6 +17,7 @@ from core.monitor.logger import LogSettings, configure
 from core.monitor.store import Store
 from core.types import Timeframe
 from graph.assembly import Assembly, assemble
+from graph.journaling import open_journal
 from graph.session_dir import SessionDir
 
 SEED = 7
@@ -106,14 +107,17 @@ async def _drained(source: SyntheticSource) -> list[Batch]:
 
 
 @contextmanager
-def assembled(config: Configuration, source: RecordedSource | SyntheticSource) -> Iterator[tuple[Assembly, SessionDir]]:
+def assembled(
+    config: Configuration, source: RecordedSource | SyntheticSource, *, journal: bool = False
+) -> Iterator[tuple[Assembly, SessionDir]]:
     """A paper run's parts over ``source``, with a real store and real logs in a folder that goes away afterwards."""
     with TemporaryDirectory(prefix="brain-bench-") as root:
         folder = SessionDir(Path(root))
         log = configure(LogSettings(folder=folder.logs))
         store = Store(folder.database)
         try:
-            yield assemble(config, source, store, EQUITY_USD), folder
+            kept = open_journal(folder.journal, store) if journal else None
+            yield assemble(config, source, store, EQUITY_USD, kept), folder
         finally:
             store.close()
             log.close()

@@ -32,13 +32,20 @@ _METHOD = """## How it is measured
   last 2000 bars. Both are checked to agree before the clock runs.
 - **Bar to decided plan**: the real daemon with the compiled graph over a made market of 50 perpetuals on 5m bars, from the
   arrival of a bar (checks, rings, features on every timeframe that closes) to the decision on record; only bars on which a plan
-  was decided, others beside it. The bare graph is compiled from the same table with empty nodes and sent along the same edges
+  was decided, others beside it. The commit to disk is not in it, and with it the encoding of signals and refusals, which happens
+  there; it is in the replay row. The bare graph is compiled from the same table with empty nodes and sent along the same edges
   right after. Each plan risks 0.3 % of equity, so that as many positions as may ever be held stand beside each other.
 - **One plan**: `RiskEngine.plan` on inputs that end in a plan.
 - **Direct replay**: the real daemon with the direct engine: node hashes, decision chain, SQLite in transactions of 256 bars,
   logs, metrics. Warm-up and the making of bars are excluded on both sides. The minimal core (`benchmarks/minimal_core.py`: one
   breakout rule, ATR stop, no gates, nothing on disk) runs over the same bars in the breaks of the same run.
 - **Memory**: resident set of a daemon process of its own, with 20 symbols, after a full collection.
+- **Journal, latency**: two runs with everything of their own but the bars, one with a journal; each bar goes through both, in
+  turns, from its arrival to its end. Each waits for the disk after the bar, as a paced run does; that is not in the ratio.
+- **Journal, bytes**: the folder after the run, all segments packed, history that warmed the features up included.
+- **Replay from the journal**: each round records a session with the daemon and makes it again, both with the direct engine and
+  without warm-up; reading and unpacking is the replay's, committing and packing the original's.
+- **Standing at a bar**: reader opened, services made, state restored, bars since then made again; any bar of a year of 5m bars.
 - The garbage collector stays on, as in a real run; what exists when the clock starts is kept out of its sight.
 """
 

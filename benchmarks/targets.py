@@ -42,6 +42,11 @@ TARGETS: tuple[Target, ...] = (
     Target("replay_20", "the same, 20 symbols", "×", False, 0.12, 0.3),
     Target("memory_growth", "memory of the daemon, growth between 100,000 and 500,000 symbol-bars", "MB", True, 10.0, 1.0),
     Target("memory_peak", "memory of the daemon, peak", "MB", True, 600.0, 400.0),
+    Target("journal_latency", "bar latency with journal, compiled graph, 3 symbols, p50 against without", "×", True, 1.1, 1.02),
+    Target("journal_bytes_1", "journal of a year after compression, 1 symbol, a symbol-bar", "bytes", True, 400.0, 200.0),
+    Target("journal_bytes_20", "the same, 20 symbols, half a year", "bytes", True, 120.0, 60.0),
+    Target("journal_replay", "replay from the journal, every node compared, against the original run", "×", True, 1.2, 0.8),
+    Target("journal_open", "open a session of a year and stand at any bar", "s", True, 5.0, 0.5),
 )
 
 BY_NAME = {target.name: target for target in TARGETS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from configs.lock import digest_of, plain
@@ -12,6 +12,9 @@ from core.errors import StateError
 from core.monitor.schema import AlertLevel
 from core.monitor.store import Store
 from graph.recorder import RunRecorder
+
+Known = Callable[[str], str | None]
+"""A fact of a saved session, by its key: from its records, or from its journal where none were committed yet."""
 
 
 class Changeable(NamedTuple):
@@ -52,16 +55,18 @@ class Identity:
         for key, value in self.facts.items():
             store.set_meta(key, value)
 
-    def check(self, store: Store) -> None:
+    def check(self, known: Known) -> None:
         """Compare with a saved session.
 
         Raises:
             StateError: it is of another run.
         """
-        saved = {key: store.get_meta(key) for key in self.facts}
+        saved = {key: known(key) for key in self.facts}
         may_differ = {change.key for change in self._changeable}
         differing = [key for key in self.facts if saved[key] != self.facts[key] and key not in may_differ]
         if differing:
+            # Another source, symbol or seed brings other recordings with it.
+            differing = [key for key in differing if key != "recordings"] or differing
             listed = ", ".join(f"{key} {saved[key]!r} (this run has {self.facts[key]!r})" for key in differing)
             what = "the saved session is of another run"
             if differing == ["recordings"]:
@@ -72,13 +77,13 @@ class Identity:
                 code="STATE-010",
             )
 
-    def changed(self, store: Store) -> tuple[Changeable, ...]:
+    def changed(self, known: Known) -> tuple[Changeable, ...]:
         """What a person changed since the last start."""
-        return tuple(change for change in self._changeable if store.get_meta(change.key) != change.digest)
+        return tuple(change for change in self._changeable if known(change.key) != change.digest)
 
     def note_changes(self, store: Store, recorder: RunRecorder, ts: int) -> None:
         """What a person changed since the last start holds from here on, on record (H2, X22)."""
-        for change in self.changed(store):
+        for change in self.changed(store.get_meta):
             text = f"{change.what} {change.digest} hold now, before it were {store.get_meta(change.key)}"
             store.set_meta(change.key, change.digest)
             recorder.alert(ts, AlertLevel.WARNING, change.alert, text)

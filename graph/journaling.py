@@ -5,6 +5,7 @@ The journal stands at the borders: around the source and around the venue, so no
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -31,15 +32,17 @@ from core.journal.tape import Outputs, OutputTape
 from core.journal.writer import Cut, JournalWriter
 from core.monitor.reader import StoreReader
 from core.types import BrokerEvent, Event, Order, OrderUpdate, Timeframe
+from graph.junction import check_junction
 
 OnEvents = Callable[[tuple[BrokerEvent, ...]], Awaitable[None]]
 
 FRAMES = "journal_frames"
 """Key of the store's meta under which a commit keeps how many frames it rests on."""
-SEGMENT_BARS = 16_384
-"""Announcements in a segment: it begins with the whole state, so this bounds what must be fed again to stand at any bar."""
-STATE_EVERY = 2_048
-"""Announcements between two states of the services inside a segment."""
+SEGMENT_BARS = 8_192
+"""Announcements in a segment: it begins with the whole state, so this bounds what must be fed again to stand at any bar. The
+state is about a tenth of a segment of this length."""
+STATE_EVERY = 512
+"""Announcements between two states of the services inside a segment: what must be decided again to stand at any bar."""
 
 
 class Venue(Broker, Protocol):
@@ -55,7 +58,7 @@ class Venue(Broker, Protocol):
 
 
 class Journal(Protocol):
-    """What a run tells its journal.
+    """What a run tells its journal. What comes in is in the file before it is handled, unless :attr:`failure` tells why not.
 
     ``failure``: why it is not on the disk; None while it is.
     """
@@ -68,7 +71,7 @@ class Journal(Protocol):
         ...
 
     def took(self, batch: Batch) -> None:
-        """A batch came; it is on the disk when this returns, unless :attr:`failure` tells why not."""
+        """A batch came."""
         ...
 
     def told(self, events: tuple[BrokerEvent, ...]) -> None:
@@ -89,14 +92,18 @@ class Journal(Protocol):
 
 
 class SessionJournal:
-    """Writes a run's journal, and knows when a state or a new segment is due."""
+    """Writes a run's journal, and knows when a state or a new segment is due.
+
+    Attributes:
+        stale: something else holds than the last segment says, or that is closed: a new one begins before the next new batch.
+    """
 
     def __init__(self, writer: JournalWriter) -> None:
         self._writer = writer
         self._tape = OutputTape()
         self._past: list[Record] = []
         self._segment_bar = self._state_bar = 0
-        self._changed = False
+        self.stale = False
 
     @property
     def begun(self) -> bool:
@@ -133,20 +140,25 @@ class SessionJournal:
         self._past.append(record)
 
     def took(self, batch: Batch) -> None:
-        self._writer.append(BatchIn.of(batch))
+        self._note(BatchIn.of(batch))
+
+    def _note(self, record: BatchIn | EventsIn | Answer | Word) -> None:
+        self._writer.append(record)
         self._writer.flush()
 
     def told(self, events: tuple[BrokerEvent, ...]) -> None:
-        self._writer.append(EventsIn.of(events))
+        self._note(EventsIn.of(events))
 
     def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
-        self._writer.append(Answer((verb, client_id), update))
+        self._note(Answer((verb, client_id), update))
 
     def said(self, word: Word) -> None:
-        self._writer.append(word)
+        self._note(word)
 
     def decided(self, event: Event, outputs: Outputs) -> None:
-        self._writer.append(Decided(event.seq, event.ts, self._tape.shorten(outputs)))
+        # Where the journal goes on its own segments say what was left out; until then nothing is.
+        known = tuple(outputs) if self.catching_up else self._tape.shorten(outputs)
+        self._writer.append(Decided(event.seq, event.ts, known))
 
     # --- what the daemon asks for ---------------------------------------------------------------------------
 
@@ -155,14 +167,16 @@ class SessionJournal:
         self._writer.sync()
 
     def begin(self, opening: Opening, state: State) -> None:
-        """Begin a segment: what holds, the past that was told of since, the whole state to go on from."""
+        """Begin a segment: what holds, the past that was told of since, the whole state to go on from.
+
+        Where the disk fails, ``failure`` tells, and the last segment is gone on with.
+        """
         try:
             self._writer.begin(state.bars)
         except OSError:
-            self._changed = True  # ``failure`` tells why; tried again at the next commit
             return
         self._tape.forget()
-        self._changed = False
+        self.stale = False
         self._segment_bar = self._state_bar = state.bars
         for record in (opening, *self._past, state):
             self._writer.append(record)
@@ -172,22 +186,26 @@ class SessionJournal:
     def resume(self, past: Past, opening: Opening) -> None:
         """Go on behind ``past``: what is made of its undecided bars must be what the journal has."""
         self._tape = past.tape
-        self._segment_bar = self._state_bar = past.segment_bar
-        self._changed = past.opening != opening
+        self._segment_bar, self._state_bar = past.segment_bar, past.state_bar
+        self.stale = past.closed or past.opening != opening
         self._writer.expect(past.expected)
 
     def state_due(self, bars: int) -> bool:
         """Whether a state of the services is due after ``bars`` announcements."""
-        return not self.catching_up and bars - self._state_bar >= STATE_EVERY
+        return not (self.catching_up or self.stale) and bars - self._state_bar >= STATE_EVERY
 
     def segment_due(self, bars: int) -> bool:
-        """Whether a new segment is due after ``bars`` announcements: the old one is long, or something else holds now."""
-        return not self.catching_up and (self._changed or bars - self._segment_bar >= SEGMENT_BARS)
+        """Whether a new segment is due after ``bars`` announcements, for its length."""
+        return not (self.catching_up or self.stale) and bars - self._segment_bar >= SEGMENT_BARS
 
     def keep(self, state: State) -> None:
         """Keep a state inside the segment."""
         self._state_bar = state.bars
         self._writer.append(state)
+
+    def finish(self) -> None:
+        """The run ends: pack what was written. Whoever goes on begins a segment."""
+        self._writer.finish()
 
     def close(self) -> None:
         """Let go of the files; what was not synced is dropped, as in a crash."""
@@ -202,6 +220,7 @@ class NoJournal:
     failure: str | None = None
     cut: Cut | None = None
     catching_up = False
+    stale = False
 
     def expected_word(self) -> Word | None:
         return None
@@ -242,6 +261,9 @@ class NoJournal:
     def keep(self, state: State) -> None:
         pass
 
+    def finish(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -261,15 +283,31 @@ class JournaledSource:
     Args:
         source: the market.
         journal: where its words go.
+        before_new: called before a batch is taken that does not stand in the journal yet.
     """
 
-    def __init__(self, source: Source, journal: Journal) -> None:
-        self._source, self._journal = source, journal
-        self._recorded: Sequence[Batch] = ()
+    def __init__(self, source: Source, journal: Journal, before_new: Callable[[], None] = lambda: None) -> None:
+        self._source, self._journal, self._before_new = source, journal, before_new
+        self._recorded: deque[Batch] = deque()
+        self._ahead: AsyncIterator[Batch] | None = None
 
-    def give_again(self, recorded: Sequence[Batch]) -> None:
-        """These stand in the journal already and come first, before what is new."""
-        self._recorded = recorded
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that stood in the journal was given again."""
+        return not self._recorded
+
+    async def go_on(self, last: Batch | None, recorded: Sequence[Batch]) -> None:
+        """Go on behind ``last``, the last batch in the journal; those in ``recorded`` are given again before what is new.
+
+        Raises:
+            StateError: the source gives something else at the time of ``last``. One that ends before it gives nothing more.
+        """
+        self._recorded.extend(recorded)
+        if last is not None:
+            self._ahead = self._source.batches(last.ts - 1)
+            now = await anext(self._ahead, None)
+            if now is not None:
+                check_junction(last, now, self.info.symbols)
 
     @property
     def info(self) -> SourceInfo:
@@ -291,11 +329,10 @@ class JournaledSource:
         return prices
 
     async def batches(self, after_ts: int | None = None) -> AsyncIterator[Batch]:
-        for batch in self._recorded:
-            if after_ts is None or batch.ts > after_ts:
-                after_ts = batch.ts
-                yield batch
-        async for batch in self._source.batches(after_ts):
+        while self._recorded:
+            yield self._recorded.popleft()
+        async for batch in self._ahead or self._source.batches(after_ts):
+            self._before_new()
             self._journal.took(batch)
             yield batch
 

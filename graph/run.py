@@ -75,6 +75,7 @@ class Run:
         self._wanted_research: list[str] = []
         self._halted_since: int | None = None
         self._naked: tuple[str, ...] = ()
+        self._journal_lost = False
         self._health_alerts = HealthAlerts(parts.recorder.alert)
         base_tf = self.context.market.base_tf
         self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
@@ -242,21 +243,26 @@ class Run:
     def hear(self, word: Word) -> None:
         """Do what ``word`` asks for."""
         self._journal.said(word)
-        governor, health = self.context.governor, self.context.market.health
+        governor = self.context.governor
         if word.kind == WordKind.UNLOCK:
             self._unlock(word.ts, word.text, word.who)
         elif word.kind == WordKind.GOVERNANCE_CHANGED:
             governor.governance_changed(word.ts)
         elif word.kind == WordKind.RESUMED:
             governor.governance_signed(word.ts)
+            self._note_journal(lost=False)
         elif word.kind == WordKind.JOURNAL_LOST:
-            health.on_journal(written=False)
+            self._note_journal(lost=True)
             self.parts.telemetry.on_error()
             self.parts.recorder.alert(word.ts, AlertLevel.PAGE, word.kind, f"no entries until it can be written: {word.text}")
         elif word.kind == WordKind.JOURNAL_BACK:
-            health.on_journal(written=True)
+            self._note_journal(lost=False)
             self.parts.recorder.alert(word.ts, AlertLevel.WARNING, word.kind, "the journal is written again; nothing is missing")
         self._words.done(word)
+
+    def _note_journal(self, *, lost: bool) -> None:
+        self._journal_lost = lost
+        self.context.market.health.on_journal(written=not lost)
 
     def _unlock_in_replay(self, ts: int) -> None:
         after = self._unlock_after_ms
@@ -300,6 +306,7 @@ class Run:
         saved["seq"] = self.seq
         saved["bars"] = self.bars
         saved["halted_since"] = self._halted_since
+        saved["journal_lost"] = self._journal_lost
         return saved
 
     def record(self, *, whole: bool) -> State:
@@ -327,6 +334,7 @@ class Run:
             service.restore(state[name])
         self.parts.clock.set(int(state["ts"]))
         self._halted_since = state["halted_since"]
+        self._note_journal(lost=state.get("journal_lost", False))
         self.seq = int(state["seq"])
         self.bars = int(state["bars"])
 

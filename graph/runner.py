@@ -25,7 +25,7 @@ from core.monitor.schema import AlertLevel
 from core.monitor.telemetry import RunResult
 from graph.assembly import Assembly
 from graph.engines import Engine
-from graph.identity import Identity
+from graph.identity import Identity, Known
 from graph.journaling import FRAMES, JournaledSource
 from graph.live_metrics import LiveMetrics
 from graph.opening import opening_of
@@ -65,6 +65,9 @@ class Daemon:
         identity: facts besides source and configuration that a resumed session must share.
     """
 
+    run_type: type[Run] = Run
+    """What a bar goes through; a benchmark puts its stopwatch there."""
+
     def __init__(
         self,
         parts: Assembly,
@@ -76,11 +79,15 @@ class Daemon:
     ) -> None:
         self._parts, self._folder, self._options = parts, folder, options
         self._journal = parts.journal
-        self._source = JournaledSource(parts.source, self._journal)
+        self._source = JournaledSource(parts.source, self._journal, self._renew)
         self._look_every = _YIELD_EVERY if options.speed is None else 1
         self._outside = FolderWords(folder, governance_changed, self._why_not_written, self._look_every)
         self._lost_records: str | None = None
-        self._run = Run(parts, engine, self._journal, self, unlock_after_ms=options.unlock_after_ms, name=folder.root.name)
+        self._report_lost = False
+        self._not_done: list[Word] = []
+        self._run = self.run_type(
+            parts, engine, self._journal, self, unlock_after_ms=options.unlock_after_ms, name=folder.root.name
+        )
         self._identity = Identity(parts.source.info, parts.context.config, dict(identity or {}))
         self._opening = opening_of(
             folder.root.name,
@@ -168,9 +175,12 @@ class Daemon:
             self._note_fault(error)
             raise
         self._commit()
+        self._must_be_written()
         logger.info("stopped at bar {}, {}", self.bars, "asked to" if self._stop.is_set() else "at its end")
         self._report_days(self._parts.clock.now_ms())
         self._parts.store.commit()
+        if self._source.caught_up:  # bars that were cut off belong into the segment in which they began
+            self._journal.finish()
         gc.unfreeze()
         return self._parts.telemetry.result()
 
@@ -183,7 +193,7 @@ class Daemon:
             if self.bars % commit_every == 0:
                 self._commit()
                 if self._options.speed is not None:
-                    self._report_days(batch.ts)
+                    self._report_days_on_the_way(batch.ts)
             await self._pace()
 
     async def _bar(self, batch: Batch) -> None:
@@ -201,7 +211,10 @@ class Daemon:
         # The words of a foreign exception may hold anything, a key too; the report of the fault has them, redacted.
         text = f"{type(error).__name__}: {error}" if isinstance(error, BrainError) else type(error).__name__
         parts.recorder.alert(parts.clock.now_ms(), AlertLevel.PAGE, "fault", text)
-        parts.store.commit()
+        try:
+            parts.store.commit()
+        except StateError as second:  # the fault itself is what is told
+            logger.warning("the fault is not on record: {}", second.what)
 
     def _finished(self) -> bool:
         until = self._options.until_bars
@@ -229,10 +242,13 @@ class Daemon:
         """
         store, run = self._parts.store, self._run
         saved = store.load_snapshot()
-        if saved is not None:
-            self._identity.check(store)
         then = past(JournalReader(self._folder.journal), 0 if saved is None else int(saved[1]["bars"]))
+        known = then.opening.facts.get if saved is None else store.get_meta
+        self._identity.check(known)
+        self._refuse_changes(then, known)
+        await self._source.go_on(then.last, then.undecided)
         run.restore_record(then.state)
+        self.resumed_from = run.bars
         for batch in then.decided:
             run.feed(batch)
             self.resumed_from = run.bars
@@ -242,25 +258,27 @@ class Daemon:
             self._identity.save(store)
         else:
             run.restore(saved[1])
-            self._note_changes(then)
-        self._source.give_again(then.undecided)
+            self._identity.note_changes(store, self._parts.recorder, self._parts.clock.now_ms())
         self._journal.resume(then, self._opening)
         self._tell_resumed = True
-        if self._journal.segment_due(run.bars):
-            self._journal.begin(self._opening, run.record(whole=True))
         return self._parts.clock.now_ms()
 
-    def _note_changes(self, then: Past) -> None:
-        """What a person changed since the last start holds from here on, on record."""
-        store, ts = self._parts.store, self._parts.clock.now_ms()
-        changed = self._identity.changed(store)
-        if changed and then.expected:
+    def _renew(self) -> None:
+        """What is new goes into a segment that says what holds now."""
+        if self._journal.stale:
+            self._commit()
+            self._journal.begin(self._opening, self._run.record(whole=True))
+            self._must_be_written()
+
+    def _refuse_changes(self, then: Past, known: Known) -> None:
+        """A bar is decided to its end under what held when it came."""
+        changed = self._identity.changed(known)
+        if changed and then.undecided:
             raise StateError(
                 f"{len(then.undecided)} bars were being decided under other {changed[0].what} when the session was cut off",
                 help="put the former configuration back, start once so that they are finished, stop, then change it",
                 code="JRN-007",
             )
-        self._identity.note_changes(store, self._parts.recorder, ts)
 
     # --- words --------------------------------------------------------------------------------------------
 
@@ -278,8 +296,10 @@ class Daemon:
     def done(self, word: Word) -> None:
         """A person's word is on the disk before its note is taken away."""
         if word.kind == WordKind.UNLOCK:
-            self._commit()
-        self._outside.done(word)
+            self._not_done.append(word)
+            self._save()
+        else:
+            self._outside.done(word)
 
     # --- pace ---------------------------------------------------------------------------------------------
 
@@ -299,33 +319,72 @@ class Daemon:
     # --- what is kept -------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        """Journal first, then the records that rest on it.
-
-        At full speed a disk that is full ends the run. At a market's pace it must not: exits go on, entries stop (the
-        journal's own gate), and everything is tried again with the next bar.
-        """
-        run, journal, store = self._run, self._journal, self._parts.store
+        """After a bar: what was decided is on the disk, and now and then the state is in the journal too."""
+        run, journal = self._run, self._journal
         if journal.state_due(run.bars):
             journal.keep(run.record(whole=False))
-        journal.sync()
-        if journal.failure is None:
-            store.set_meta(FRAMES, str(journal.frames))
-        store.save_snapshot(run.seq - 1, run.snapshot())
-        self._lost_records = None
-        try:
-            store.commit()
-        except StateError as error:
-            if self._options.speed is None:
-                raise
-            self._lost_records = error.what
-        if journal.segment_due(run.bars):
+        self._save()
+        if journal.segment_due(run.bars) and self._why_not_written() is None:
             journal.begin(self._opening, run.record(whole=True))
         now = elapsed_ns()
         self._live.sync((now - self._last_commit_ns) / 1e9)
         self._last_commit_ns = now
 
+    def _save(self) -> None:
+        """Journal first, then the records that rest on it: these never stand alone, or nobody could go on from them.
+
+        At full speed a disk that is full ends the run. At a market's pace it must not: exits go on, entries stop (the
+        journal's own gate), and everything is tried again with the next bar.
+        """
+        run, journal, store = self._run, self._journal, self._parts.store
+        journal.sync()
+        if journal.failure is None:
+            store.set_meta(FRAMES, str(journal.frames))
+            store.save_snapshot(run.seq - 1, run.snapshot())
+            self._commit_records()
+        if self._options.speed is None:
+            self._must_be_written()
+        if self._why_not_written() is None:
+            while self._not_done:
+                self._outside.done(self._not_done.pop(0))
+
+    def _commit_records(self) -> None:
+        try:
+            self._parts.store.commit()
+        except StateError as error:
+            if self._options.speed is None:
+                raise
+            self._lost_records = error.what
+        else:
+            self._lost_records = None
+
     def _why_not_written(self) -> str | None:
         return self._journal.failure or self._lost_records
+
+    def _must_be_written(self) -> None:
+        """Go on only if what was decided is on the disk.
+
+        Raises:
+            StateError: it is not.
+        """
+        why = self._why_not_written()
+        if why is not None:
+            raise StateError(
+                f"the session in {self._folder.root} can't be written: {why}",
+                help="free some space there, then start again: it goes on from the last bar on the disk",
+                code="JRN-002",
+            )
+
+    def _report_days_on_the_way(self, ts: int) -> None:
+        """A report that cannot be written holds nothing up; it is tried again with the next bar."""
+        try:
+            self._report_days(ts)
+        except StateError as error:
+            if not self._report_lost:
+                self._parts.recorder.alert(ts, AlertLevel.WARNING, "report_lost", error.what)
+            self._report_lost = True
+        else:
+            self._report_lost = False
 
     def _report_days(self, ts: int) -> None:
         """Hand over the reports of the days that are over (I2); a paced run does so as each day ends."""

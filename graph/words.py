@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core.journal.records import Word
-from graph.session_dir import SessionDir
+from graph.session_dir import SessionDir, UnlockRequest
 
 
 class WordKind(StrEnum):
@@ -56,6 +56,7 @@ class FolderWords:
     ) -> None:
         self._folder, self._governance_changed, self._journal_failure = folder, governance_changed, journal_failure
         self._every, self._calls = every, 0
+        self._unlock_told: UnlockRequest | None = None
         self._governance_told = False
         self._journal_lost = False
 
@@ -74,8 +75,9 @@ class FolderWords:
     def _in_folder(self, ts: int) -> list[Word]:
         words: list[Word] = []
         request = self._folder.waiting_unlock()
-        if request is not None:
+        if request is not None and request != self._unlock_told:
             words.append(Word(ts, WordKind.UNLOCK.value, request.who, request.reason))
+        self._unlock_told = request
         changed = self._governance_changed()
         if changed and not self._governance_told:
             words.append(Word(ts, WordKind.GOVERNANCE_CHANGED.value))
@@ -83,5 +85,7 @@ class FolderWords:
         return words
 
     def done(self, word: Word) -> None:
-        if word.kind == WordKind.UNLOCK:
+        """The word is on the disk: its note is taken away, unless another one lies there by now."""
+        if word.kind == WordKind.UNLOCK and self._folder.waiting_unlock() == UnlockRequest(word.text, word.who):
             self._folder.drop_unlock()
+            self._unlock_told = None

@@ -40,8 +40,8 @@ class Made:
 class RecordedBar:
     """One announcement: its number (from 0), the batch, the other inputs in their order, and what was decided.
 
-    ``state`` is the state after it, where one was kept. ``complete`` is False for the last bar of a session that was cut off
-    inside it.
+    ``state`` is the state after it, where one was kept. ``opening`` is what holds from this bar on, where it is said anew.
+    ``complete`` is False for the last bar of a session that was cut off inside it.
     """
 
     number: int
@@ -49,6 +49,8 @@ class RecordedBar:
     inputs: deque[Input] = field(default_factory=deque)
     made: list[Made] = field(default_factory=list)
     state: State | None = None
+    opening: Opening | None = None
+    last: bool = False
 
     @property
     def complete(self) -> bool:
@@ -98,19 +100,25 @@ def recorded_bars(reader: JournalReader, first: Segment) -> Iterator[RecordedBar
         StateError: the journal is damaged on the way.
     """
     bar: RecordedBar | None = None
+    opening: Opening | None = None
     number = first.first_bar
     tape = OutputTape()
     for record in reader.all_records(first):
         if isinstance(record, BatchIn):
             if bar is not None:
                 yield bar
-            bar = RecordedBar(number, record.batch())
+            bar, opening = RecordedBar(number, record.batch(), opening=opening), None
             number += 1
         elif isinstance(record, Opening):
             tape.forget()
+            if bar is None or bar.complete:
+                opening = record
+            else:  # cut off before it was decided; it was, at the next start
+                bar.opening = record
         elif bar is not None:
             _add(bar, record, tape)
     if bar is not None:
+        bar.last = True
         yield bar
 
 
@@ -128,16 +136,21 @@ class Past:
     """A session that is to be gone on with: where it stands in its journal.
 
     ``state`` begins the segment that ``bars`` is in; ``decided`` are the batches from there up to ``bars``, ``undecided`` those
-    on record after it, and ``expected`` what was made of these already. ``tape`` has what the nodes wrote last before them.
+    on record after it, and ``expected`` what was made of these already, no output left out. Of the journal's end: ``opening``
+    holds there, the segment began at ``segment_bar``, the last state is that after ``state_bar``, ``tape`` has what the nodes
+    wrote last, ``last`` is the last batch (None: there is none, or it is no longer kept), ``closed`` says that the segment is.
     """
 
     opening: Opening
     state: State
     segment_bar: int
+    state_bar: int
+    closed: bool
     decided: list[Batch] = field(default_factory=list)
     undecided: list[Batch] = field(default_factory=list)
     expected: list[Record] = field(default_factory=list)
     tape: OutputTape = field(default_factory=OutputTape)
+    last: Batch | None = None
 
 
 def past(reader: JournalReader, bars: int) -> Past:
@@ -150,16 +163,37 @@ def past(reader: JournalReader, bars: int) -> Past:
     start = beginning(reader, segment)
     if start.state is None:
         raise reader.headless(segment)
-    found = Past(start.opening, start.state, segment.first_bar)
+    end = reader.segments[-1]
+    found = Past(start.opening, start.state, end.first_bar, start.state.bars, end.closed)
     number = segment.first_bar
     for record in reader.all_records(segment):
         if isinstance(record, BatchIn):
             number += 1
             (found.decided if number <= bars else found.undecided).append(record.batch())
-        elif number > bars and isinstance(record, EventsIn | Answer | Word | Decided):
-            found.expected.append(record)
+        elif isinstance(record, Opening):
+            found.opening = record
+            found.tape.forget()
+        elif isinstance(record, State):
+            found.state_bar = record.bars
         elif isinstance(record, Decided):
-            found.tape.complete(record)
+            whole = Decided(record.seq, record.ts, found.tape.complete(record))
+            if number > bars:
+                found.expected.append(whole)
+        elif number > bars and isinstance(record, EventsIn | Answer | Word):
+            found.expected.append(record)
     if number < bars:
         raise damaged(segment, f"the journal ends at bar {number}, the session stands at bar {bars}")
+    found.last = _last_batch(reader, segment, found)
     return found
+
+
+def _last_batch(reader: JournalReader, segment: Segment, found: Past) -> Batch | None:
+    if found.undecided or found.decided:
+        return (found.undecided or found.decided)[-1]
+    at = reader.segments.index(segment)
+    while at > 0:
+        at -= 1
+        batches = [record for record in reader.records(reader.segments[at]) if isinstance(record, BatchIn)]
+        if batches:
+            return batches[-1].batch()
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,11 +109,11 @@ class JournalReader:
                     raise damaged(segment, broken.why) from broken
 
 
-def verify(folder: Path, least_frames: int | None = None) -> Verdict:
+def verify(folder: Path, least_frames: int | None = None, on_bars: Callable[[int], None] = lambda _: None) -> Verdict:
     """Check every byte: chain, numbers, and that each record can be read.
 
     A journal cannot know of frames that are gone from its end: ``least_frames`` says how many are known to have reached the
-    disk (None: not known).
+    disk (None: not known). ``on_bars`` is told of every announcement that was read, for whoever watches.
 
     Raises:
         StateError: there is no journal, it cannot be read, or it is of a newer version.
@@ -129,7 +129,9 @@ def verify(folder: Path, least_frames: int | None = None) -> Verdict:
                 frames += 1
                 first = place.number - frames
                 records += len(content)
-                bars += sum(isinstance(record, BatchIn) for record in content)
+                announced = sum(isinstance(record, BatchIn) for record in content)
+                bars += announced
+                on_bars(announced)
         except Broken as broken:
             torn = segment is found[-1] and not segment.closed and broken.is_tail(least_frames)
             damage = Damage(segment, broken.offset, broken.why, torn)
@@ -142,7 +144,7 @@ def verify(folder: Path, least_frames: int | None = None) -> Verdict:
 
 def missing_end(segment: Segment, frames: int, least_frames: int) -> str | None:
     """Why a journal with ``frames`` frames, the last of them in ``segment``, is not all that was written; None if it may be."""
-    if segment.closed:
+    if segment.followed:
         return "the segment after it is missing"
     return f"it ends at frame {frames}, {least_frames} were on the disk" if frames < least_frames else None
 

@@ -17,18 +17,29 @@ def trim(folder: Path, keep_from_ts: int) -> tuple[Segment, ...]:
         StateError: there is no journal, the first segment that would stay is damaged, or one can't be deleted; those from it
             on are still there then.
     """
-    reader = JournalReader(folder)
-    gone: list[Segment] = []
-    for segment, following in zip(reader.segments, reader.segments[1:], strict=False):
-        begins = _first_ts(reader, following)
-        if not segment.closed or begins is None or begins >= keep_from_ts:
-            break
+    gone = old(folder, keep_from_ts)
+    for segment in gone:
         try:
             _delete(segment)
         except OSError as error:
             raise StateError(f"journal segment {segment.path} can't be deleted: {error.strerror}", code="JRN-002") from error
-        gone.append(segment)
-    return tuple(gone)
+    return gone
+
+
+def old(folder: Path, keep_from_ts: int) -> tuple[Segment, ...]:
+    """What :func:`trim` would delete.
+
+    Raises:
+        StateError: there is no journal, or the first segment that would stay is damaged.
+    """
+    reader = JournalReader(folder)
+    found: list[Segment] = []
+    for segment, following in zip(reader.segments, reader.segments[1:], strict=False):
+        begins = _first_ts(reader, following)
+        if not segment.closed or begins is None or begins >= keep_from_ts:
+            break
+        found.append(segment)
+    return tuple(found)
 
 
 def _first_ts(reader: JournalReader, segment: Segment) -> int | None:

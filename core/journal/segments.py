@@ -1,4 +1,4 @@
-"""Segments: the files of a journal, in order; all but the last are closed and packed."""
+"""Segments: the files of a journal, in order; all but the last are closed and packed, and that one too once a session rests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from core.journal.frames import FORMAT, Broken, Header, NewerFormat, Place, read
 
 _NAME = re.compile(r"^(\d{6,})-(\d{9,})\.journal(\.zst)?$")
 _DRAFT = re.compile(r"^\d{6,}-\d{9,}\.journal\.tmp$")
-_LEVEL = 9
-"""A year of one symbol packs in a second or two at this level; higher ones gain a few percent for several times that."""
+_PACKING = zstandard.ZstdCompressionParameters.from_level(9, window_log=24, search_log=6, write_checksum=True)
+"""A window wide enough for the warm-up's history and the state that repeats it. A year of one symbol packs in a few seconds;
+higher levels gain a few percent for several times that."""
 _SEAL = struct.Struct("<II32s")
-_SKIPPED = 0x184D2A50
-"""Zstandard leaves a part with this number unread, so that other unpackers take a sealed file as it is."""
+_FOLLOWED, _RESTED = 0x184D2A50, 0x184D2A51
+"""Zstandard leaves a part with such a number unread, so that other unpackers take a sealed file as it is. They tell whether a
+segment was closed because another follows, or because the session ended there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,15 @@ class Segment:
     @property
     def closed(self) -> bool:
         return self.path.suffix == ".zst"
+
+    @property
+    def followed(self) -> bool:
+        """Whether it was closed because another follows it."""
+        if not self.closed:
+            return False
+        with self.path.open("rb") as file:
+            file.seek(-_SEAL.size, os.SEEK_END)
+            return file.read(4) != _RESTED.to_bytes(4, "little")
 
     @property
     def size(self) -> int:
@@ -118,16 +129,22 @@ def create(folder: Path, header: Header, frame: bytes) -> tuple[Segment, int]:
     return Segment(header.segment, header.first_bar, path), handle
 
 
-def pack(segment: Segment) -> None:
-    """Close a segment: pack it; the packed file is on the disk, whole, before the open one goes.
+def pack(segment: Segment, *, followed: bool = True) -> Segment:
+    """Close a segment: pack it; the packed file is on the disk, whole, before the open one goes. The closed segment.
+
+    Args:
+        segment: an open one.
+        followed: whether another segment follows it already.
 
     Raises:
         OSError: the disk is full or may not be written; the open segment is still there then.
     """
-    body = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(segment.path.read_bytes())
-    os.close(_replace(segment.path.with_suffix(".journal.zst"), body + _seal(body)))
+    body = zstandard.ZstdCompressor(compression_params=_PACKING).compress(segment.path.read_bytes())
+    closed = Segment(segment.number, segment.first_bar, segment.path.with_suffix(".journal.zst"))
+    os.close(_replace(closed.path, body + _seal(body, _FOLLOWED if followed else _RESTED)))
     sync_folder(segment.path.parent)
     segment.path.unlink()
+    return closed
 
 
 def tidy(folder: Path) -> None:
@@ -188,14 +205,17 @@ def _present(path: Path) -> Path:
     return closed if path.suffix != ".zst" and closed.exists() else path
 
 
-def _seal(body: bytes) -> bytes:
+def _seal(body: bytes, number: int = _FOLLOWED) -> bytes:
     # Zstandard's own checksum is of what was packed: some bits of the packed bytes mean nothing to it.
-    return _SEAL.pack(_SKIPPED, hashlib.sha256().digest_size, hashlib.sha256(body).digest())
+    sha = hashlib.sha256(body)
+    if number == _RESTED:
+        sha.update(number.to_bytes(4, "little"))
+    return _SEAL.pack(number, sha.digest_size, sha.digest())
 
 
 def _unpack(raw: bytes) -> bytes:
     body = raw[: -_SEAL.size]
-    if raw[-_SEAL.size :] != _seal(body):
+    if raw[-_SEAL.size :] not in (_seal(body), _seal(body, _RESTED)):
         raise Broken(0, "its bytes do not fit the seal at its end")
     try:
         return zstandard.ZstdDecompressor().decompress(body)

@@ -127,12 +127,12 @@ class JournalWriter:
     def flush(self) -> None:
         """Write what was added, as one frame; where that fails, ``failure`` tells and nothing is lost.
 
-        Before the first :meth:`begin` there is nowhere to write: records wait.
+        Before the first :meth:`begin`, and after :meth:`finish`, there is nowhere to write: records wait.
         """
         try:
             if self._error is not None:
                 self._repair()
-            if self._pending and self.begun:
+            if self._pending and (self._next_bar is not None or self._handle >= 0):
                 self._write()
         except OSError as error:
             self._error = error
@@ -161,6 +161,22 @@ class JournalWriter:
             raise self._error
         self._next_bar = first_bar
 
+    def finish(self) -> None:
+        """Sync and pack what is written: a session that ends rests as small as it can. To go on takes :meth:`begin`.
+
+        Where the disk fails, ``failure`` tells, or the segment stays as it is.
+        """
+        self.sync()
+        if self._error is None and self._segment is not None and self._handle >= 0:
+            with contextlib.suppress(OSError):  # room is all that is lost
+                self._segment = pack(self._segment, followed=False)
+                self.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last segment is closed, so that nothing can be added before :meth:`begin`."""
+        return self._segment is not None and self._segment.closed
+
     def close(self) -> None:
         """Let go of the file; what was not flushed is dropped, as in a crash."""
         if self._handle >= 0:
@@ -188,7 +204,7 @@ class JournalWriter:
         self._segment, self._handle = create(self.folder, Header(number, first_bar, self._place), data)
         self._offset = self._synced = HEADER_BYTES + len(data)
         self._next_bar, self._named = None, False
-        if former is not None:
+        if former is not None and former_handle >= 0:
             self._to_pack.append(former)
             with contextlib.suppress(OSError):  # it was synced: nothing of it is left to go wrong
                 os.close(former_handle)
@@ -237,6 +253,8 @@ class JournalWriter:
 
     def _go_on(self, last: Segment, end: _End) -> None:
         self._segment, self._place = last, end.place
+        if last.closed:
+            return
         self._offset = self._synced = end.offset
         self._handle = os.open(last.path, os.O_WRONLY | os.O_CLOEXEC)
         if end.torn:
@@ -271,7 +289,7 @@ def _end(last: Segment, least_frames: int | None) -> _End:
         for good in read_frames(data, place):
             place, offset = good.place, good.end
     except Broken as broken:
-        if not broken.is_tail(least_frames):
+        if last.closed or not broken.is_tail(least_frames):
             raise damaged(last, broken.why) from broken
         why = broken.why
     missing = missing_end(last, place.number, least_frames or 0)

@@ -20,6 +20,10 @@ ROWS_OF = {
     "replay_1": ["replay_1"],
     "replay_20": ["replay_20"],
     "memory": ["memory_growth", "memory_peak"],
+    "journal_latency": ["journal_latency"],
+    "journal_year": ["journal_bytes_1", "journal_open"],
+    "journal_20": ["journal_bytes_20"],
+    "journal_replay": ["journal_replay"],
 }
 
 

@@ -291,32 +291,87 @@ def replay(data: Path) -> tuple[str, ...]:
     return ("--source", "replay", "--data", str(data), "--from", "2026-01-05")
 
 
-FILES = {"perp_5m/BTCUSDT.parquet": "close", "perp_5m/ETHUSDT.parquet": "volume", "funding/ETHUSDT.parquet": "funding_rate"}
+GOES_ON_AT = 288 * 60 + 40
+"""Row of the first bar that the session of forty bars has not seen; sixty days are before it."""
 
 
-@pytest.mark.parametrize("row", [0, -1], ids=["the first row", "the last row"])
-@pytest.mark.parametrize("file", FILES)
-def test_recordings_that_changed_behind_a_session_are_refused(
-    file: str, row: int, recorded: tuple[Path, Path, Said], tmp_path: Path
-) -> None:
-    """X43: one value in one row, in the past or in what is still to come, and the session is another one."""
-    data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
+def another_bar(state: Path, data: Path) -> Said:
+    """Go on, which must be refused, with nothing overwritten."""
     before = records(state)
-    touch(data / file, FILES[file], row)
+    said = paper(state, *replay(data), bars=60)
+    assert (said.code, said.answer["error"]["code"]) == (4, "STATE-010")
+    assert "the source gives another bar at 2026-01-05 03:20 than the session recorded" in said.err
+    assert "= effect: nothing was started" in said.err
+    assert records(state) == before
+    return said
+
+
+@pytest.mark.parametrize(("name", "column"), [("BTCUSDT", "close"), ("ETHUSDT", "volume")])
+def test_a_last_bar_that_changed_is_refused(name: str, column: str, recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+    """X43: what the session saw last, the source must give again; symbol, field and both values are named."""
+    data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
+    before, after = touch(data / f"perp_5m/{name}.parquet", column, GOES_ON_AT - 1)
+    said = another_bar(state, data)
+    assert f"{name[:3]}/USDT:USDT 5m {column} is {after!r}, recorded was {before!r}" in said.err
+
+
+def test_a_last_bar_that_is_gone_is_refused(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+    data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
+    for name in ("BTCUSDT", "ETHUSDT"):
+        frame = pd.read_parquet(data / f"perp_5m/{name}.parquet")
+        frame.drop(index=frame.index[GOES_ON_AT - 1]).to_parquet(data / f"perp_5m/{name}.parquet")
+        said = another_bar(state, data)
+        assert ("BTC/USDT:USDT 5m is missing" if name == "BTCUSDT" else "the next is at 2026-01-05 03:25") in said.err
+
+
+def test_a_recording_begun_elsewhere_is_refused(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+    data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
+    frame = pd.read_parquet(data / "perp_5m/BTCUSDT.parquet")
+    frame.iloc[1:].to_parquet(data / "perp_5m/BTCUSDT.parquet")
     said = paper(state, *replay(data), bars=60)
     assert (said.code, said.answer["error"]["code"]) == (4, "STATE-010")
     assert "it has recordings '" in said.err
-    assert "symbols '" not in said.err
-    assert "= effect: nothing was started" in said.err
-    assert records(state) == before
+    other = paper(state, *replay(data), "--symbols", "BTC/USDT:USDT", bars=60)
+    assert ("symbols '" in other.err, "recordings '" in other.err) == (True, False)
 
 
-def test_bars_taken_out_of_a_recording_are_noticed_too(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+def test_what_the_session_has_on_record_is_not_asked_of_the_source_again(
+    recorded: tuple[Path, Path, Said], tmp_path: Path
+) -> None:
+    """The past comes from the journal."""
     data, state = shutil.copytree(recorded[0], tmp_path / "data"), shutil.copytree(recorded[1], tmp_path / "state")
-    frame = pd.read_parquet(data / "perp_5m/BTCUSDT.parquet")
-    frame.drop(index=frame.index[-20:-10]).reset_index(drop=True).to_parquet(data / "perp_5m/BTCUSDT.parquet")
-    said = paper(state, *replay(data), bars=60)
-    assert (said.code, said.answer["error"]["code"], "recordings '" in said.err) == (4, "STATE-010", True)
+    touch(data / "perp_5m/BTCUSDT.parquet", "close", 0)
+    touch(data / "perp_5m/BTCUSDT.parquet", "close", GOES_ON_AT - 2)
+    assert_same_answer(paper(state, *replay(data), bars=60), recorded[2])
+
+
+def test_recordings_may_grow(tmp_path: Path) -> None:
+    """A session over today's recordings goes on over tomorrow's, and ends as if these had been there from the start."""
+    data = record(tmp_path / "data", days=2)
+    whole = {path: pd.read_parquet(path) for path in sorted(data.rglob("*.parquet"))}
+    one_go = paper(tmp_path / "whole", *replay(data))
+    for path, frame in whole.items():
+        frame[frame.ts < frame.ts.max() - 86_400_000].to_parquet(path)
+    first = paper(tmp_path / "state", *replay(data))
+    for path, frame in whole.items():
+        frame.to_parquet(path)
+    said = paper(tmp_path / "state", *replay(data))
+    assert first.data["bars"] < said.data["bars"] == 576
+    assert_same_answer(said, one_go)
+    assert_same_session(tmp_path / "state", tmp_path / "whole")
+
+
+def test_an_end_before_the_saved_time_ends_at_once(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
+    state = shutil.copytree(recorded[1], tmp_path / "state")
+    before = journal_files(state)
+    said = paper(state, *replay(recorded[0]), "--to", "2026-01-05T02:00")
+    assert (said.data["bars"], said.data["decisions"]) == (40, 40)
+    assert journal_files(state) == before
+    assert_same_answer(paper(state, *replay(recorded[0]), bars=60), recorded[2])
+
+
+def journal_files(state: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((state / "journal").iterdir())}
 
 
 def test_recordings_may_be_moved_renamed_and_written_anew(recorded: tuple[Path, Path, Said], tmp_path: Path) -> None:
@@ -328,11 +383,13 @@ def test_recordings_may_be_moved_renamed_and_written_anew(recorded: tuple[Path, 
     assert_same_answer(paper(state, *replay(data), bars=60), recorded[2])
 
 
-def touch(path: Path, column: str, row: int) -> None:
-    """Change one value a little."""
+def touch(path: Path, column: str, row: int) -> tuple[float, float]:
+    """Change one value a little; what it was, and is."""
     frame = pd.read_parquet(path)
-    frame.loc[frame.index[row], column] *= 1.0001
+    before = float(frame.loc[frame.index[row], column])
+    frame.loc[frame.index[row], column] = before * 1.0001
     frame.to_parquet(path)
+    return before, before * 1.0001
 
 
 # --- damage ------------------------------------------------------------------------------------------------

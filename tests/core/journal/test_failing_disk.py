@@ -55,7 +55,9 @@ def failing(first: int, length: int) -> Callable[[int, str], OSError | None]:
 def calls_of_a_session(tmp_path: Path) -> int:
     disk = Disk(tmp_path / "counted" / "journal")
     with disk.under():
-        live(JournalWriter(disk.folder))
+        writer = JournalWriter(disk.folder)
+        live(writer)
+        writer.finish()
     return disk.calls
 
 
@@ -74,9 +76,11 @@ def test_no_call_that_fails_loses_a_record(tmp_path: Path, length: int) -> None:
             disk.fails = failing(max(bad, disk.calls), length)
             written = live(writer)
             told += writer.failure is not None
+            writer.finish()
             disk.fails = lambda _number, _call: None
-            writer.sync()
+            writer.finish()
             assert writer.failure is None, bad
+            assert writer.finished
             assert writer.cut is None
             writer.close()
         assert content(folder) == raw(written), bad
@@ -242,7 +246,9 @@ def synced_session(disk: Disk) -> tuple[list[Record], list[tuple[int, int, int]]
             if bar % 3 != 1:
                 writer.sync()
                 marks.append((len(disk.ops), writer.frames, len(written)))
-        writer.close()
+            if bar == 5:
+                writer.finish()
+        writer.finish()
     return written, marks
 
 
@@ -262,6 +268,6 @@ def test_a_loss_of_power_loses_nothing_that_was_synced(tmp_path: Path, seed: int
                 found = content(life) if writer.begun else []
                 assert len(found) >= records, at
                 assert found == raw(written[: len(found)])
-                put(writer, word("after")) if writer.begun else start(writer, 0)
+                put(writer, word("after")) if writer.begun and not writer.finished else start(writer, 0)
                 writer.close()
             assert verify(life).damage is None

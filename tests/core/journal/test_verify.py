@@ -99,6 +99,36 @@ def test_a_flip_of_any_byte_is_found_and_never_written_over(folder: Path) -> Non
         (folder / name).write_bytes(data)
 
 
+def test_a_flip_of_any_bit_of_a_journal_at_rest_is_found(folder: Path) -> None:
+    """Also of those that tell a segment that another followed from one at which the session ended."""
+    write(folder, segments=2, bars=1)
+    writer = JournalWriter(folder)
+    writer.finish()
+    for name, data in files(folder).items():
+        for at in range(len(data) * 8):
+            changed = bytearray(data)
+            changed[at // 8] ^= 1 << at % 8
+            (folder / name).write_bytes(changed)
+            assert is_found(folder), (name, at)
+        (folder / name).write_bytes(data)
+    assert not is_found(folder)
+
+
+def test_a_rested_segment_that_is_gone_is_found_by_who_knows_how_much_was_written(folder: Path) -> None:
+    write(folder, segments=1)
+    writer = JournalWriter(folder)
+    writer.finish()
+    start(writer, 4)
+    writer.finish()
+    assert verify(folder, least_frames=writer.frames).damage is None
+    max(folder.iterdir()).unlink()
+    damage = verify(folder, least_frames=writer.frames).damage
+    assert damage is not None
+    assert damage.why == "it ends at frame 5, 6 were on the disk"
+    with pytest.raises(StateError, match="ends at frame 5, 6 were on the disk"):
+        JournalWriter(folder, least_frames=writer.frames)
+
+
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("how", ["removed", "doubled", "swapped"])
 def test_a_frame_removed_doubled_or_swapped_is_found(folder: Path, how: str, closed: bool) -> None:

@@ -127,6 +127,9 @@ def two_segments(folder: Path) -> tuple[Disk, list[Record], list[tuple[int, int]
                 put(writer, batch(segment * 4 + bar), word("x" * size))
                 written += [batch(segment * 4 + bar), word("x" * size)]
                 marks.append((len(disk.ops), len(written)))
+            if segment:
+                writer.finish()
+        marks.append((len(disk.ops) + 1, len(written)))
         writer.close()
     return disk, written, marks
 
@@ -158,10 +161,11 @@ def goes_on(life: Path, written: list[Record], marks: list[tuple[int, int]], at:
             assert len(found) == must
             assert writer.cut.bytes == size
             open_before = max(name for name in there if name.endswith(".journal"))
+            assert not writer.finished
             assert writer.cut.kept_in.read_bytes() == there[open_before][-size:]
             assert "was cut short" in writer.cut.why
-        if not writer.begun:
-            writer.begin(0)
+        if not writer.begun or writer.finished:
+            writer.begin(8 if writer.begun else 0)
         put(writer, word("after"))
         writer.close()
     assert content(life) == [*found, *raw([word("after")])]
@@ -235,6 +239,47 @@ def test_files_of_others_are_left_alone(folder: Path) -> None:
     JournalWriter(folder).close()
     assert files(folder)["notes.txt"] == files(folder)["backup.tmp"] == b"mine"
     assert content(folder) == raw(written)
+
+
+def test_a_finished_journal_is_packed_whole_and_goes_on_in_a_new_segment(folder: Path) -> None:
+    written: list[Record] = write(folder, segments=2)
+    writer = JournalWriter(folder)
+    writer.finish()
+    writer.finish()
+    assert writer.finished
+    writer.close()
+    rested = files(folder)
+    assert list(rested) == ["000001-000000000.journal.zst", "000002-000000004.journal.zst"]
+    assert content(folder) == raw(written)
+    verdict = verify(folder, least_frames=10)
+    assert (verdict.damage, verdict.frames) == (None, 10)
+
+    again = JournalWriter(folder, least_frames=10)
+    assert (again.begun, again.finished, again.frames, again.cut) == (True, True, 10, None)
+    again.finish()
+    put(again, word("waits"))
+    again.sync()
+    assert (files(folder), again.failure) == (rested, None)
+    written += [word("waits"), *start(again, 8)]
+    put(again, word("more"))
+    written.append(word("more"))
+    again.finish()
+    assert list(files(folder)) == [*rested, "000003-000000008.journal.zst"]
+    assert files(folder)["000002-000000004.journal.zst"] == rested["000002-000000004.journal.zst"]
+    assert content(folder) == raw(written)
+    assert verify(folder, least_frames=again.frames).damage is None
+
+
+def test_a_segment_that_was_begun_and_never_filled_leaves_nothing(folder: Path) -> None:
+    written = write(folder, segments=1)
+    writer = JournalWriter(folder)
+    writer.begin(4)
+    writer.finish()
+    assert [name[-4:] for name in files(folder)] == [".zst"]
+    put(writer, word("more"))
+    writer.close()
+    assert content(folder) == raw([*written, word("more")])
+    assert verify(folder).damage is None
 
 
 # --- the same again -----------------------------------------------------------------------------------------------
