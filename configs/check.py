@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from configs.describe import allowed, choices, keys_at, type_at
 from configs.errors import ConfigCode, Problem
+from configs.folder import with_configs
 from configs.schema import Inconsistent
 from configs.yaml_source import Document, FieldPath, dotted, printable
 
@@ -163,7 +165,8 @@ def _ignoring_case(word: str, known: Sequence[str]) -> list[str]:
 
 
 def _help(file: str, code: ConfigCode, phrase: str) -> str:
-    signing = ", then `brain governance sign`" if file.endswith("governance.yaml") else ""
+    locked = Path(file).name == "governance.yaml"
+    signing = f", then `{with_configs('brain governance sign', Path(file).parent)}`" if locked else ""
     if code is ConfigCode.MISSING:
         return f"add it: {phrase}{signing}" if phrase else f"add it{signing}"
     if code is ConfigCode.INCONSISTENT:

@@ -11,6 +11,7 @@ from pathlib import Path
 from configs.check import close_match, problem_at, validate
 from configs.environment import load_environment, require_mode
 from configs.errors import ConfigCode, ConfigError, Problem, raise_all
+from configs.folder import default_folder
 from configs.lock import GOVERNANCE_FILE, compare, digest_of, plain, shown
 from configs.schema import Frozen
 from configs.validators import Blackouts, Configuration, EnableMap, Governance, StrategiesFile, SymbolsFile
@@ -25,11 +26,6 @@ FILES: Mapping[str, type[Frozen]] = {
     "strategies.yaml": StrategiesFile,
     "blackouts.yaml": Blackouts,
 }
-
-
-def default_folder() -> Path:
-    """The configuration that comes with the program."""
-    return Path(__file__).resolve().parent
 
 
 def load(folder: Path | None = None) -> Configuration:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 
 from configs.check import problem_at, validate
 from configs.errors import ConfigCode, ConfigError, Problem, raise_all
+from configs.folder import with_configs
 from configs.governance_schema import Governance
 from configs.schema import Frozen
 from configs.yaml_source import read
@@ -28,7 +29,6 @@ from configs.yaml_source import read
 GOVERNANCE_FILE = "governance.yaml"
 LOCK_FILE = "governance.lock"
 LOCK_SCHEMA = "brain.governance-lock/1"
-_SIGN = "have the change reviewed, then `brain governance sign`"
 
 
 class Lock(Frozen):
@@ -124,7 +124,8 @@ def read_lock(folder: Path) -> tuple[Lock | None, tuple[Problem, ...]]:
     name = shown(path)
     if not path.exists():
         what = f"{name} is not there: nobody has signed the limits"
-        return None, (Problem(ConfigCode.LOCK_MISSING, what, name, help="read governance.yaml, then `brain governance sign`"),)
+        help_text = f"read governance.yaml, then `{_sign(folder)}`"
+        return None, (Problem(ConfigCode.LOCK_MISSING, what, name, help=help_text),)
     document, problems = read(path, name)
     lock = None
     if not problems:
@@ -133,13 +134,17 @@ def read_lock(folder: Path) -> tuple[Lock | None, tuple[Problem, ...]]:
         what = "the digest is not that of the values beneath it"
         problems = [problem_at(document, ConfigCode.LOCK_UNREADABLE, ("digest",), what)]
     if problems:
-        return None, tuple(_as_lock_problem(problem) for problem in problems)
+        return None, tuple(_as_lock_problem(problem, folder) for problem in problems)
     return lock, ()
 
 
-def _as_lock_problem(problem: Problem) -> Problem:
+def _sign(folder: Path) -> str:
+    return with_configs("brain governance sign", Path(shown(folder)))
+
+
+def _as_lock_problem(problem: Problem, folder: Path) -> Problem:
     what = f"the signature cannot be used: {problem.what}"
-    help_text = f"restore the file, or {_SIGN}"
+    help_text = f"restore the file, or have the change reviewed, then `{_sign(folder)}`"
     return Problem(
         ConfigCode.LOCK_UNREADABLE, what, problem.file, problem.field, problem.value, "", help_text, problem.place, problem.source
     )
@@ -176,7 +181,7 @@ def _mismatch(folder: Path, lock: Lock, differences: tuple[Difference, ...]) -> 
     first = differences[0]
     field = (first.field,) if (first.field,) in document.keys else ()
     allowed = f"{first.signed}, as signed"
-    help_text = f"put the signed values back, or {_SIGN}"
+    help_text = f"put the signed values back, or have the change reviewed, then `{_sign(folder)}`"
     return problem_at(document, ConfigCode.LOCK_MISMATCH, field, what, allowed_text=allowed, help_text=help_text)
 
 

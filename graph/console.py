@@ -15,7 +15,6 @@ Heavy modules are imported only where they are used, so that ``brain --help`` an
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import re
 import sys
@@ -24,11 +23,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from core.errors import BrainError
 from graph.envelope import envelope
+from graph.error_text import Fault, Style, error_object, paint, printable, render_error
 from graph.exit_codes import ExitCode, UsageError, exit_code_of
 from graph.progress import BarProgress, LineProgress, Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from typer import Typer
+
+__all__ = [
+    "NOTHING_STARTED",
+    "Answer",
+    "ColorMode",
+    "Console",
+    "Style",
+    "Unwritable",
+    "run_app",
+    "run_command",
+    "wants_color",
+]
 
 NOTHING_STARTED = "nothing was started; no order was sent"
 
@@ -53,121 +69,6 @@ def wants_color(mode: ColorMode, environ: Mapping[str, str], is_terminal: bool) 
     if environ.get("FORCE_COLOR", "0") not in {"", "0"}:
         return True
     return is_terminal and environ.get("TERM") != "dumb"
-
-
-class Style(StrEnum):
-    """What a piece of text is; the SGR code that shows it."""
-
-    ERROR = "1;31"
-    WARNING = "1;33"
-    PLACE = "34"
-    HINT = "36"
-    STRONG = "1"
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_PAINT: tuple[tuple[re.Pattern[str], Style], ...] = (
-    (re.compile(r"^error(?:\[[^\]]*\])?(?=:)", re.MULTILINE), Style.ERROR),
-    (re.compile(r"^warning(?=:)", re.MULTILINE), Style.WARNING),
-    (re.compile(r"^ *-->", re.MULTILINE), Style.PLACE),
-    (re.compile(r"(?<=\| ) *\^+"), Style.ERROR),
-    (re.compile(r"(?<=^   = )\w+(?=:)", re.MULTILINE), Style.HINT),
-)
-
-
-def paint(text: str, style: Style) -> str:
-    """``text`` in the colour of ``style``."""
-    return f"\x1b[{style.value}m{text}\x1b[0m"
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters (terminal escapes among them) made visible and harmless."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-
-
-def render_error(error: BaseException, *, effect: str = "", color: bool = False) -> str:
-    """An error for people: what, place, evidence, effect, help, more.
-
-    Takes any exception with the attributes of :class:`core.errors.BrainError`; ``place``, ``evidence`` (lines) and
-    ``effect`` are used where it has them, and an error that can ``render()`` itself does so.
-
-    Args:
-        error: what went wrong.
-        effect: what that means for trading, where the error itself does not say it.
-        color: whether to add colours.
-    """
-    own = getattr(error, "render", None)
-    code = str(getattr(error, "code", ""))
-    lines = [_own_rendering(own, effect)] if callable(own) else _lines_of(error, code, effect)
-    more = f"   = more: brain explain {code}"
-    if code and more not in lines[0]:
-        lines.append(more)
-    text = printable("\n".join(lines))
-    for pattern, style in _PAINT if color else ():
-        text = pattern.sub(lambda match, style=style: paint(match[0], style), text)  # type: ignore[misc]
-    return text
-
-
-def _own_rendering(render: Callable[..., str], effect: str) -> str:
-    takes = inspect.signature(render).parameters
-    arguments: dict[str, Any] = {}
-    if "color" in takes:
-        arguments["color"] = False
-    if "effect" in takes and effect:
-        arguments["effect"] = effect
-    return str(render(**arguments)).rstrip("\n")
-
-
-def _lines_of(error: BaseException, code: str, effect: str) -> list[str]:
-    what = _what(error)
-    lines = [f"error[{code}]: {what}" if code else f"error: {what}"]
-    place, evidence = getattr(error, "place", None), getattr(error, "evidence", ())
-    lines += [f"  --> {place}"] if place else []
-    lines += [f"   | {line}" for line in evidence]
-    effect = str(getattr(error, "effect", "") or effect)
-    lines += [f"   = effect: {effect}"] if effect else []
-    lines += [f"   = report: {error.report}"] if isinstance(error, _Fault) and error.report else []
-    help_ = str(getattr(error, "help", ""))
-    lines += [f"   = help: {help_}"] if help_ else []
-    return lines
-
-
-def _what(error: BaseException) -> str:
-    return str(getattr(error, "what", "")) or str(error) or type(error).__name__
-
-
-def error_object(error: BaseException, *, effect: str = "") -> dict[str, Any]:
-    """The same error for ``--json``: ``code what place effect help more`` and whatever the error adds itself."""
-    as_dict = getattr(error, "as_dict", None)
-    code = str(getattr(error, "code", ""))
-    answer: dict[str, Any] = {
-        "code": code or type(error).__name__,
-        "what": printable(_what(error)),
-        "place": None if getattr(error, "place", None) is None else str(getattr(error, "place", "")),
-        "effect": str(getattr(error, "effect", "") or effect),
-        "help": str(getattr(error, "help", "")),
-        "more": f"brain explain {code}" if code else "",
-    }
-    if isinstance(error, _Fault):
-        answer["report"] = str(error.report) if error.report else None
-    return answer | (as_dict() if callable(as_dict) else {})
-
-
-class _Fault(Exception):
-    """An error that is ours to mend, made presentable; ``report`` is the file that was written, if it could be."""
-
-    exit_code = 70
-
-    def __init__(self, error: BaseException, report: Path | None, why_no_report: str) -> None:
-        kind = type(error).__name__
-        super().__init__(kind)
-        coded = hasattr(error, "code") and hasattr(error, "what")
-        self.code = str(getattr(error, "code", "")) if coded else "BUG-001"
-        self.what = _what(error) if coded else f"an unexpected {kind} stopped the command; this is a fault of Brain itself"
-        self.report = report
-        self.help = "keep the report for whoever mends it, then try `brain doctor`"
-        if report is None:
-            self.help = f"no report could be written ({why_no_report}); try `brain doctor`"
 
 
 @dataclass(slots=True)
@@ -252,7 +153,7 @@ class Console:
     def info(self, text: str) -> None:
         """A hint or a stage, to stderr; not with ``--quiet``."""
         if not self.quiet:
-            _write(self.err, text)
+            _tell(self.err, text)
 
     def warn(self, text: str, *, money: bool = False) -> None:
         """A warning, to stderr and into the JSON answer; one about money is shown even with ``--quiet``."""
@@ -262,7 +163,7 @@ class Console:
 
     def error(self, error: BaseException, *, effect: str = "") -> None:
         """An error for people, to stderr, always."""
-        _write(self.err, render_error(error, effect=effect, color=self.colored(self.err)))
+        _tell(self.err, render_error(error, effect=effect, color=self.colored(self.err)))
 
     def emit_json(
         self, schema: str, data: Mapping[str, Any] | None, *, code: int = 0, error: Mapping[str, Any] | None = None
@@ -276,7 +177,7 @@ class Console:
             return SilentProgress()
         if self.animated:
             return BarProgress(self.err, total, description, color=self.colored(self.err))
-        return LineProgress(lambda text: _write(self.err, text), total, description)
+        return LineProgress(lambda text: _tell(self.err, text), total, description)
 
     def confirm(self, question: str, expected: str) -> bool:
         """Whether a person typed ``expected``.
@@ -301,7 +202,7 @@ class Console:
     def _to_err(self, text: str) -> None:
         if self.colored(self.err):
             text = re.sub(r"^warning(?=:)", paint("warning", Style.WARNING), text)
-        _write(self.err, text)
+        _tell(self.err, text)
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -311,13 +212,35 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
+class Unwritable(BrainError):
+    """An answer cannot be written to where stdout goes."""
+
+    default_code = "OUT-001"
+    exit_code = 4
+
+    def __init__(self, error: OSError) -> None:
+        why = error.strerror or str(error)
+        super().__init__(f"the answer cannot be written to where stdout goes: {why}", help="send it somewhere else, or make room")
+
+
 def _write(stream: TextIO, text: str) -> None:
     line = f"{text}\n"
     try:
-        stream.write(line)
-    except UnicodeEncodeError:  # a terminal that knows only ASCII
-        stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
-    stream.flush()
+        try:
+            stream.write(line)
+        except UnicodeEncodeError:  # a terminal that knows only ASCII
+            stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritable(error) from error
+
+
+def _tell(stream: TextIO, text: str) -> None:
+    # No run stops because nobody can be told how it goes.
+    with contextlib.suppress(Unwritable):
+        _write(stream, text)
 
 
 # --- running a command -----------------------------------------------------------------------------
@@ -357,6 +280,8 @@ def run_command(
         return _give(console, schema, answer)
     except BrokenPipeError:
         return _nobody_reads(console)
+    except Unwritable as error:
+        return _unwritable(console, schema, error, _said(effect))
     except KeyboardInterrupt as error:
         return _fail(console, schema, _Interrupted(error), _said(effect))
     except Exception as error:
@@ -394,9 +319,14 @@ def _fail(console: Console, schema: str, error: BaseException, effect: str) -> i
         console.error(error, effect=effect)
         if console.json:
             console.emit_json(schema, {}, code=code, error=error_object(error, effect=effect))
-    except BrokenPipeError:
+    except (BrokenPipeError, Unwritable):
         _nobody_reads(console)
     return int(code)
+
+
+def _unwritable(console: Console, schema: str, error: Unwritable, effect: str) -> int:
+    _nobody_reads(console)
+    return _fail(console, schema, error, effect)
 
 
 def _presentable(error: Exception, console: Console) -> BaseException:
@@ -407,7 +337,7 @@ def _presentable(error: Exception, console: Console) -> BaseException:
     if all(hasattr(inner, name) for name in ("code", "what", "help", "exit_code")) and exit_code_of(inner) is not ExitCode.BUG:
         return inner
     report, why = _report(error, console)
-    return _Fault(inner, report, why)
+    return Fault(inner, report, why)
 
 
 def _report(error: BaseException, console: Console) -> tuple[Path | None, str]:
@@ -421,26 +351,30 @@ def _report(error: BaseException, console: Console) -> tuple[Path | None, str]:
 
 
 def _nobody_reads(console: Console) -> int:
-    """The reader of stdout went away (``| head``): nothing more is said, and the interpreter must not try at exit."""
+    """Stdout leads nowhere (``| head``, a full disk): nothing more is said there, and the interpreter must not try at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), console.out.fileno())
     return int(ExitCode.SURROUNDINGS)
 
 
-def run_app(app: Callable[..., Any], console: Console, arguments: Sequence[str], *, schema: str = "brain.cli/1") -> int:
+def run_app(app: Typer, console: Console, arguments: Sequence[str], *, schema: str = "brain.cli/1") -> int:
     """Run a Typer application so that misuse of its flags is told like every other error, also with ``--json``.
 
     Args:
-        app: the application; called with ``standalone_mode=False``.
+        app: the application.
         console: where words go; ``json`` is switched on when ``--json`` stands among ``arguments``.
         arguments: the command line without the program's name.
         schema: of the JSON answer to a misuse.
     """
     console.json = console.json or "--json" in arguments
     try:
-        result = app(args=list(arguments), prog_name="brain", standalone_mode=False)
-    except KeyboardInterrupt as error:
-        return _fail(console, schema, _Interrupted(error), "")
+        result = _invoke(app, arguments)
+    except BrokenPipeError:
+        return _nobody_reads(console)
+    except OSError as error:  # only Typer itself writes without run_command around it: a version, a help
+        return _unwritable(console, schema, Unwritable(error), NOTHING_STARTED)
+    except KeyboardInterrupt as error:  # before run_command, while the command was being loaded
+        return _fail(console, schema, _Interrupted(error), NOTHING_STARTED)
     except Exception as error:  # noqa: BLE001 - the last border before the shell
         if not _is_typers(error):
             return _fail(console, schema, _presentable(error, console), "")
@@ -448,6 +382,19 @@ def run_app(app: Callable[..., Any], console: Console, arguments: Sequence[str],
             return _fail(console, schema, _Interrupted(error), "")
         return _fail(console, schema, _misuse(error, arguments), NOTHING_STARTED)
     return result if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def _invoke(app: Typer, arguments: Sequence[str]) -> object:
+    """As the application runs itself, but for Ctrl-C: it would take that for a command that has answered with 130."""
+    from typer import Exit
+    from typer.main import get_command
+
+    command = get_command(app)
+    try:
+        with command.make_context("brain", list(arguments)) as context:
+            return command.invoke(context)
+    except Exit as left:
+        return left.exit_code
 
 
 def _misuse(error: Exception, arguments: Sequence[str]) -> UsageError:

@@ -12,11 +12,14 @@ _DURATION = re.compile(r"^(\d{1,9}(?:\.\d{1,9})?)\s*(s|m|h|d)$")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def parse_time(text: str) -> int:
+_PAPER_REPLAY = "brain paper --source replay --data DIR"
+
+
+def parse_time(text: str, example: str = f"{_PAPER_REPLAY} --from 2024-01-01 --to 2024-02-01") -> int:
     """Milliseconds of ``2024-01-31``, ``2024-01-31T12:00`` or any RFC 3339 time; UTC unless an offset is given.
 
     Raises:
-        UsageError: the text is none of these.
+        UsageError: the text is none of these; ``example`` is a command with one.
 
     Example:
         >>> parse_time("1970-01-02")
@@ -27,18 +30,18 @@ def parse_time(text: str) -> int:
     except ValueError as error:
         raise UsageError(
             f"time was {text!r}, expected a date such as 2024-01-31 or a time such as 2024-01-31T12:00:00Z",
-            help="brain paper --from 2024-01-01 --to 2024-02-01 …",
+            help=example,
         ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
 
 
-def parse_duration(text: str) -> int:
+def parse_duration(text: str, example: str = f"{_PAPER_REPLAY} --unlock-after 24h") -> int:
     """Milliseconds of ``90s``, ``15m``, ``24h`` or ``2d``.
 
     Raises:
-        UsageError: the text has another form.
+        UsageError: the text has another form; ``example`` is a command with one.
 
     Example:
         >>> parse_duration("24h")
@@ -48,7 +51,7 @@ def parse_duration(text: str) -> int:
     if match is None:
         raise UsageError(
             f"duration was {text!r}, expected a number and a unit such as 90s, 15m, 24h or 2d",
-            help="brain paper --source replay --data DIR --unlock-after 24h",
+            help=example,
         )
     return round(float(match[1]) * _UNIT_MS[match[2]])
 

@@ -16,7 +16,7 @@ import msgspec
 from core.data.blocks import Bars, Batch, FundingRate, PriceAt
 from core.errors import BrainError, StateError
 from core.exec.broker import AccountView
-from core.journal.bars import Beginning, Input, Made, RecordedBar
+from core.journal.bars import Beginning, Input, RecordedBar
 from core.journal.records import Answer, BarsBefore, EventsIn, FundingBefore, SpotBefore, Word
 from core.journal.tape import Outputs
 from core.types import BrokerEvent, Event, Order, OrderUpdate, Timeframe
@@ -57,6 +57,10 @@ class Differs(BrainError):
         self.difference = difference
 
 
+class CutOff(Exception):
+    """The record ends inside its last bar, and the run made again has come to that place."""
+
+
 class Script:
     """The record, at the bar that the run is at."""
 
@@ -74,6 +78,11 @@ class Script:
         if self._bar is None:
             raise StateError("the run asked for more than the record has", help="brain sessions verify", code="JRN-001")
         return self._bar
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the session was cut off inside this bar, and all that is on record of it was used."""
+        return self.bar.last and not self.bar.made and not self.bar.inputs
 
     def turn(self) -> RecordedBar | None:
         """Go on to the next bar; None at the end."""
@@ -149,6 +158,8 @@ class RecordedVenue:
 
     def _answer(self, verb: str, client_id: str, asked: dict[str, Any]) -> OrderUpdate:
         answer = self._script.take(Answer)
+        if answer is None and self._script.cut_off:
+            raise CutOff
         if answer is None or answer.asked != (verb, client_id):
             recorded = None if answer is None else f"{answer.asked[0]} {answer.asked[1]}"
             raise self._script.differs("venue", (verb,), recorded, asked)
@@ -212,33 +223,53 @@ class Check:
     def said(self, word: Word) -> None:
         """The word comes from the record."""
 
-    def decided(self, event: Event, outputs: Outputs) -> None:  # noqa: ARG002
+    def decided(self, event: Event, outputs: Outputs) -> None:
         """Compare with what was decided at this place.
 
         Raises:
             Differs: at the first node whose output is not the recorded one.
+            CutOff: the record ends before this decision.
         """
         bar = self._script.bar
+        if not bar.made and bar.last:
+            raise CutOff
         if not bar.made:
-            return  # the session was cut off inside this bar
+            raise self._script.differs(outputs[0][0], (), "no decision", f"decision {event.seq}")
         made = bar.made[0]
-        self.compare(made, outputs)
+        self.so_far(outputs)
+        if len(outputs) != len(made.outputs):
+            then, now = ([agent for agent, _ in ran] for ran in (made.outputs, outputs))
+            raise self._script.differs(made.outputs[-1][0], (), f"nodes {', '.join(then)}", f"nodes {', '.join(now)}")
         bar.made.pop(0)
         self.compared += 1
 
-    def compare(self, made: Made, outputs: Outputs) -> None:
-        """As :meth:`decided`, for outputs that may end early (a node raised)."""
-        if tuple(outputs) == made.outputs:
+    def so_far(self, outputs: Outputs) -> None:
+        """Compare what nodes have written of the present decision with the record; a node that raised is not among them.
+
+        Raises:
+            Differs: at the first node whose output is not the recorded one.
+        """
+        made = self._script.bar.made
+        if not made or tuple(outputs) == made[0].outputs:
             return
-        for (agent, now), (agent_then, then) in zip(outputs, made.outputs, strict=False):
+        for (agent, now), (agent_then, then) in zip(outputs, made[0].outputs, strict=False):
             if agent != agent_then:
                 raise self._script.differs(agent_then, (), f"node {agent_then} ran", f"node {agent} ran")
             if now != then:
                 path, recorded, present = first_difference(msgspec.msgpack.decode(then), msgspec.msgpack.decode(now))
                 raise self._script.differs(agent, path, recorded, present)
-        ran = [agent for agent, _ in outputs]
-        recorded_ran = [agent for agent, _ in made.outputs]
-        raise self._script.differs(recorded_ran[-1], (), f"nodes {', '.join(recorded_ran)}", f"nodes {', '.join(ran)}")
+
+    def all_used(self) -> None:
+        """Nothing on record of this bar is left over.
+
+        Raises:
+            Differs: there was a decision, an event or an answer that the run made again did not come to.
+        """
+        bar = self._script.bar
+        if bar.made:
+            raise self._script.differs(bar.made[0].outputs[0][0], (), f"decision {bar.made[0].seq}", "no decision")
+        if bar.inputs:
+            raise self._script.differs("venue", (), msgspec.to_builtins(bar.inputs[0]), None)
 
 
 def first_difference(recorded: Any, now: Any, path: tuple[str, ...] = ()) -> tuple[tuple[str, ...], Any, Any]:

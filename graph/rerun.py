@@ -16,11 +16,12 @@ from configs.validators import Configuration
 from core.errors import StateError
 from core.journal.bars import Beginning, RecordedBar, beginning, recorded_bars
 from core.journal.reader import JournalReader
+from core.journal.records import Opening
 from core.monitor.store import Store
 from graph.assembly import assemble
 from graph.engines import Engine
 from graph.opening import configuration_of, equity_of, unlock_after_of
-from graph.replaying import Check, Differs, RecordedSource, RecordedVenue, RecordedWords, Script
+from graph.replaying import Check, CutOff, Differs, RecordedSource, RecordedVenue, RecordedWords, Script
 from graph.run import Run
 
 _FORGET_EVERY = 1024
@@ -31,10 +32,12 @@ class Rerun:
     """A run that is made again, one recorded bar after the other.
 
     Attributes:
-        run: the services, as they stood before the next bar.
+        run: the services, as they stood before the next bar; others take their place where the session went on under
+            another configuration.
         check: compares each decision with the record.
         script: the record, at the present bar.
         opening: what the session says of itself there.
+        cut_off: whether the session was cut off inside its last bar, and the run has come to it.
     """
 
     def __init__(
@@ -43,23 +46,10 @@ class Rerun:
         self.opening = start.opening
         self.script = Script(bars)
         self.check = Check(self.script)
-        self._store = store
+        self.cut_off = False
+        self._engine, self._store, self._config = engine, store, config
         self._source = RecordedSource(start, self.script)
-        parts = assemble(
-            configuration_of(start.opening) if config is None else config,
-            self._source,
-            store,
-            equity_of(start.opening),
-            venue=RecordedVenue(self.script),
-        )
-        self.run = Run(
-            parts,
-            engine,
-            self.check,
-            RecordedWords(self.script),
-            unlock_after_ms=unlock_after_of(start.opening),
-            name=start.opening.session,
-        )
+        self.run = self._assembled()
 
     @property
     def bar(self) -> int:
@@ -77,18 +67,52 @@ class Rerun:
             Differs: a decision is not the recorded one.
         """
         bar = self.script.turn()
-        if bar is None or not bar.complete:
+        if bar is None:
             return None
-        made = bar.made[0]
+        if bar.opening is not None:
+            self._go_over_to(bar.opening)
+        trace, compared = self.run.context.trace, self.check.compared
+        trace.begin()
         try:
+            if not bar.complete:
+                raise CutOff
             await self.run.bar(bar.batch)
+            self.check.all_used()
+        except CutOff:
+            self.cut_off = True
+            return None
         except Differs:
             # The venue saw it first; a node before it may have been the one to differ.
-            self.check.compare(made, self.run.context.trace.outputs)
+            if self.check.compared == compared:
+                self.check.so_far(trace.outputs)
             raise
         if self.bar % _FORGET_EVERY == 0:
             self._store.drop_pending()
         return bar
+
+    def _go_over_to(self, opening: Opening) -> None:
+        former, self.opening = self.opening, opening
+        if (opening.files, opening.facts) == (former.files, former.facts):
+            return
+        state = self.run.record(whole=True)
+        self.run = self._assembled()
+        self.run.restore_record(state)
+
+    def _assembled(self) -> Run:
+        opening = self.opening
+        config = recorded = configuration_of(opening)
+        if self._config is not None:
+            # The digest stands in every record; that it is another is known, what follows from it is the question.
+            config = self._config.model_copy(update={"governance_digest": recorded.governance_digest})
+        parts = assemble(config, self._source, self._store, equity_of(opening), venue=RecordedVenue(self.script))
+        return Run(
+            parts,
+            self._engine,
+            self.check,
+            RecordedWords(self.script),
+            unlock_after_ms=unlock_after_of(opening),
+            name=opening.session,
+        )
 
 
 @contextmanager
@@ -112,7 +136,7 @@ def rerun_from(reader: JournalReader, engine: Engine, config: Configuration | No
 
 
 @contextmanager
-def standing_before(reader: JournalReader, bar: int, engine: Engine) -> Iterator[Rerun]:
+def standing_before(reader: JournalReader, bar: int, engine: Engine, config: Configuration | None = None) -> Iterator[Rerun]:
     """A run at the nearest kept state before ``bar``; make the bars up to it again with :meth:`Rerun.next`.
 
     Raises:
@@ -132,7 +156,7 @@ def standing_before(reader: JournalReader, bar: int, engine: Engine) -> Iterator
         )
     known = max((at + 1 for at, recorded in enumerate(before) if recorded.state is not None), default=0)
     with _throw_away_store() as store:
-        rerun = Rerun(start, chain(before[known:], bars), engine, store, None)
+        rerun = Rerun(start, chain(before[known:], bars), engine, store, config)
         rerun.run.restore_record(start.state)
         for recorded in before[:known]:
             rerun.run.feed(recorded.batch)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import StateError
-from core.journal.bars import beginning
+from core.journal.frames import Broken, read_frames
 from core.journal.reader import JournalReader
-from core.journal.records import BatchIn, Opening, State
+from core.journal.records import BatchIn, Decided, Opening, State
+from core.journal.segments import Segment
 from graph.session_dir import SessionDir
 
 RUNS = Path("var") / "runs"
@@ -38,7 +40,12 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A session at a glance. Times are ms; ``last_ts`` is the close of the last bar on record, ``sizes`` are bytes by part."""
+    """A session at a glance.
+
+    Times are ms, ``first_ts`` and ``last_ts`` the closes of the first and the last bar on record. ``bars`` and ``decisions``
+    count from the session's start, ``first_bar`` of them are no longer there. ``torn`` says how the journal ends, where a
+    crash cut it short.
+    """
 
     name: str
     folder: Path
@@ -48,6 +55,9 @@ class Card:
     bars: int
     segments: int
     sizes: dict[str, int]
+    first_bar: int
+    decisions: int
+    torn: str | None
 
 
 def find_all(state: Path | None = None) -> tuple[Session, ...]:
@@ -66,12 +76,12 @@ def find(name: str | None, state: Path | None = None) -> Session:
     """
     if name is not None and SessionDir.holds_journal(Path(name)):
         return Session(SessionDir.at(Path(name)))
+    if name is not None and SessionDir.holds_one(Path(name)):
+        raise _no_session(f"the session in {name} was recorded without a journal", "brain sessions lists those that have one")
     known = find_all(state)
     where = RUNS if state is None else state
     if not known:
-        raise StateError(
-            f"there is no session in {where}", help="brain paper records one; brain sessions lists them", code="JRN-003"
-        )
+        raise _no_session(f"there is no session in {where}", "brain paper records one; brain sessions lists them")
     meant = [session for session in known if name is None or session.name == name]
     meant = meant or [session for session in known if name is not None and session.name.startswith(name)]
     if len(meant) == 1:
@@ -79,11 +89,13 @@ def find(name: str | None, state: Path | None = None) -> Session:
     names = [session.name for session in (meant or known)]
     if name is None or meant:
         what = f"{len(names)} sessions are in {where}" if name is None else f"{len(names)} sessions begin with {name!r}"
-        raise StateError(f"{what}: {', '.join(sorted(names)[-5:])}", help="name one of them", code="JRN-003")
+        raise _no_session(f"{what}: {', '.join(sorted(names)[-5:])}", "name one of them")
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
-    raise StateError(
-        f"there is no session {name!r} in {where}; nearest: {', '.join(near)}", help="brain sessions", code="JRN-003"
-    )
+    raise _no_session(f"there is no session {name!r} in {where}; nearest: {', '.join(near)}", "brain sessions")
+
+
+def _no_session(what: str, help_: str) -> StateError:
+    return StateError(what, help=help_, code="JRN-003")
 
 
 def card(session: Session) -> Card:
@@ -94,19 +106,93 @@ def card(session: Session) -> Card:
     """
     reader = session.reader()
     first, last = reader.segments[0], reader.segments[-1]
-    bars, last_ts, first_ts = last.first_bar, 0, 0
+    opening = reader.opening()
+    bars, last_ts, decisions = last.first_bar, 0, 0
     for record in reader.records(last):
         if isinstance(record, BatchIn):
             bars, last_ts = bars + 1, record.ts
+        elif isinstance(record, Decided):
+            decisions = record.seq + 1
         elif isinstance(record, State) and last_ts == 0:
-            last_ts = record.ts
-    for record in reader.records(first):
-        if isinstance(record, BatchIn):
-            first_ts = record.ts
+            decisions, last_ts = record.seq, record.ts
+    return Card(
+        name=session.name,
+        folder=session.folder.root,
+        opening=opening,
+        first_ts=next((record.ts for record in reader.records(first) if isinstance(record, BatchIn)), 0),
+        last_ts=last_ts,
+        bars=bars,
+        segments=len(reader.segments),
+        sizes=sizes(session),
+        first_bar=first.first_bar,
+        decisions=decisions,
+        torn=_torn(last),
+    )
+
+
+def openings(reader: JournalReader, from_bar: int = 0, to_bar: int | None = None) -> tuple[Opening, ...]:
+    """What the session said of itself for bars from ``from_bar`` to before ``to_bar``: one for each segment they are in.
+
+    Raises:
+        StateError: a segment is damaged at its beginning.
+    """
+    found: list[Opening] = []
+    for segment in reader.segments[reader.segments.index(reader.segment_of(from_bar)) :]:
+        if to_bar is not None and found and segment.first_bar >= to_bar:
             break
-    opening = beginning(reader, last).opening
-    sizes = dict(_sizes(session.folder))
-    return Card(session.name, session.folder.root, opening, first_ts, last_ts, bars, len(reader.segments), sizes)
+        first = next(reader.records(segment), None)
+        if not isinstance(first, Opening):
+            raise reader.headless(segment)
+        found.append(first)
+    return tuple(found)
+
+
+def bar_at(reader: JournalReader, ts: int) -> int:
+    """Number of the bar in which ``ts`` (ms) lies: the first that closes after it; behind the last one, the number of bars.
+
+    Raises:
+        StateError: the journal is damaged, or begins only after ``ts``.
+    """
+    chosen, before = reader.segments[0], _stands_at(reader, reader.segments[0])
+    for segment in reader.segments[1:]:
+        at = _stands_at(reader, segment)
+        if at > ts:
+            break
+        chosen, before = segment, at
+    if chosen.first_bar > 0 and before > ts:
+        raise StateError(
+            f"the journal no longer goes back to {_say(ts)}: it begins at {_say(before)}", help="brain sessions", code="JRN-006"
+        )
+    number = chosen.first_bar
+    for record in reader.all_records(chosen):
+        if isinstance(record, BatchIn):
+            if record.ts > ts:
+                break
+            number += 1
+    return number
+
+
+def _stands_at(reader: JournalReader, segment: Segment) -> int:
+    return next((record.ts for record in reader.records(segment) if isinstance(record, State | BatchIn)), 0)
+
+
+def _say(ts: int) -> str:
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _torn(last: Segment) -> str | None:
+    try:
+        data = last.read()
+        for _ in read_frames(data, last.place(data)):
+            pass
+    except Broken as broken:
+        return broken.why
+    return None
+
+
+def sizes(session: Session) -> dict[str, int]:
+    """Bytes on disk, by part."""
+    return dict(_sizes(session.folder))
 
 
 def _sizes(folder: SessionDir) -> Iterator[tuple[str, int]]:

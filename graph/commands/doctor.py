@@ -13,7 +13,8 @@ from pathlib import Path
 
 from configs.environment import require_mode
 from configs.errors import ConfigError
-from configs.loader import default_folder, load
+from configs.folder import default_folder, with_configs
+from configs.loader import load
 from configs.lock import verify
 from configs.validators import Environment, Mode
 from core.types import TradingState
@@ -112,7 +113,7 @@ def _governance(folder: Path) -> Check:
         "governance",
         status.ok,
         f"{status.state.value}, digest {status.digest[:12]}",
-        "have it reviewed, then brain governance sign",
+        f"have it reviewed, then {with_configs('brain governance sign', folder)}",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from configs.loader import default_folder
+from configs.folder import default_folder, with_configs
 from configs.lock import LockStatus, load_governance, verify, write_lock
 from core.clock import SystemClock
 from core.errors import LockedError
@@ -46,20 +46,22 @@ def run_sign(*, configs: Path | None, reviewer: str | None, no_input: bool, colo
 
 
 def _sign(folder: Path, reviewer: str | None, console: Console) -> Answer:
+    sign_command = with_configs("brain governance sign", folder)
+    verify_command = with_configs("brain governance verify", folder)
     if not console.interactive:
         raise NotATerminal(
             f"sign was {console.unattended}, and only a person may sign limits of risk",
-            help="look at what changed with `brain governance verify`, then at a terminal: brain governance sign",
+            help=f"look at what changed with `{verify_command}`, then at a terminal: {sign_command}",
         )
     load_governance(folder)
     status = verify(folder)
     if status.ok:
         return Answer({"signed": True}, "governance.yaml is what was signed already; nothing to do.")
     console.info(_difference(status))
-    reviewer = _reviewer(reviewer, console)
+    reviewer = _reviewer(reviewer, sign_command, console)
     reason = console.ask("Reason for the change: ")
     if not reason:
-        raise UsageError("the reason was empty, expected a sentence for the record", help="brain governance sign")
+        raise UsageError("the reason was empty, expected a sentence for the record", help=sign_command)
     if not console.confirm("These limits hold from the next start on.", WORD):
         return Answer({"signed": False}, "Not confirmed; the former signature stays.", ExitCode.NO)
     today = dt.datetime.fromtimestamp(SystemClock().now_ms() / 1000, dt.UTC).date()
@@ -67,13 +69,13 @@ def _sign(folder: Path, reviewer: str | None, console: Console) -> Answer:
     return Answer({"signed": True, "digest": lock.digest}, f"Signed: {lock.digest}, reviewed by {lock.reviewer}")
 
 
-def _reviewer(given: str | None, console: Console) -> str:
+def _reviewer(given: str | None, sign_command: str, console: Console) -> str:
     """Who answers for the change: whoever looked at it, who need not be the one logged in here."""
     if given is None:
         login = who_asks()
         return console.ask(f"Reviewer [{login}]: ") or login
     if not given.strip():
-        raise UsageError("--reviewer was empty, expected a name for the record", help="brain governance sign --reviewer NAME")
+        raise UsageError("--reviewer was empty, expected a name for the record", help=f"{sign_command} --reviewer NAME")
     return given.strip()
 
 

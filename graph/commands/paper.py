@@ -184,6 +184,7 @@ def _refuse_foreign_flags(request: PaperRequest) -> None:
 def _options(request: PaperRequest) -> RunOptions:
     default = "max" if request.source == "replay" else DEFAULT_SYNTHETIC_SPEED
     _refuse_foreign_flags(request)
+    after = None if request.unlock_after is None else parse_duration(request.unlock_after)
     if request.source != "replay":
         if request.unlock_after is not None and request.until_bars is None:
             raise UsageError(
@@ -194,7 +195,6 @@ def _options(request: PaperRequest) -> RunOptions:
         raise UsageError(
             "--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR"
         )
-    after = None if request.unlock_after is None else parse_duration(request.unlock_after)
     return RunOptions(parse_speed(request.speed or default), request.until_bars, after)
 
 

@@ -514,7 +514,7 @@ def test_the_place_is_that_of_the_value(edit, refusal) -> None:
         " 6 | per_trade_r_pct_base: 1.2",
         "   |                       ^^^ allowed: a number from 0.05 to 0.8",
         "   = effect: nothing was started; no order was sent",
-        "   = help: set it to a number from 0.05 to 0.8, then `brain governance sign`",
+        f"   = help: set it to a number from 0.05 to 0.8, then `brain governance sign --configs {Path(file).parent}`",
         "   = more: brain explain CFG-014",
     ]
 

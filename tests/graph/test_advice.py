@@ -12,7 +12,9 @@ import pytest
 from typer.main import get_command
 
 from graph.cli import app
-from graph.explanations import explain, known_codes
+from graph.commands import paper
+from graph.console import Console, run_app
+from graph.explanations import did_you_mean, explain, known_codes
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "graph", "agents", "tools", "configs", "dashboards", "research_lab", "sandbox")
@@ -90,7 +92,9 @@ def _wrong(text: str) -> Iterator[str]:
             continue
         words = tuple(found[1].split())
         known = next((words[:n] for n in range(len(words), 0, -1) if words[:n] in COMMANDS), ())
-        if not known or hasattr(_command(known), "commands"):
+        inner = getattr(_command(known), "commands", None)
+        meant = words[len(known)] if inner and len(words) > len(known) else ""
+        if not known or (inner and (not _command(known).invoke_without_command or did_you_mean(meant, inner))):
             yield found[0]
             continue
         typed = re.match(r"(?: (?:--[a-z-]+|[A-Z{<][^ ]*))*", found[2])
@@ -112,6 +116,9 @@ def test_every_command_and_flag_that_is_named_exists() -> None:
         ("run `brain {environment.mode}`", ["brain {environment.mode}"]),
         ("brain governance verfy", ["brain governance verfy"]),
         ("then `brain governance`", ["brain governance"]),
+        ("brain sessions lists them", []),
+        ("brain sessions verfy", ["brain sessions verfy"]),
+        ("brain sessions --data DIR", ["brain sessions --data"]),
         ("brain paper --confirm NAME", ["brain paper --confirm"]),
         ("brain unlock --data DIR", ["brain unlock --data"]),
         ("look into it, then brain unlock --state {state}", []),
@@ -129,6 +136,40 @@ def test_every_flag_in_the_texts_of_the_code_is_one_of_ours(room: str) -> None:
         (str(path.relative_to(ROOT)), flag)
         for path in (ROOT / room).rglob("*.py")
         for text in _texts(ast.parse(path.read_text(encoding="utf-8")))
+        if "var(--" not in text  # a style sheet has names of that form too
         for flag in FLAG.findall(text)
     }
     assert sorted(pair for pair in found if pair[1] not in FLAGS) == []
+
+
+# --- what is spelled out to the last flag ---------------------------------------------------------------
+
+SPELLED_OUT = re.compile(r"(?<![\w./{-])brain paper((?: --[a-z-]+(?: (?!--)[^\s`;…]+)?)+)")
+WORTH = {"DIR": "recordings", "NAME": "gap", "{request.unlock_after}": "24h"}
+"""What a person would type where a name or a value is to be filled in."""
+
+
+def _spelled_out() -> list[str]:
+    found = {match[1].strip() for _, text in _told() for match in SPELLED_OUT.finditer(text)}
+    return sorted(line for line in found if "--help" not in line)
+
+
+def test_advice_that_is_spelled_out_passes_the_checks_of_the_flags_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person who does as told is not told off: the real command line, up to where a market would be opened."""
+    seen: list[str] = []
+
+    def checked(request: paper.PaperRequest, **_: object) -> int:
+        paper._options(request)
+        for moment in (request.start, request.end):
+            assert moment is None or paper.parse_time(moment)
+        seen.append(request.source)
+        return 0
+
+    monkeypatch.setattr(paper, "run_paper", checked)
+    advice = _spelled_out()
+    assert len(advice) > 6
+    assert any("--from" in line for line in advice)
+    for line in advice:
+        typed = [WORTH.get(word, word) for word in re.sub(r"\{\(.*", "gap", line).split()]
+        assert run_app(app, Console(), ["paper", *typed]) == 0, line
+    assert len(seen) == len(advice)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Said, at_terminal, brain, configs_in, paper, rewrite
+from tests.support.commands import Said, at_terminal, brain, command, configs_in, outside, paper, rewrite
 
 NOTHING = "nothing was started; no order was sent"
 
@@ -40,6 +41,7 @@ MISUSES: list[tuple[tuple[str, ...], str, str]] = [
     (("paper", "--to", "2024-01-01"), "CLI-001", "--to belongs to --source replay"),
     (("paper", "--unlock-after", "24h"), "CLI-001", "--until-bars"),
     (("paper", "--unlock-after", "3x", "--until-bars", "9"), "CLI-001", "'3x'"),
+    (("paper", "--unlock-after", "banana"), "CLI-001", "'banana'"),
     (("paper", "--unlock-after", "-1h", "--until-bars", "9"), "CLI-001", "'-1h'"),
     (("paper", "--source", "replay"), "CLI-001", "--data DIR"),
     (("paper", "--source", "replay", "--data", ".", "--seed", "3"), "CLI-001", "--seed belongs to --source synthetic"),
@@ -55,6 +57,12 @@ MISUSES: list[tuple[tuple[str, ...], str, str]] = [
     (("export", "--state", "x"), "CLI-002", "--out"),
     (("explain",), "CLI-002", "CODE"),
     (("explain", "COST_SHAR"), "CLI-005", "COST_SHARE"),
+    (("replay", "--engine", "auto"), "CLI-002", "auto"),
+    (("replay", "a", "b"), "CLI-002", "b"),
+    (("sessions", "verfy"), "CLI-002", "verify"),
+    (("sessions", "--state", "x", "verify"), "CLI-002", "--state belongs behind verify"),
+    (("sessions", "trim", "--keep", "long"), "CLI-001", "brain sessions trim --keep"),
+    (("sessions", "trim", "--keep", "10d"), "JRN-009", "183d"),
     (("governance",), "CLI-002", "command"),
     (("governance", "sgn"), "CLI-002", "'sign'"),
     (("governance", "verify", "extra"), "CLI-002", "extra"),
@@ -191,8 +199,13 @@ def test_limits_that_nobody_signed_refuse_the_start_with_exit_code_3(tmp_path: P
         change(folder)
         said = brain("paper", "--configs", str(folder), "--state", str(tmp_path / "state"), "--json")
         assert (said.code, said.answer["code"], said.answer["ok"]) == (3, 3, False)
-        assert "brain governance sign" in told(said)
+        assert f"brain governance sign --configs {folder}" in told(said)
         assert not (tmp_path / "state").exists()
+        checked = brain("doctor", "--configs", str(folder), "--state", str(tmp_path), environ={"PROMETHEUS_PORT": "0"})
+        assert f"brain governance sign --configs {folder}" in checked.out
+        signing = brain("governance", "sign", "--configs", str(folder))
+        assert f"brain governance verify --configs {folder}" in signing.err
+        assert f"brain governance sign --configs {folder}" in signing.err
 
 
 def test_mode_live_contradicts_the_command(tmp_path: Path) -> None:
@@ -212,6 +225,26 @@ def test_a_wrong_variable_is_named_and_a_secret_is_not_shown(tmp_path: Path) -> 
     assert said.code == 2
     assert "API_SECRET" in told(said)
     assert "hunter" not in said.err + said.out
+
+
+def test_what_is_wrong_in_the_limits_is_signed_where_it_is_wrong(tmp_path: Path) -> None:
+    """As typed from the folder above it, and with a name that a shell would take apart."""
+    folder = configs_in(tmp_path / "my limits")
+    rewrite(folder / "governance.yaml", "per_trade_r_pct_base: 0.8", "per_trade_r_pct_base: 1.2")
+    said = brain("paper", "--configs", str(folder), cwd=tmp_path)
+    assert "then `brain governance sign --configs 'my limits'`" in said.err
+
+
+def test_a_full_disk_behind_stdout_is_exit_code_4() -> None:
+    """A process of its own, since the interpreter writes once more when it ends."""
+    for arguments in (("explain", "JRN-001"), ("explain", "JRN-001", "--json"), ("--version",), ("--help",)):
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            ran = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, env=outside(), check=False)
+        assert ran.returncode == 4, ran
+        assert ran.stderr.startswith(
+            "error[OUT-001]: the answer cannot be written to where stdout goes: No space left on device\n"
+        )
+        assert "Exception" not in ran.stderr
 
 
 # --- state folder ---------------------------------------------------------------------------------------

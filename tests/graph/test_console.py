@@ -22,12 +22,11 @@ from graph.console import (
     ColorMode,
     Console,
     Style,
-    error_object,
-    render_error,
     run_app,
     run_command,
     wants_color,
 )
+from graph.error_text import error_object, render_error
 from graph.exit_codes import ExitCode, UsageError, exit_code_of
 from graph.fault_report import redact
 from graph.progress import BarProgress, LineProgress, SilentProgress
@@ -451,6 +450,53 @@ def test_typer_prints_one_object_with_json_whatever_happens(arguments: list[str]
     if code == 2:
         assert answer["error"]["effect"] == NOTHING_STARTED
         assert answer["error"]["help"] == "brain good --help"
+
+
+@pytest.mark.parametrize("json_too", [False, True])
+def test_ctrl_c_while_a_command_is_being_loaded_is_told(json_too: bool) -> None:
+    """Typer would answer 130 by itself, without a word."""
+    app = small_app(console := make())
+
+    @app.command()
+    def slow(json: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    assert run_app(app, console, ["slow", *(["--json"] if json_too else [])]) == 130
+    out, err = said(console)
+    assert err == f"error: interrupted\n   = effect: {NOTHING_STARTED}\n"
+    assert (json.loads(out)["code"] if json_too else out) == (130 if json_too else "")
+
+
+class Full(io.StringIO):
+    """A stream on a disk without room."""
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("json_too", [False, True])
+def test_an_answer_that_finds_no_room_is_no_fault_of_ours(json_too: bool, tmp_path: Path) -> None:
+    console = Console(environ={}, stdout=Full(), stderr=io.StringIO(), json=json_too, report_dir=tmp_path)
+    assert run_command(console, "brain.x/1", lambda: Answer({"a": 1}, text="a")) == 4
+    assert console.err.getvalue().startswith(  # type: ignore[attr-defined]
+        "error[OUT-001]: the answer cannot be written to where stdout goes: No space left on device\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_goes_on_when_nobody_can_be_told_how_it_goes() -> None:
+    """Exits must not depend on room for a line of progress."""
+    console = Console(environ={}, stdout=io.StringIO(), stderr=Full())
+
+    def body() -> Answer:
+        console.info("a")
+        console.warn("b")
+        with console.progress(1, "c") as progress:
+            progress.advance()
+        return Answer(text="done")
+
+    assert run_command(console, "brain.x/1", body) == 0
+    assert console.out.getvalue() == "done\n"  # type: ignore[attr-defined]
 
 
 # --- progress and questions -------------------------------------------------------------------------

@@ -30,6 +30,7 @@ def test_what_is_no_time_is_a_misuse_that_shows_one(text: str) -> None:
     with pytest.raises(UsageError, match="expected a date such as 2024-01-31") as error:
         parse_time(text)
     assert exit_code_of(error.value) is ExitCode.USAGE
+    assert error.value.help == "brain paper --source replay --data DIR --from 2024-01-01 --to 2024-02-01"
 
 
 @pytest.mark.parametrize(
