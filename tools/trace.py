@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from core.errors import ToolRefused
 from core.types import ToolState
@@ -39,16 +40,33 @@ class Board:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One use of a tool, as a watcher sees it. ``result`` is what it gave, or the error that it raised."""
+
+    agent: str
+    tool: str
+    capability: str
+    state: ToolState
+    latency_ns: int
+    arguments: tuple[Any, ...]
+    result: Any
+
+
+Watcher = Callable[[ToolCall], None]
+
+
 class Trace:
     """The path of the present event: nodes with hashes, outputs and times, and the edges crossed.
 
     ``outputs`` are (agent, canonical bytes of what it wrote); the decision record stands there without the hashes of the
-    others, which follow from their bytes.
+    others, which follow from their bytes. ``watcher`` is told of every tool call; agents take it over before their first.
     """
 
-    __slots__ = ("edges", "node_hashes", "node_ns", "outputs")
+    __slots__ = ("edges", "node_hashes", "node_ns", "outputs", "watcher")
 
     def __init__(self) -> None:
+        self.watcher: Watcher | None = None
         self.outputs: list[tuple[str, bytes]] = []
         self.edges: list[tuple[str, str, str]] = []
         self.node_hashes: list[tuple[str, str]] = []

@@ -1,0 +1,311 @@
+"""What would have been decided otherwise: the same services once more, with a changed value and with nothing behind them.
+
+The venue of a what-if has no exchange, no record and no file behind it: it answers orders itself. What it is told of a bar are
+plain values. There is no writer of journals here, and what services write down goes to a folder that is thrown away. So a
+what-if answers what would have been *decided*; orders that only it has sent are never filled, and it knows of no money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from core.canonical import encode
+from core.data.blocks import Batch
+from core.exec.broker import AccountView
+from core.journal.bars import Beginning, Made, RecordedBar
+from core.journal.records import Answer, BarsBefore, EventsIn, FundingBefore, SpotBefore, State, Word
+from core.journal.tape import Outputs
+from core.monitor.store import Store
+from core.types import BrokerEvent, Event, Order, OrderStatus, OrderType, OrderUpdate
+from graph.assembly import assemble
+from graph.journaling import OnEvents
+from graph.opening import configuration_of, equity_of, unlock_after_of
+from graph.replaying import RecordedSource, Script
+from graph.run import Run
+from graph.stepping.carrier import Carrier, Undo
+from graph.stepping.edits import Edit
+from graph.stepping.held import Held
+from graph.stepping.serializer import load
+from graph.stepping.values import Change, changes, plain
+from tools.state import Execution, RiskDecision
+from tools.topology import agent
+
+ACCEPTED = "accepted in what-if; sent nowhere"
+
+
+class WhatIfVenue:
+    """Answers orders itself. What the recorded bar told of symbols on which nothing was decided otherwise is told here too.
+
+    An entry that only the what-if has sent expires at the next bar; other orders of its own wait for ever.
+    """
+
+    __slots__ = ("_answers", "_events", "_moved", "_waiting")
+
+    def __init__(self) -> None:
+        self._events: tuple[tuple[BrokerEvent, ...], ...] = ()
+        self._answers: dict[tuple[str, str], OrderUpdate] = {}
+        self._moved: dict[str, None] = {}
+        self._waiting: dict[str, Order] = {}
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """Symbols on which something was decided otherwise than recorded."""
+        return tuple(self._moved)
+
+    def hear(self, events: Sequence[tuple[BrokerEvent, ...]], answers: dict[tuple[str, str], OrderUpdate]) -> None:
+        """What the recorded bar has: what the broker told, and what it answered."""
+        self._events, self._answers = tuple(events), dict(answers)
+
+    def move(self, symbols: Sequence[str]) -> None:
+        """Something was decided otherwise on ``symbols``: the record tells nothing of them any more."""
+        self._moved.update(dict.fromkeys(symbols))
+
+    async def advance(self, batch: Batch, on_events: OnEvents) -> None:
+        over = [order for order in self._waiting.values() if order.symbol in self._moved and order.type is OrderType.IOC_LIMIT]
+        self._waiting.clear()
+        if over:
+            await on_events(
+                tuple(
+                    OrderUpdate(order.client_id, order.symbol, OrderStatus.EXPIRED, batch.ts, message="a what-if fills nothing")
+                    for order in over
+                )
+            )
+        for group in self._events:
+            told = tuple(event for event in group if event.symbol not in self._moved)
+            if told:
+                await on_events(told)
+
+    async def place(self, order: Order) -> OrderUpdate:
+        if order.type is OrderType.IOC_LIMIT:
+            self._waiting[order.client_id] = order
+        return self._answer("place", order.client_id, order.symbol, order.ts, OrderStatus.NEW)
+
+    async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:
+        order = self._waiting.pop(client_id, None)
+        return self._answer("cancel", client_id, symbol, 0 if order is None else order.ts, OrderStatus.CANCELED)
+
+    def _answer(self, verb: str, client_id: str, symbol: str, ts: int, status: OrderStatus) -> OrderUpdate:
+        recorded = None if symbol in self._moved else self._answers.get((verb, client_id))
+        return recorded or OrderUpdate(client_id, symbol, status, ts, message=ACCEPTED)
+
+    def drain(self) -> tuple[BrokerEvent, ...]:
+        return ()
+
+    def account(self) -> AccountView:
+        raise NotImplementedError("a what-if has no account")
+
+    def open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        return tuple(order for order in self._waiting.values() if symbol in {None, order.symbol})
+
+    def position_qty(self, symbol: str) -> Decimal:
+        raise NotImplementedError("a what-if has no positions; the ledger has")
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"moved": list(self._moved), "waiting": msgspec.to_builtins(self._waiting)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        # A state from the record is that of another venue, which a what-if does not have.
+        self._moved = dict.fromkeys(state.get("moved", ()))
+        self._waiting = msgspec.convert(state.get("waiting", {}), dict[str, Order])
+
+
+class Decisions:
+    """Keeps in memory what a what-if decides; stands where a run has its journal."""
+
+    failure: str | None = None
+
+    def __init__(self) -> None:
+        self.made: list[Made] = []
+
+    def before(self, record: BarsBefore | FundingBefore | SpotBefore) -> None:
+        """Nothing: it is on record."""
+
+    def took(self, batch: Batch) -> None:
+        """Nothing: it is on record."""
+
+    def told(self, events: tuple[BrokerEvent, ...]) -> None:
+        """Nothing: it is on record, or made up."""
+
+    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
+        """Nothing: it is made up."""
+
+    def said(self, word: Word) -> None:
+        """Nothing: it is on record."""
+
+    def decided(self, event: Event, outputs: Outputs) -> None:
+        self.made.append(Made(event.seq, event.ts, tuple(outputs)))
+
+
+class _HeardWords:
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+
+    def heard(self, ts: int) -> Sequence[Word]:  # noqa: ARG002
+        words, self.words = self.words, []
+        return words
+
+    def done(self, word: Word) -> None:
+        """Nothing: it was done when it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One event, then and now. ``node`` is the first that wrote something else (None: all is the same)."""
+
+    bar: int
+    ts: int
+    node: str | None
+    changes: tuple[Change, ...]
+    then: dict[str, Any]
+    now: dict[str, Any]
+
+
+@dataclass(slots=True)
+class WhatIf:
+    """One what-if: its name, its edits, the run behind it, and how it compares with the record so far."""
+
+    name: str
+    held: Held
+    venue: WhatIfVenue
+    decisions: Decisions
+    words: _HeardWords
+    bar: int
+    edits: list[Edit] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
+    first_step: int = 0
+    recorded: RecordedBar | None = None
+    over: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: {', '.join(map(str, self.edits))}"
+
+    async def begin(self, bar: RecordedBar) -> None:
+        """Let a recorded bar arrive in the what-if, and stand before its first node."""
+        self.hear(bar)
+        await self.held.begin(bar.batch)
+
+    def hear(self, bar: RecordedBar) -> None:
+        """Take in what the record has of ``bar``, without letting it arrive yet."""
+        self.bar, self.recorded, self.over = bar.number, bar, False
+        self.words.words = [told for told in bar.inputs if isinstance(told, Word)]
+        answers = {told.asked: told.update for told in bar.inputs if isinstance(told, Answer)}
+        self.venue.hear([told.events() for told in bar.inputs if isinstance(told, EventsIn)], answers)
+        self.decisions.made.clear()
+
+    async def forward(self) -> bool:
+        """One node on; False: the bar is over, and compared."""
+        going = await self.held.forward()
+        if not going:
+            self._compare()
+        return going
+
+    async def finish(self) -> None:
+        """To the end of the bar."""
+        while not self.over:
+            await self.forward()
+
+    async def through(self, bar: RecordedBar) -> None:
+        """A whole bar, without a stop."""
+        self.hear(bar)
+        await self.held.through(bar.batch)
+        self._compare()
+
+    def _compare(self) -> None:
+        assert self.recorded is not None  # noqa: S101 - begin comes first
+        then, now = self.recorded.made, self.decisions.made
+        for at in range(max(len(then), len(now))):
+            one = compare(
+                self.bar, self.recorded.batch.ts, then[at] if at < len(then) else None, now[at] if at < len(now) else None
+            )
+            self.compared.append(one)
+            self.venue.move(_moved(_wanted(then[at : at + 1]), self._wanted(at, now[at : at + 1])))
+        self.over = True
+
+    def _wanted(self, at: int, now: Sequence[Made]) -> dict[str, list[bytes]]:
+        """What was wanted in event ``at`` of the bar: as execution read it, changes by hand included."""
+        if not self.held.carrier.holding or at >= len(self.held.walks):
+            return _wanted(now)
+        state = self.held.walks[at].here.state
+        return _by_symbol(state.get("risk"), state.get("execution"))
+
+
+def compare(bar: int, ts: int, then: Made | None, now: Made | None) -> Compared:
+    """The first node that wrote something else, what is different in it, and both decisions in short."""
+    old, new = dict(then.outputs) if then else {}, dict(now.outputs) if now else {}
+    nodes = [*old, *(node for node in new if node not in old)] if old else list(new)
+    order = [node for node in _ORDER if node in nodes]
+    node = next((node for node in order if old.get(node) != new.get(node)), None)
+    found: tuple[Change, ...] = ()
+    if node is not None:
+        found = tuple(changes(_plain(old.get(node)), _plain(new.get(node)), agent(node).writes))
+    return Compared(bar, ts, node, found, decision(then), decision(now))
+
+
+_ORDER = ("brain", "market_regime", "strategy_selection", "risk_manager", "execution", "research", "monitor")
+
+
+def _plain(payload: bytes | None) -> Any:
+    return None if payload is None else msgspec.msgpack.decode(payload)
+
+
+def decision(made: Made | None) -> dict[str, Any]:
+    """What a decision came to: signals, plans, orders, changes of positions, refusals, by id."""
+    if made is None:
+        return {}
+    record = load("record", dict(made.outputs)["monitor"])
+    names = ("state", "signals", "plans", "orders", "adjustments", "refusals")
+    whole = plain(record)
+    return {"nodes": [name for name, _ in made.outputs], **{name: whole[name] for name in names}}
+
+
+def _moved(old: dict[str, list[bytes]], new: dict[str, list[bytes]]) -> tuple[str, ...]:
+    """Symbols on which plans, changes of positions or refused entries are not the recorded ones."""
+    return tuple(symbol for symbol in sorted({*old, *new}) if old.get(symbol) != new.get(symbol))
+
+
+def _wanted(made: Sequence[Made]) -> dict[str, list[bytes]]:
+    outputs = dict(made[0].outputs) if made else {}
+    risk, execution = outputs.get("risk_manager"), outputs.get("execution")
+    return _by_symbol(load("risk", risk) if risk else None, load("execution", execution) if execution else None)
+
+
+def _by_symbol(risk: RiskDecision | None, execution: Execution | None) -> dict[str, list[bytes]]:
+    items: list[Any] = [*risk.plans, *risk.adjustments] if risk is not None else []
+    items += execution.refusals if execution is not None else ()
+    found: dict[str, list[bytes]] = {}
+    for item in items:
+        found.setdefault(item.symbol, []).append(encode(item))
+    return found
+
+
+@contextmanager
+def what_if(name: str, start: Beginning, state: State, carrier: Carrier) -> Iterator[WhatIf]:
+    """A what-if that stands at ``state``: services of its own, a venue with nothing behind it, a store that is thrown away."""
+    with TemporaryDirectory(prefix="brain-what-if-") as folder:
+        store = Store(FilePath(folder) / "brain.sqlite")
+        try:
+            yield _make(name, start, state, carrier, store)
+        finally:
+            store.close()
+
+
+def _make(name: str, start: Beginning, state: State, carrier: Carrier, store: Store) -> WhatIf:
+    opening = start.opening
+    venue, decisions, words = WhatIfVenue(), Decisions(), _HeardWords()
+    source = RecordedSource(start, Script(()))
+    parts = assemble(configuration_of(opening), source, store, equity_of(opening), venue=venue)
+    run = Run(parts, carrier, decisions, words, unlock_after_ms=unlock_after_of(opening), name=f"{opening.session} {name}")
+    run.restore_record(state)
+
+    def keep_ports() -> Undo:
+        return lambda: None
+
+    return WhatIf(name, Held(run, carrier, keep_ports), venue, decisions, words, state.bars)
