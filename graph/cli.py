@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 governance_app = typer.Typer(help="The locked limits of risk.", rich_markup_mode=None)
 app.add_typer(governance_app, name="governance")
+sessions_app = typer.Typer(help="Recorded sessions.", rich_markup_mode=None, invoke_without_command=True)
+app.add_typer(sessions_app, name="sessions")
 
 
 class SourceName(StrEnum):
@@ -26,6 +28,13 @@ class SourceName(StrEnum):
 
     SYNTHETIC = "synthetic"
     REPLAY = "replay"
+
+
+class ReplayEngine(StrEnum):
+    """Which engine makes bars again; both give the same decisions."""
+
+    GRAPH = "graph"
+    DIRECT = "direct"
 
 
 class EngineName(StrEnum):
@@ -45,6 +54,15 @@ State = Annotated[
 ]
 Configs = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the YAML configuration (default: the packaged one).")
+]
+
+
+SessionName = Annotated[
+    str | None,
+    typer.Argument(metavar="[SESSION]", help="Its name, the beginning of it, or its folder; may be left out where there is one."),
+]
+Sessions = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help="Folder of sessions, or of one (default: var/runs).")
 ]
 
 
@@ -150,6 +168,134 @@ def export(
     from graph.commands.export import run_export
 
     raise typer.Exit(run_export(state=state, out=out, json=json, color=color))
+
+
+@sessions_app.callback()
+def sessions(context: typer.Context, state: Sessions = None, json: Json = False, color: Color = "auto") -> None:
+    """List the recorded sessions: what they are, how far they go, and how much room they take."""
+    if context.invoked_subcommand is not None:
+        misplaced = {"--state": state, "--json": json or None, "--color": None if color == "auto" else color}
+        given = [flag for flag, value in misplaced.items() if value is not None]
+        if given:
+            raise typer.BadParameter(f"{given[0]} belongs behind {context.invoked_subcommand}")
+        return
+    from graph.commands.sessions import run_list
+
+    raise typer.Exit(run_list(state=state, json=json, color=color))
+
+
+@sessions_app.command("verify")
+def sessions_verify(
+    session: SessionName = None, state: Sessions = None, json: Json = False, quiet: Quiet = False, color: Color = "auto"
+) -> None:
+    """Check every byte of a session's journal, and its records against it; exit 1 names the place of a damage."""
+    from graph.commands.sessions import run_verify
+
+    raise typer.Exit(run_verify(session, state=state, json=json, quiet=quiet, color=color))
+
+
+@sessions_app.command("trim")
+def sessions_trim(
+    session: SessionName = None,
+    keep: Annotated[str, typer.Option(metavar="DURATION", help="How far back from its last bar; at least 183d.")] = "183d",
+    state: Sessions = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove without asking; without it a script only sees what would go.")
+    ] = False,
+    json: Json = False,
+    color: Color = "auto",
+) -> None:
+    """Remove the oldest segments of a session's journal. Nothing else ever deletes one."""
+    from graph.commands.sessions import run_trim
+
+    raise typer.Exit(run_trim(session, keep=keep, state=state, yes=yes, json=json, color=color))
+
+
+@app.command()
+def replay(
+    session: SessionName = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Begin at the bar of this time.")] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="End before the bar of this time.")] = None,
+    engine: Annotated[ReplayEngine, typer.Option(help="direct, or graph (compiled).")] = ReplayEngine.DIRECT,
+    state: Sessions = None,
+    configs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Under this configuration instead of the session's own; labelled.")
+    ] = None,
+    other_code: Annotated[
+        bool, typer.Option("--other-code", help="Also where other code recorded the session; labelled.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    color: Color = "auto",
+) -> None:
+    """Make every decision of a session again from its journal alone, and compare it node by node.
+
+    The first difference ends it: bar, node, field and both values are named, and the exit code is 1. The session's folder is
+    only read.
+    """
+    from graph.commands.replay import ReplayRequest, run_replay
+
+    request = ReplayRequest(session, from_, to, engine.value, state, configs, other_code)
+    raise typer.Exit(run_replay(request, json=json, quiet=quiet, color=color))
+
+
+@app.command()
+def step(
+    session: SessionName = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stand at the first bar that closed then or later (UTC).")
+    ] = None,
+    bar: Annotated[int | None, typer.Option(metavar="N", help="Stand at this bar, counted from 0.")] = None,
+    trade: Annotated[
+        str | None, typer.Option(metavar="ID", help="Stand where the plan of a trade, plan, order or signal was made.")
+    ] = None,
+    break_: Annotated[
+        list[str] | None,
+        typer.Option("--break", metavar="NODE", help="`run` stops before this node (after:NODE: after it); may be repeated."),
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Follow the commands in this file, one a line; - is stdin.")
+    ] = None,
+    state: Sessions = None,
+    json: Json = False,
+    color: Color = "auto",
+) -> None:
+    """Step through a session node by node, forward and back, and see what would have been decided otherwise.
+
+    At a terminal single keys move (? lists them). With --script or --json every pane comes as text. Commands are: next,
+    back, bar +1, time, goto trade, prev refusal, trade ID, list, where, find, watch, origin, hit, break, run, set
+    PLACE=VALUE, compare, original, note, return, why, show, help; docs/stepping.md has them all. Nothing is saved, and
+    nothing that is tried can reach a broker or the session's files.
+    """
+    from graph.commands.step import StepRequest, run_step
+
+    request = StepRequest(session, at, bar, trade, tuple(break_ or ()), script, state)
+    raise typer.Exit(run_step(request, json=json, color=color))
+
+
+@app.command()
+def why(
+    id_: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="A trade, order, plan, signal or refusal: its id, R-<decision>-<n>, or CODE@TIME."),
+    ] = None,
+    none: Annotated[str | None, typer.Option("--none", metavar="SYMBOL", help="Why nothing was done in this symbol.")] = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="DAY", help="The trading day of --none, e.g. 2026-01-31.")] = None,
+    session: Annotated[str | None, typer.Option(metavar="NAME", help="Which session; not needed where there is one.")] = None,
+    state: Sessions = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write one page with the chart.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    color: Color = "auto",
+) -> None:
+    """Say why something was done or refused: every number on the way, and what would have turned it.
+
+    The bar is made again from the session's journal; the session is only read. Exits with 1 where it does not come out the same.
+    """
+    from graph.commands.why import WhyRequest, run_why
+
+    request = WhyRequest(id_, none, on, session, state, html)
+    raise typer.Exit(run_why(request, json=json, quiet=quiet, color=color))
 
 
 @app.command()

@@ -38,8 +38,8 @@ ERROR_CODES: dict[str, str] = {
     "STATE-008": "The records go further than the last snapshot; going on would record them twice.",
     "STATE-009": "Another run uses the state folder.",
     "STATE-010": (
-        "The saved session is of another run: its recordings, symbols, start or configuration are not those of this one."
-        " The message names what differs."
+        "The saved session is of another run: its recordings, symbols, start or configuration are not those of this one,"
+        " or the source gives another bar than the session saw last. The message names what differs."
     ),
     "STATE-011": "A snapshot of correlations does not fit the symbols of this run.",
     "STATE-012": "A snapshot of the portfolio has another version.",
@@ -51,7 +51,13 @@ ERROR_CODES: dict[str, str] = {
     "JRN-006": "The session journal no longer goes back that far: its oldest segments were removed.",
     "JRN-007": "Bars were being decided under another configuration when the session was cut off; they are not finished yet.",
     "JRN-008": "The session does not have the bar that was asked for.",
+    "JRN-009": "Less than six months of a session's journal would be kept; what was decided must stay explainable that long.",
     "REPLAY-001": "A session that was made again differs from its record; bar, node, field and both values are named.",
+    "REPLAY-002": "The session was recorded by other code than this; --other-code compares all the same, and says so.",
+    "STEP-001": "The stepper does not know the command, or cannot follow it where it stands; nothing has moved.",
+    "STEP-002": "A place in the state does not exist, or nothing stands there now.",
+    "STEP-003": "A what-if cannot put that value there: of another type, out of range, in another unit, or not read next.",
+    "STEP-004": "What the stepper looked for is not in the session's record.",
     "LOG-001": "LOG_LEVEL is not one of the known levels.",
     "LOG-002": "Logs would be kept for less than the six months that are required.",
     "LOG-003": "The log folder cannot be written to.",
@@ -61,9 +67,11 @@ ERROR_CODES: dict[str, str] = {
     "TOOL-001": "An agent asked for a tool outside its grant.",
     "TOPO-001": "The table of agents, tools and edges breaks a rule.",
     "NODE-001": "A node read, wrote or returned what it did not declare.",
+    "OUT-001": "The answer cannot be written to where stdout goes, most often because the disk is full.",
     "LOCK-001": "Trading is locked and a person is needed.",
     "LOCK-002": "A kill-switch is lifted by a person at a terminal only, and not with --no-input.",
     "LOCK-003": "The limits are signed by a person at a terminal only, and not with --no-input.",
+    "WHY-001": "brain why was asked about an id that the session does not have; the message names the nearest ones.",
 }
 """Error codes that are raised by the code itself; configuration problems and refusals have enums of their own."""
 
@@ -78,11 +86,14 @@ FAMILIES: dict[str, str] = {
     "LOG": "the log cannot be kept as required",
     "MON": "metrics cannot be served or written",
     "NODE": "a node broke its declaration",
+    "OUT": "an answer cannot be written",
     "REPLAY": "a session that was made again differs from its record",
     "REPORT": "a report cannot be written",
+    "STEP": "a wish at the stepper that cannot be followed; nothing has moved",
     "STATE": "saved state is absent, damaged or of another run",
     "TOOL": "a tool was used outside its grant",
     "TOPO": "the table of agents, tools and edges breaks a rule",
+    "WHY": "brain why was asked about something that is not on record",
 }
 """What the letters before the number say, for codes that have no text of their own yet."""
 
