@@ -41,7 +41,7 @@ from tests.support.features import short_params
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("EXCHANGE", "API_KEY", "API_SECRET", "MODE", "PROMETHEUS_PORT", "OPENAI_API_KEY", "TZ", "LOG_LEVEL")
-COLORS = ("NO_COLOR", "FORCE_COLOR", "TERM", "ACCESSIBLE", "COLUMNS")
+COLORS = ("NO_COLOR", "FORCE_COLOR", "TERM", "ACCESSIBLE", "COLUMNS", "LINES")
 DEADLINE_SECONDS = 120.0
 """After which a test gives up waiting for something that must come; never a measure of speed."""
 
