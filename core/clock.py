@@ -61,3 +61,13 @@ def rfc3339(ts_ms: int) -> str:
     """
     seconds, rest = divmod(ts_ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def rfc3339_seconds(ts_ms: int) -> str:
+    """The same for times that are a bar's: to the second.
+
+    Example:
+        >>> rfc3339_seconds(1_767_571_500_000)
+        '2026-01-05T00:05:00Z'
+    """
+    return f"{datetime.fromtimestamp(ts_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from agents import build_agents
@@ -41,13 +41,22 @@ def build_graph(nodes: dict[str, Node] | None = None) -> StateGraph[BrainState, 
     for name, node in nodes.items():
         graph.add_node(name, _as_langgraph_node(node))
     graph.add_edge(START, ENTRY)
+    add_agent_edges(graph, nodes, _router)
+    graph.add_edge(EXIT, END)
+    return graph
+
+
+def add_agent_edges(
+    graph: StateGraph[Any, Any, Any, Any],
+    nodes: Iterable[str],
+    router: Callable[[str, dict[str, str]], Callable[..., Awaitable[str]]],
+) -> None:
+    """The edges of the topology between ``nodes``; ``router`` makes the choice of a node from its labels by destination."""
     for name in nodes:
         edges = out_edges(name)
         if edges:
             labels = {edge.dst: edge.label for edge in edges}
-            graph.add_conditional_edges(name, _router(name, labels), {edge.label: edge.dst for edge in edges})
-    graph.add_edge(EXIT, END)
-    return graph
+            graph.add_conditional_edges(name, router(name, labels), {edge.label: edge.dst for edge in edges})
 
 
 def compile_graph(nodes: dict[str, Node] | None = None, **options: Any) -> CompiledStateGraph[Any, Any, Any, Any]:

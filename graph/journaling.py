@@ -212,18 +212,10 @@ class SessionJournal:
         self._writer.close()
 
 
-class NoJournal:
-    """For a run that nobody will ask about: nothing is kept, and nothing can be gone on with."""
+class SilentJournal:
+    """Hears all that a run tells, and keeps nothing of it."""
 
-    begun = False
-    frames = 0
     failure: str | None = None
-    cut: Cut | None = None
-    catching_up = False
-    stale = False
-
-    def expected_word(self) -> Word | None:
-        return None
 
     def before(self, record: BarsBefore | FundingBefore | SpotBefore) -> None:
         pass
@@ -242,6 +234,19 @@ class NoJournal:
 
     def decided(self, event: Event, outputs: Outputs) -> None:
         pass
+
+
+class NoJournal(SilentJournal):
+    """For a run that nobody will ask about: nothing can be gone on with."""
+
+    begun = False
+    frames = 0
+    cut: Cut | None = None
+    catching_up = False
+    stale = False
+
+    def expected_word(self) -> Word | None:
+        return None
 
     def sync(self) -> None:
         pass

@@ -17,10 +17,10 @@ from core.data.blocks import Bars, Batch, FundingRate, PriceAt
 from core.errors import BrainError, StateError
 from core.exec.broker import AccountView
 from core.journal.bars import Beginning, Input, RecordedBar
-from core.journal.records import Answer, BarsBefore, EventsIn, FundingBefore, SpotBefore, Word
+from core.journal.records import Answer, EventsIn, Word
 from core.journal.tape import Outputs
 from core.types import BrokerEvent, Event, Order, OrderUpdate, Timeframe
-from graph.journaling import OnEvents
+from graph.journaling import OnEvents, SilentJournal
 from graph.opening import info_of
 
 T = TypeVar("T", bound=Input)
@@ -199,29 +199,12 @@ class RecordedWords:
         """Nothing: it was done when it was recorded."""
 
 
-class Check:
-    """Compares each decision with the record, node by node."""
-
-    failure: str | None = None
+class Check(SilentJournal):
+    """Compares each decision with the record, node by node; all else that a run tells comes from the record."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self.compared = 0
-
-    def before(self, record: BarsBefore | FundingBefore | SpotBefore) -> None:
-        """The past comes from the record."""
-
-    def took(self, batch: Batch) -> None:
-        """The batch comes from the record."""
-
-    def told(self, events: tuple[BrokerEvent, ...]) -> None:
-        """The events come from the record."""
-
-    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
-        """The answer comes from the record."""
-
-    def said(self, word: Word) -> None:
-        """The word comes from the record."""
 
     def decided(self, event: Event, outputs: Outputs) -> None:
         """Compare with what was decided at this place.

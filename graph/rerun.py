@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from configs.validators import Configuration
+from core.data.sources.base import Source
 from core.errors import StateError
 from core.journal.bars import Beginning, RecordedBar, beginning, recorded_bars
 from core.journal.reader import JournalReader
@@ -20,12 +22,32 @@ from core.journal.records import Opening
 from core.monitor.store import Store
 from graph.assembly import assemble
 from graph.engines import Engine
+from graph.journaling import Journal, Venue
 from graph.opening import configuration_of, equity_of, unlock_after_of
 from graph.replaying import Check, CutOff, Differs, RecordedSource, RecordedVenue, RecordedWords, Script
 from graph.run import Run
+from graph.words import Words
 
 _FORGET_EVERY = 1024
 """Bars after which what the run has written down is dropped."""
+
+
+class Ports(NamedTuple):
+    """Where a run that is made again hears of the world, and whom it tells."""
+
+    source: Source
+    venue: Venue
+    journal: Journal
+    words: Words
+
+
+def run_of(
+    opening: Opening, ports: Ports, engine: Engine, store: Store, config: Configuration | None = None, *, name: str
+) -> Run:
+    """Fresh services of the session that ``opening`` describes, under its own configuration unless another is given."""
+    config = configuration_of(opening) if config is None else config
+    parts = assemble(config, ports.source, store, equity_of(opening), venue=ports.venue)
+    return Run(parts, engine, ports.journal, ports.words, unlock_after_ms=unlock_after_of(opening), name=name)
 
 
 class Rerun:
@@ -104,15 +126,8 @@ class Rerun:
         if self._config is not None:
             # The digest stands in every record; that it is another is known, what follows from it is the question.
             config = self._config.model_copy(update={"governance_digest": recorded.governance_digest})
-        parts = assemble(config, self._source, self._store, equity_of(opening), venue=RecordedVenue(self.script))
-        return Run(
-            parts,
-            self._engine,
-            self.check,
-            RecordedWords(self.script),
-            unlock_after_ms=unlock_after_of(opening),
-            name=opening.session,
-        )
+        ports = Ports(self._source, RecordedVenue(self.script), self.check, RecordedWords(self.script))
+        return run_of(opening, ports, self._engine, self._store, config, name=opening.session)
 
 
 @contextmanager
@@ -124,7 +139,7 @@ def rerun_from(reader: JournalReader, engine: Engine, config: Configuration | No
     """
     first = reader.segments[0]
     start = beginning(reader, first)
-    with _throw_away_store() as store:
+    with throw_away_store() as store:
         rerun = Rerun(start, recorded_bars(reader, first), engine, store, config)
         if start.bars:
             rerun.warm()
@@ -155,7 +170,7 @@ def standing_before(reader: JournalReader, bar: int, engine: Engine, config: Con
             code="JRN-008",
         )
     known = max((at + 1 for at, recorded in enumerate(before) if recorded.state is not None), default=0)
-    with _throw_away_store() as store:
+    with throw_away_store() as store:
         rerun = Rerun(start, chain(before[known:], bars), engine, store, config)
         rerun.run.restore_record(start.state)
         for recorded in before[:known]:
@@ -167,7 +182,8 @@ def standing_before(reader: JournalReader, bar: int, engine: Engine, config: Con
 
 
 @contextmanager
-def _throw_away_store() -> Iterator[Store]:
+def throw_away_store() -> Iterator[Store]:
+    """Where services that are made again write things down; it goes with its folder."""
     with TemporaryDirectory(prefix="brain-rerun-") as folder:
         store = Store(Path(folder) / "brain.sqlite")
         try:

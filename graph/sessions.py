@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from core.clock import rfc3339_seconds
 from core.errors import StateError
 from core.journal.frames import Broken, read_frames
 from core.journal.reader import JournalReader
@@ -161,7 +161,9 @@ def bar_at(reader: JournalReader, ts: int) -> int:
         chosen, before = segment, at
     if chosen.first_bar > 0 and before > ts:
         raise StateError(
-            f"the journal no longer goes back to {_say(ts)}: it begins at {_say(before)}", help="brain sessions", code="JRN-006"
+            f"the journal no longer goes back to {rfc3339_seconds(ts)}: it begins at {rfc3339_seconds(before)}",
+            help="brain sessions",
+            code="JRN-006",
         )
     number = chosen.first_bar
     for record in reader.all_records(chosen):
@@ -174,10 +176,6 @@ def bar_at(reader: JournalReader, ts: int) -> int:
 
 def _stands_at(reader: JournalReader, segment: Segment) -> int:
     return next((record.ts for record in reader.records(segment) if isinstance(record, State | BatchIn)), 0)
-
-
-def _say(ts: int) -> str:
-    return datetime.fromtimestamp(ts / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _torn(last: Segment) -> str | None:

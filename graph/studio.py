@@ -23,7 +23,7 @@ from langgraph.graph import END, START, StateGraph
 
 from core.journal.records import State
 from core.types import Event
-from graph.brain import build_nodes
+from graph.brain import add_agent_edges, build_nodes
 from graph.engines import EngineKind, build_engine
 from graph.node import Node
 from graph.rerun import standing_before
@@ -33,7 +33,7 @@ from graph.stepping.record import Record
 from graph.stepping.values import plain
 from graph.stepping.what_if import WhatIf, what_if
 from tools.state import STATE_TYPES, BrainState
-from tools.topology import ENTRY, EXIT, ROUTES, out_edges
+from tools.topology import ENTRY, EXIT, ROUTES
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -98,12 +98,10 @@ def build() -> StateGraph[PlainState, None, PlainState, PlainState]:
     graph.add_node(ARRIVE, cast(Any, _arrive))
     graph.add_edge(START, ARRIVE)
     graph.add_edge(ARRIVE, ENTRY)
-    for name in build_nodes():
+    nodes = build_nodes()
+    for name in nodes:
         graph.add_node(name, cast(Any, _node(name)))
-        edges = out_edges(name)
-        if edges:
-            labels = {edge.dst: edge.label for edge in edges}
-            graph.add_conditional_edges(name, _router(name, labels), {edge.label: edge.dst for edge in edges})
+    add_agent_edges(graph, nodes, _router)
     graph.add_edge(EXIT, END)
     return graph
 

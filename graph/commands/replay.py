@@ -16,12 +16,12 @@ from loguru import logger
 from configs.errors import ConfigError
 from configs.loader import default_folder, load
 from configs.validators import Configuration
-from core.clock import elapsed_ns
+from core.clock import elapsed_ns, rfc3339_seconds
 from core.errors import BrainError
 from core.journal.reader import JournalReader
 from core.journal.records import Opening
 from graph.commands.common import read_configuration, read_environment, say_time
-from graph.commands.sessions import NOTHING_CHANGED, rfc3339
+from graph.commands.sessions import NOTHING_CHANGED
 from graph.console import Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
@@ -124,7 +124,7 @@ def _range(request: ReplayRequest, session: Session, reader: JournalReader) -> R
             f"{flag} {given}" for flag, given in (("--from", request.start), ("--to", request.end)) if given is not None
         )
         found = card(session)
-        there = f"its bars close from {rfc3339(found.first_ts)} to {rfc3339(found.last_ts)}"
+        there = f"its bars close from {rfc3339_seconds(found.first_ts)} to {rfc3339_seconds(found.last_ts)}"
         raise UsageError(
             f"{session.name} has no bar in {asked}: {there}" if asked else f"{session.name} has no bar",
             help="brain sessions",
@@ -247,8 +247,8 @@ def _data(
         "bars": outcome.bars,
         "decisions": outcome.decisions,
         "engine": request.engine,
-        "from": None if outcome.first_ts is None else rfc3339(outcome.first_ts),
-        "to": None if outcome.last_ts is None else rfc3339(outcome.last_ts),
+        "from": None if outcome.first_ts is None else rfc3339_seconds(outcome.first_ts),
+        "to": None if outcome.last_ts is None else rfc3339_seconds(outcome.last_ts),
         "seconds": round(outcome.seconds, 3),
         "code": {"recorded": recorded[-1].code, "now": code_in_use()},
         "configuration": {"recorded": then.digest, "now": _digest_today(), "used": (config or then).digest},
@@ -262,7 +262,7 @@ def _data(
 def _difference_data(found: Difference) -> dict[str, Any]:
     return {
         "bar": found.bar,
-        "ts": rfc3339(found.ts),
+        "ts": rfc3339_seconds(found.ts),
         "seq": found.seq,
         "node": found.node,
         "field": ".".join(found.path),

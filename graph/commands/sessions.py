@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from core.clock import rfc3339_seconds
 from core.errors import StateError
 from core.journal.retention import old, trim
 from core.journal.segments import Segment
@@ -79,8 +80,8 @@ def _row_data(row: Row) -> dict[str, Any]:
         "source": found.opening.facts["source"],
         "symbols": found.opening.facts["symbols"].split(","),
         "mode": "paper",
-        "from": rfc3339(found.first_ts),
-        "to": rfc3339(found.last_ts),
+        "from": rfc3339_seconds(found.first_ts),
+        "to": rfc3339_seconds(found.last_ts),
         "bars": found.bars,
         "first_bar": found.first_bar,
         "decisions": found.decisions,
@@ -89,11 +90,6 @@ def _row_data(row: Row) -> dict[str, Any]:
         "same_code": found.opening.code["source"] == code_in_use()["source"],
         "torn": found.torn,
     }
-
-
-def rfc3339(ts_ms: int) -> str:
-    """A time for machines."""
-    return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _table(rows: list[Row], console: Console) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path as FilePath
-from tempfile import TemporaryDirectory
 from typing import cast
 
 from core.journal.bars import Beginning
 from core.journal.records import State
-from core.monitor.store import Store
 from core.types import EventKind
 from graph.engines import EngineKind, build_engine
-from graph.rerun import Rerun, standing_before
+from graph.rerun import Rerun, standing_before, throw_away_store
 from graph.sessions import Session
 from graph.stepping.carrier import Carrier, Turn, Undo, Walk
 from graph.stepping.conditions import Condition
@@ -79,7 +76,7 @@ class Stepper:
         self.shown: WhatIf | None = None
         self._cleanup = cleanup
         self._carrier = Carrier()
-        self._store = cleanup.enter_context(_throw_away_store())
+        self._store = cleanup.enter_context(throw_away_store())
         self._held: Held | None = None
         self._start: Beginning | None = None
         self._rerun: Rerun | None = None
@@ -406,13 +403,3 @@ def stepping(session: Session) -> Iterator[Stepper]:
     """
     with ExitStack() as cleanup:
         yield Stepper(session, cleanup)
-
-
-@contextmanager
-def _throw_away_store() -> Iterator[Store]:
-    with TemporaryDirectory(prefix="brain-step-") as folder:
-        store = Store(FilePath(folder) / "brain.sqlite")
-        try:
-            yield store
-        finally:
-            store.close()

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path as FilePath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -21,15 +19,13 @@ from core.canonical import encode
 from core.data.blocks import Batch
 from core.exec.broker import AccountView
 from core.journal.bars import Beginning, Made, RecordedBar
-from core.journal.records import Answer, BarsBefore, EventsIn, FundingBefore, SpotBefore, State, Word
+from core.journal.records import Answer, EventsIn, State, Word
 from core.journal.tape import Outputs
 from core.monitor.store import Store
 from core.types import BrokerEvent, Event, Order, OrderStatus, OrderType, OrderUpdate
-from graph.assembly import assemble
-from graph.journaling import OnEvents
-from graph.opening import configuration_of, equity_of, unlock_after_of
+from graph.journaling import OnEvents, SilentJournal
 from graph.replaying import RecordedSource, Script
-from graph.run import Run
+from graph.rerun import Ports, run_of, throw_away_store
 from graph.stepping.carrier import Carrier, Undo
 from graph.stepping.edits import Edit
 from graph.stepping.held import Held
@@ -117,28 +113,11 @@ class WhatIfVenue:
         self._waiting = msgspec.convert(state.get("waiting", {}), dict[str, Order])
 
 
-class Decisions:
+class Decisions(SilentJournal):
     """Keeps in memory what a what-if decides; stands where a run has its journal."""
-
-    failure: str | None = None
 
     def __init__(self) -> None:
         self.made: list[Made] = []
-
-    def before(self, record: BarsBefore | FundingBefore | SpotBefore) -> None:
-        """Nothing: it is on record."""
-
-    def took(self, batch: Batch) -> None:
-        """Nothing: it is on record."""
-
-    def told(self, events: tuple[BrokerEvent, ...]) -> None:
-        """Nothing: it is on record, or made up."""
-
-    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
-        """Nothing: it is made up."""
-
-    def said(self, word: Word) -> None:
-        """Nothing: it is on record."""
 
     def decided(self, event: Event, outputs: Outputs) -> None:
         self.made.append(Made(event.seq, event.ts, tuple(outputs)))
@@ -289,20 +268,15 @@ def _by_symbol(risk: RiskDecision | None, execution: Execution | None) -> dict[s
 @contextmanager
 def what_if(name: str, start: Beginning, state: State, carrier: Carrier) -> Iterator[WhatIf]:
     """A what-if that stands at ``state``: services of its own, a venue with nothing behind it, a store that is thrown away."""
-    with TemporaryDirectory(prefix="brain-what-if-") as folder:
-        store = Store(FilePath(folder) / "brain.sqlite")
-        try:
-            yield _make(name, start, state, carrier, store)
-        finally:
-            store.close()
+    with throw_away_store() as store:
+        yield _make(name, start, state, carrier, store)
 
 
 def _make(name: str, start: Beginning, state: State, carrier: Carrier, store: Store) -> WhatIf:
     opening = start.opening
     venue, decisions, words = WhatIfVenue(), Decisions(), _HeardWords()
-    source = RecordedSource(start, Script(()))
-    parts = assemble(configuration_of(opening), source, store, equity_of(opening), venue=venue)
-    run = Run(parts, carrier, decisions, words, unlock_after_ms=unlock_after_of(opening), name=f"{opening.session} {name}")
+    ports = Ports(RecordedSource(start, Script(())), venue, decisions, words)
+    run = run_of(opening, ports, carrier, store, name=f"{opening.session} {name}")
     run.restore_record(state)
 
     def keep_ports() -> Undo:

@@ -262,7 +262,7 @@ async def test_no_writer_and_no_path_of_the_session_can_be_come_to_from_the_serv
         assert not [item for item in found if isinstance(item, Path | str) and root in str(item)]
         (store,) = [item for item in found if isinstance(item, Store)]
         folder = Path(store.path).parent
-        assert folder.name.startswith("brain-what-if-")
+        assert folder.name.startswith("brain-rerun-")
         await stepper.close()
     assert not folder.exists()
 
