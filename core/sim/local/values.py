@@ -104,6 +104,8 @@ class WorkingType(StrEnum):
 
 
 class MarginType(StrEnum):
+    """How a position is margined."""
+
     ISOLATED = "ISOLATED"
     CROSSED = "CROSSED"
 
