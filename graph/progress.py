@@ -22,6 +22,10 @@ class Progress(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
+    def go_on_from(self, steps: int) -> None:
+        """``steps`` were done before this began; called first. They count as done, not as speed."""
+        ...
+
     def advance(self, steps: int = 1) -> None:
         """``steps`` more are done."""
         ...
@@ -40,6 +44,9 @@ class SilentProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
+    def go_on_from(self, steps: int) -> None:
+        """Nothing."""
+
     def advance(self, steps: int = 1) -> None:
         """Nothing."""
 
@@ -54,7 +61,7 @@ class LineProgress:
         self, write: Callable[[str], None], total: int | None, description: str, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._write, self._total, self._description, self._now = write, total, description, now
-        self._done = 0
+        self._done = self._before = 0
         self._note = ""
         self._began = self._last_time = now()
         self._next_done = self._step = max(1, int(total * LINE_EVERY_SHARE)) if total else 0
@@ -64,6 +71,11 @@ class LineProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
+
+    def go_on_from(self, steps: int) -> None:
+        """``steps`` were done before."""
+        self._done = self._before = steps
+        self._began = self._now()
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` more are done."""
@@ -78,7 +90,7 @@ class LineProgress:
 
     def _line(self) -> None:
         now = self._now()
-        rate = self._done / (now - self._began) if now > self._began else 0.0
+        rate = (self._done - self._before) / (now - self._began) if now > self._began else 0.0
         if self._total:
             share = min(100, self._done * 100 // self._total)
             amount = f"{share} % ({self._done:,} of {self._total:,})"
@@ -121,6 +133,10 @@ class BarProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._draw()
         self._bar.stop()
+
+    def go_on_from(self, steps: int) -> None:
+        """``steps`` were done before."""
+        self._bar.reset(self._task, completed=steps)
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` more are done; drawn at most ten times a second."""

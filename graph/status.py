@@ -26,7 +26,7 @@ def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
     total = daemon.expected_bars
     if total is not None:
         with console.progress(total, "trading on paper") as progress:
-            ticker = _Ticker(daemon, lambda done: _advance(progress, daemon, done, console.zone))
+            ticker = _Ticker(daemon, lambda done: _advance(progress, daemon, done, console.zone), begin=progress.go_on_from)
             yield ticker.tick
             ticker.show()
     elif console.animated:
@@ -43,11 +43,20 @@ def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
 
 
 class _Ticker:
-    """Calls ``show`` at most every ``every`` seconds of wall time, with the bars since the last call."""
+    """Calls ``show`` at most every ``every`` seconds of wall time, with the bars since the last call.
 
-    def __init__(self, daemon: Daemon, show: Callable[[int], None], every: float = _EVERY_SECONDS) -> None:
-        self._daemon, self._show, self._every = daemon, show, every
-        self._last_bars = 0
+    ``begin`` is told before how many the session had when it was gone on with.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        show: Callable[[int], None],
+        every: float = _EVERY_SECONDS,
+        begin: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._daemon, self._show, self._every, self._begin = daemon, show, every, begin
+        self._last_bars = -1
         self._due = 0.0
 
     def tick(self) -> None:
@@ -59,6 +68,9 @@ class _Ticker:
 
     def show(self) -> None:
         """Show how it stands now, due or not: the last bars of a run count too."""
+        if self._last_bars < 0:
+            self._last_bars = self._daemon.resumed_from
+            self._begin(self._last_bars)
         done, self._last_bars = self._daemon.bars - self._last_bars, self._daemon.bars
         self._show(done)
 

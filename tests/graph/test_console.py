@@ -551,6 +551,24 @@ def test_plain_progress_without_an_end_is_a_line_each_ten_seconds() -> None:
     assert lines[0].endswith(", 1/s, 1 open")
 
 
+def test_what_was_done_before_counts_as_done_and_not_as_speed() -> None:
+    lines: list[str] = []
+    clock = iter(range(1000))
+    with LineProgress(lines.append, 100, "paper", now=lambda: float(next(clock))) as progress:
+        progress.go_on_from(90)
+        for _ in range(5):
+            progress.advance()
+    assert lines[-1] == "paper: 95 % (95 of 100), 1/s"
+
+
+def test_a_bar_that_goes_on_begins_where_it_stood() -> None:
+    stream = io.StringIO()
+    with BarProgress(stream, 100, "paper", color=False) as progress:
+        progress.go_on_from(90)
+        progress.advance(5)
+    assert "95/100" in stream.getvalue()
+
+
 def test_a_question_is_never_asked_where_nobody_can_answer() -> None:
     for console in (make(), make(terminal=True, no_input=True)):
         with pytest.raises(UsageError, match="confirmation") as error:
