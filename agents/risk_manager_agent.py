@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.base import View
 from core.types import AdjustKind, Adjustment, Event, Plan, Refusal
-from tools.state import RiskDecision, Selection
+from tools.state import RiskDecision, Selection, Status
 from tools.toolkit import Toolkit
 from tools.tools_risk_manager_agent.dd_guard import dd_guard
 from tools.tools_risk_manager_agent.position_sizer import Add, BarExposure, Entry, position_sizer
@@ -23,6 +23,7 @@ class RiskManagerAgent:
     async def run(self, view: View, kit: Toolkit) -> RiskDecision:
         event: Event = view["event"]
         selection: Selection = view["selection"]
+        status: Status = view["status"]
         governor = kit.call(dd_guard, event.ts)
         adjustments: list[Adjustment] = []
         bar = BarExposure()
@@ -33,7 +34,7 @@ class RiskManagerAgent:
             if adjustment is not None:
                 adjustments.append(adjustment)
             if adjustment is None or adjustment.kind is not AdjustKind.CLOSE:
-                answer = kit.call(position_sizer, Add(symbol, event, governor), bar)
+                answer = kit.call(position_sizer, Add(symbol, event, governor, status.health), bar)
                 # An add is wanted on every bar above its trigger; the same refusal is told once.
                 if not isinstance(answer, Refusal) or kit.context.abstentions.is_news(ADD, symbol, answer.code):
                     _sort_answer(answer, plans, refusals)

@@ -445,6 +445,12 @@ class HealthReport(Struct, frozen=True, gc=False):
     paused: tuple[RefusalCode, ...]
     blocked: tuple[tuple[str, RefusalCode], ...]
 
+    def forbids(self, symbol: str) -> RefusalCode | None:
+        """Why nothing may be opened or added to in ``symbol``; None while it may."""
+        if self.paused:
+            return self.paused[0]
+        return next((code for blocked, code in self.blocked if blocked == symbol), None)
+
 
 class GovernorView(Struct, frozen=True, gc=False):
     """What the governor allows now. All ``*_pct`` are percent of equity; drawdown is >= 0.

@@ -97,7 +97,7 @@ AGENTS: tuple[AgentSpec, ...] = (
     AgentSpec(
         "risk_manager",
         AgentKind.DETERMINISTIC,
-        ("event", "selection"),
+        ("event", "status", "selection"),
         "risk",
         ("position_sizer", "stop_planner", "dd_guard"),
     ),

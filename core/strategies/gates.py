@@ -38,13 +38,8 @@ Gate = Callable[[ScoredSignal, GateInputs], tuple[RefusalCode, Meta] | None]
 
 
 def _health(scored: ScoredSignal, inputs: GateInputs) -> tuple[RefusalCode, Meta] | None:
-    if inputs.health.paused:
-        code = inputs.health.paused[0]
-        return code, inputs.evidence(code)
-    for symbol, code in inputs.health.blocked:
-        if symbol == scored.signal.symbol:
-            return code, inputs.evidence(code)
-    return None
+    code = inputs.health.forbids(scored.signal.symbol)
+    return None if code is None else (code, inputs.evidence(code))
 
 
 def _state(scored: ScoredSignal, inputs: GateInputs) -> tuple[RefusalCode, Meta] | None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from core.codes import RefusalCode
-from core.types import AdjustKind, ExitReason, OrderPurpose, PlanKind, Refusal, Regime, Side, TradingState
+from core.types import AdjustKind, Event, ExitReason, OrderPurpose, PlanKind, Refusal, Regime, Side, TradingState
 from tests.agents.making import ATR, BTC, CLOSE, ETH, SIGNAL, breaking_out, close_of, play
 from tests.support.ladder import Hours, ladder
 from tests.support.run import Ran
+from tools.context import BrainContext
 from tools.state import BrainState
 
 WHOLE_WAY = ["brain", "market_regime", "strategy_selection", "risk_manager", "execution", "monitor"]
@@ -181,6 +182,20 @@ def test_a_winner_is_added_to_once_through_the_graph_as_a_plan(tmp_path: Path) -
     position = ran.context.ledger.positions[ETH]
     assert (position.adds, position.takes_filled) == (1, 1)
     assert position.stop >= add.stop > entry.entry
+
+
+def test_nothing_is_added_while_a_health_gate_pauses_entries(tmp_path: Path) -> None:
+    """E7: an add opens risk as an entry does; a journal that cannot be written, say, stops both, and it is told once."""
+
+    def lose_the_journal(event: Event, state: BrainState, context: BrainContext) -> None:
+        if event.seq == SIGNAL + 3:
+            context.market.health.on_journal(written=False)
+
+    ran = play(tmp_path, lose_the_journal, ETH=won())
+    assert ran.result.plans == 1
+    told = [(state["event"].seq, refusal.code) for state in ran.states if "risk" in state for refusal in state["risk"].refusals]
+    assert told == [(SIGNAL + 4, RefusalCode.JOURNAL_LOST)]
+    assert ran.context.ledger.positions[ETH].takes_filled == 1
 
 
 def test_an_add_that_is_refused_bar_after_bar_is_told_once(tmp_path: Path) -> None:

@@ -236,7 +236,9 @@ def scored_signal() -> ScoredSignal:
 
 
 def add(context: BrainContext, symbol: str = BTC, ts: int = close_of(LAST)) -> Plan | Refusal | None:
-    return position_sizer.run(context, Add(symbol, event(ts), context.governor.view), BarExposure())
+    return position_sizer.run(
+        context, Add(symbol, event(ts), context.governor.view, context.market.health.report(ts)), BarExposure()
+    )
 
 
 def test_no_add_is_due_without_a_position_before_the_take_or_on_the_bar_of_others(context: BrainContext) -> None:

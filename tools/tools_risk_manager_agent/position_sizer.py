@@ -12,7 +12,8 @@ from core.exec.portfolio import Exposure, ExposureView
 from core.exec.position import Position
 from core.risk.context import RiskContext
 from core.risk.costs import CostModel
-from core.types import Event, GovernorView, Plan, Refusal, ScoredSignal, Timeframe
+from core.risk.engine import STAGE
+from core.types import Event, GovernorView, HealthReport, Plan, Refusal, ScoredSignal, Timeframe
 from tools.base import Capability, tool
 from tools.context import BrainContext
 
@@ -30,6 +31,7 @@ class Add(Struct, frozen=True, gc=False):
     symbol: str
     event: Event
     governor: GovernorView
+    health: HealthReport
 
 
 class BarExposure:
@@ -97,6 +99,18 @@ def _add_is_due(context: BrainContext, idea: Add) -> bool:
 def _add(context: BrainContext, idea: Add, view: ExposureView) -> Plan | Refusal | None:
     position = context.ledger.positions[idea.symbol]
     plan, index = position.plan, context.market.index[idea.symbol]
+    code = idea.health.forbids(idea.symbol)
+    if code is not None:
+        return Refusal(
+            code,
+            idea.event.ts,
+            STAGE,
+            plan.symbol,
+            plan.strategy,
+            plan.id,
+            f"{plan.symbol}: no add: {code.meaning}",
+            context.market.health.evidence(index, code),
+        )
     risk = _risk_context(context, view, plan.symbol, plan.strategy, plan.tf, idea.event.ts)
     return context.risk.plan_add(position, float(context.market.last_close[index]), risk)
 
