@@ -137,6 +137,11 @@ class Daemon:
         """The parts that this daemon drives."""
         return self._parts
 
+    @property
+    def not_written(self) -> str | None:
+        """Why what happens cannot be written down; None while it can."""
+        return self._why_not_written()
+
     def watch_lost_records(self, lost: Callable[[], int]) -> None:
         """``lost`` tells how many log records could not be written; the metrics show it."""
         self._live.records_lost = lost

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
+from core.codes import RefusalCode
 from core.types import REGIME_CODES, Regime, TradingState
 from graph.commands.common import say_time
 from graph.console import Console
@@ -76,7 +77,9 @@ class _Ticker:
 
 
 def _advance(progress: Any, daemon: Daemon, done: int, zone: tzinfo) -> None:
-    progress.note(f"{say_time(daemon.parts.clock.now_ms(), zone)}  equity {_equity(daemon):.2f}")
+    state = verdict(daemon)
+    trouble = "" if state.word == "active" else f"  {state}"
+    progress.note(f"{say_time(daemon.parts.clock.now_ms(), zone)}  equity {_equity(daemon):.2f}{trouble}")
     progress.advance(done)
 
 
@@ -113,7 +116,10 @@ def verdict(daemon: Daemon) -> Verdict:
     if view.state is not TradingState.ACTIVE:
         return Verdict("▲", view.state.value, "equity is not known yet")
     if status is not None and status.health.paused:
-        return Verdict("▲", "paused", ", ".join(status.health.paused), "exits go on; entries resume when the gate is well")
+        gates = ", ".join(status.health.paused)
+        if RefusalCode.JOURNAL_LOST in status.health.paused and daemon.not_written is not None:
+            gates += f", the journal can't be written: {daemon.not_written}"
+        return Verdict("▲", "paused", gates, "exits go on; entries resume when the gate is well")
     if status is not None and status.health.blocked:
         blocked = ", ".join(f"{_short(symbol)} {code.value}" for symbol, code in status.health.blocked)
         return Verdict("●", "active", f"but not on {blocked}")

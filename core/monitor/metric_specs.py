@@ -38,6 +38,9 @@ HEALTH_FEED: dict[RefusalCode, str] = {
 }
 """Which feed a health gate's code speaks of."""
 
+HEALTH_GATES: tuple[RefusalCode, ...] = (*HEALTH_FEED, RefusalCode.JOURNAL_LOST)
+"""Gates that can stop entries (E7)."""
+
 ORDER_RESULTS: tuple[str, ...] = ("sent", "filled", "canceled", "expired", "rejected")
 
 
@@ -76,6 +79,7 @@ _FEED = (
     (int(FeedState.PARTLY), "lost for some symbols, which alone are blocked"),
     (int(FeedState.NOT_OFFERED), "not offered by this source"),
 )
+_GATE = ((0, "well"), (1, "fails for some symbols, which alone are blocked"), (2, "fails, all entries pause"))
 _DD = ((0, "inside limits"), (1, "72 h drawdown past half of the kill-switch limit"), (2, "kill-switch on, a person must unlock"))
 _REGIMES = tuple((code, regime.value) for code, regime in enumerate(REGIME_CODES))
 _TRADING = ((0, "active"), (1, "reducing"), (2, "halted"))
@@ -121,6 +125,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("brain_fees_usd_total", _C, (), "USD", "Fees paid"),
     MetricSpec("brain_funding_usd", _G, (), "USD", "Funding received, negative when paid"),
     MetricSpec("brain_trading_state", _G, (), "code", "What the system may do", _TRADING),
+    MetricSpec("brain_gate_state", _G, ("gate",), "code", "State of a health gate", _GATE),
     MetricSpec("brain_daily_locks_total", _C, (), "locks", "Times the daily loss limit was reached"),
     MetricSpec("brain_kill_switches_total", _C, (), "switches", "Times the 72 h drawdown limit was reached"),
     MetricSpec(

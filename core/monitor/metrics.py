@@ -32,6 +32,7 @@ from core.monitor.kpi import Kpi, Timings, kpi_keys
 from core.monitor.metric_specs import (
     FEEDS,
     HEALTH_FEED,
+    HEALTH_GATES,
     METRICS,
     ORDER_RESULTS,
     FeedState,
@@ -207,6 +208,10 @@ class Metrics:
         for i, feed in enumerate(FEEDS):
             if offered[i]:
                 states[i] = float(FeedState.LOST if feed in paused else FeedState.PARTLY if feed in blocked else FeedState.OK)
+        failing = {code for _, code in report.blocked}
+        self.series["brain_gate_state"].values[:] = [
+            2.0 if gate in report.paused else float(gate in failing) for gate in HEALTH_GATES
+        ]
         drift = report.drift_ms
         self.series["brain_clock_drift_seconds"].values[0] = math.nan if drift is None else drift / 1000.0
 
@@ -351,6 +356,7 @@ def _children(labels: MetricLabels) -> dict[Key, tuple[Key, ...]]:
         ("agent", "tool"): labels.tools,
         ("src", "dst"): labels.edges,
         ("feed",): tuple((feed,) for feed in FEEDS),
+        ("gate",): tuple((gate.value,) for gate in HEALTH_GATES),
         ("symbol",): symbols,
         ("symbol", "regime"): tuple(product(labels.symbols, (regime.value for regime in REGIME_CODES))),
         ("symbol", "timeframe"): tuple(product(labels.symbols, (tf.value for tf in labels.timeframes))),

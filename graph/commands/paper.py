@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from loguru import logger
+
 from configs.environment import require_mode
 from configs.lock import GovernanceWatch
 from configs.validators import Configuration, Environment, Mode
@@ -116,7 +118,9 @@ def _run(
     journal = open_journal(folder.journal, store)
     stack.callback(journal.close)
     if journal.cut is not None:
-        console.warn(f"the journal's last {journal.cut.bytes} bytes were torn by a crash; they are kept in {journal.cut.kept_in}")
+        torn = f"the journal's last {journal.cut.bytes} bytes were torn by a crash; they are kept in {journal.cut.kept_in}"
+        console.warn(torn)
+        logger.warning(torn)
     parts = assemble(config, source, store, request.equity, journal)
     server = _serve(parts, environment, request, console)
     kind = _engine(request, options)

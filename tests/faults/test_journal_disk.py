@@ -20,6 +20,7 @@ from core.types import TradingState
 from graph import runner
 from graph.runner import Daemon
 from graph.session_dir import SessionDir, UnlockRequest
+from graph.status import verdict
 from graph.words import WordKind
 from tests.agents.making import SIGNAL
 from tests.faults.test_journal_kill import (
@@ -43,9 +44,11 @@ class Disk:
         self._error, self._fails = error, fails
         self.broken = fails(0)
         self.seen: list[tuple[str | None, int]] = []
+        self.shown: list[str] = []
 
     def look(self, daemon: Daemon) -> None:
         self.seen.append((daemon.parts.journal.failure, len(alerts(daemon._folder.root))))
+        self.shown.append(str(verdict(daemon)))
         self.broken = self._fails(daemon.bars)
 
     def write(self, real: Callable[..., int]) -> Callable[..., int]:
@@ -97,6 +100,7 @@ def test_no_entry_is_made_while_the_journal_cannot_be_written(
     told = rows(folder, "SELECT level, code, seq FROM alerts WHERE code LIKE 'journal%'")
     assert told == [(AlertLevel.PAGE, "journal_lost", SIGNAL - 1), (AlertLevel.WARNING, "journal_back", SIGNAL + 4)]
     assert [failure for failure, _ in broken.seen].count(os.strerror(error)) == 5
+    assert [shown for shown in broken.shown if "JOURNAL_LOST" in shown and os.strerror(error) in shown]
     assert [word.kind for word in words(folder)] == [WordKind.JOURNAL_LOST, WordKind.JOURNAL_BACK]
     assert_sound(folder, 21, whole=True)
 

@@ -245,6 +245,10 @@ def test_feed_health_tells_lost_from_partly_lost_from_not_offered(metrics: Metri
     health = {feed: _of(samples, "feed_health", feed=feed) for feed in ("candles", "funding", "book", "clock")}
     assert health == {"candles": 1, "funding": 2, "book": 3, "clock": 0}
     assert _of(samples, "brain_clock_drift_seconds") == 1.75
+    gates = {gate: _of(samples, "brain_gate_state", gate=gate) for gate in ("CLOCK_DRIFT", "STREAM_FUNDING", "JOURNAL_LOST")}
+    assert gates == {"CLOCK_DRIFT": 2, "STREAM_FUNDING": 1, "JOURNAL_LOST": 0}
+    metrics.on_health(HealthReport(T0, False, None, (RefusalCode.JOURNAL_LOST,), ()))
+    assert _of(_scrape(metrics), "brain_gate_state", gate="JOURNAL_LOST") == 2
     report = HealthReport(T0 + 1, True, None, (), ())
     metrics.on_health(report)
     metrics.on_health(report)
