@@ -147,7 +147,12 @@ class Bracket(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """A perpetual and its filters. ``symbol`` is the venue's own (BTCUSDT); fees and rates are fractions."""
+    """A perpetual and its filters. ``symbol`` is the venue's own (BTCUSDT); fees and rates are fractions.
+
+    ``percent_up`` and ``percent_down`` are the venue's multipliers of the mark price (1.05, 0.95); ``market_take_bound``
+    and ``trigger_protect`` are fractions of it (0.05). Decimal places of ``tick`` and ``step`` as written are the
+    venue's precisions.
+    """
 
     symbol: str
     base: str
@@ -174,6 +179,13 @@ class Listing(Struct, frozen=True):
     brackets: tuple[Bracket, ...]
     funding_interval_ms: int = 28_800_000
     onboard_ts: int = 0
+
+
+class Liquidity(Struct, frozen=True):
+    """What is modelled where no real levels are known: spread (bps) and depth (USD) within 10 bps of the middle."""
+
+    spread_bps: float = 2.0
+    depth_usd: float = 1_000_000.0
 
 
 # --- what is asked ------------------------------------------------------------------------------------
@@ -271,6 +283,7 @@ class AlgoState(Struct, frozen=True):
     activate_price: Decimal = ZERO
     good_till: int = 0
     reason: str = ""
+    actual_qty: Decimal = ZERO
 
 
 class TradeState(Struct, frozen=True):
@@ -311,6 +324,8 @@ class PositionState(Struct, frozen=True):
     updated: int
     realised: Decimal = ZERO
     """Accumulated since the exchange began (``cr`` of account events)."""
+    order_margin: Decimal = ZERO
+    """The part of ``initial_margin`` that open orders ask for."""
 
 
 class AccountState(Struct, frozen=True):
@@ -341,6 +356,15 @@ class IncomeState(Struct, frozen=True):
     ts: int
     transfer_id: int
     trade_id: int | None = None
+
+
+class SymbolConfig(Struct, frozen=True):
+    """How the account trades a symbol; ``max_notional`` is the most that the leverage allows."""
+
+    symbol: str
+    margin_type: MarginType
+    leverage: int
+    max_notional: Decimal
 
 
 # --- what is sent out ---------------------------------------------------------------------------------
@@ -404,16 +428,26 @@ class TradeTick(Struct, frozen=True):
     price: Decimal
     qty: Decimal
     taker: OrderSide
+    gap: bool = False
+    """Nothing traded between the last price and this one (a bar's open): a sweep jumps here."""
 
 
 class BookTick(Struct, frozen=True):
-    """The book as it is now, best levels first; ``levels`` are whole (not a difference)."""
+    """The book as it is now, best levels first; ``levels`` are whole (not a difference).
+
+    A ``modelled`` one is drawn around the last price for those who watch books: the exchange does not trade with its
+    levels, but by its own model of liquidity, with the figures told here if there are any.
+    """
 
     symbol: str
     ts: int
     update_id: int
     bids: tuple[tuple[Decimal, Decimal], ...]
     asks: tuple[tuple[Decimal, Decimal], ...]
+    modelled: bool = False
+    spread_bps: float = 0.0
+    depth_usd: float = 0.0
+    """Above 0 with ``spread_bps``: nobody's book, but levels drawn from these two figures; fills then follow their formula."""
 
 
 class MarkTick(Struct, frozen=True):

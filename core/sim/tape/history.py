@@ -1,0 +1,70 @@
+"""What REST answers of the past, out of a source: nothing is kept here that the source has already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from core.data.blocks import Bars
+from core.data.sources.base import Source
+from core.data.timeframes import bucket_open
+from core.sim.local.values import ZERO, FundingTick, KlineTick
+from core.sim.tape.base import venue_slice
+from core.sim.tape.candles import PRINTS, Candle, number, trade_number
+from core.sim.tape.player import Player
+from core.types import Timeframe
+
+
+class SourceHistory:
+    """Candles and settlements of ``source``, as of a time that is given each time."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def klines(
+        self, player: Player, tf: Timeframe, start: int | None, end: int | None, limit: int, now: int
+    ) -> tuple[KlineTick, ...]:
+        """Candles of ``tf`` that opened at or before ``now``, the forming one last."""
+        newest = now if end is None else min(now, bucket_open(end, tf) + tf.ms)
+        count = limit if start is None else max(0, (newest - start) // tf.ms + 1)
+        bars = self._source.history(player.instrument.symbol, tf, newest, count)
+        made = [*_ticks(player, tf, bars), *player.ladder.forming(now, tf)]
+        return venue_slice(made, lambda tick: tick.open_ts, start, end, limit)
+
+    def funding(self, player: Player, start: int | None, end: int | None, limit: int, now: int) -> tuple[FundingTick, ...]:
+        """Settlements at or before ``now``; their mark is the close of the hour before them."""
+        newest = now if end is None else min(now, end)
+        count = limit if start is None else max(0, (newest - start) // Timeframe.H1.ms + 1)
+        settled = self._source.funding_history(player.instrument.symbol, newest, count)
+        chosen = venue_slice(settled, lambda row: row.ts, start, end, limit)
+        closes = self._closes(player, [row.ts for row in chosen])
+        return tuple(
+            FundingTick(player.symbol, row.ts, number(row.rate), number(closes[row.ts]) if row.ts in closes else ZERO)
+            for row in chosen
+        )
+
+    def _closes(self, player: Player, times: Sequence[int]) -> dict[int, float]:
+        """Last prices at ``times`` (rising) where an hour closed then."""
+        if not times:
+            return {}
+        tf = max(player.base, Timeframe.H1, key=lambda tf: tf.ms)
+        hours = self._source.history(player.instrument.symbol, tf, times[-1], (times[-1] - times[0]) // tf.ms + 1)
+        return dict(zip((hours.ts + tf.ms).tolist(), hours.close.tolist(), strict=True))
+
+
+def without_volume(candle: KlineTick) -> KlineTick:
+    """A candle of a price that nobody trades."""
+    return structs.replace(candle, volume=ZERO, quote_volume=ZERO, taker_volume=ZERO, trades=0, first_trade=-1, last_trade=-1)
+
+
+def _ticks(player: Player, tf: Timeframe, bars: Bars) -> list[KlineTick]:
+    bar_ms = player.base.ms
+    last = tf.ms // bar_ms * PRINTS - 1
+    made: list[KlineTick] = []
+    columns = (column.tolist() for column in bars)
+    for open_ts, open_, high, low, close, volume in zip(*columns, strict=True):
+        first = trade_number(open_ts, bar_ms)
+        candle = Candle(open_ts, open_, high, low, close, volume, first, first + last)
+        made.append(candle.tick(player.symbol, tf, open_ts + tf.ms, final=True))
+    return made
