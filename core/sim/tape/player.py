@@ -135,7 +135,7 @@ class Player:
         return TradeTick(self.symbol, ts, trade_number(bar.open_ts, self.base.ms, nth), number(price), qty, taker, gap=nth == 0)
 
     def _qty(self, bar: Bar, nth: int) -> Decimal:
-        """A quarter of the volume, the rest with the last trade; 0, which says that nothing can trade, only where there is none."""
+        """A quarter of the volume, the rest with the last trade; 0 only where nothing can trade."""
         if not bar.traded:
             return ZERO
         part = self.instrument.qty_down(bar.volume / PRINTS)

@@ -181,12 +181,12 @@ class SourceTape:
         self._next_kline = _on_grid(self._next_kline, self._options.kline_every_ms, begin)
         for event in sorted((e for batch in batches for e in self._events(batch, begin)), key=lambda e: e[:3]):
             for tick in self._beats(event.ts + (event.act >= _Act.OPEN)):
-                self._now = tick.ts
                 yield tick
+                self._now = tick.ts  # only now has it come: whoever plays it waits for its time first
             for tick in event.play():
                 if tick.ts > after:
-                    self._now = tick.ts
                     yield tick
+                    self._now = tick.ts
 
     def _beats(self, until: int) -> Iterator[Tick]:
         """Marks and forming candles that are due before ``until``."""
