@@ -61,6 +61,10 @@ class RefusalCode(StrEnum):
     REDUCE_ONLY_REJECTED = "REDUCE_ONLY_REJECTED"
     DUPLICATE_CLIENT_ID = "DUPLICATE_CLIENT_ID"
     STOP_WOULD_TRIGGER = "STOP_WOULD_TRIGGER"
+    SYMBOL_HALTED = "SYMBOL_HALTED"
+    VENUE_THROTTLED = "VENUE_THROTTLED"
+    VENUE_REJECTED = "VENUE_REJECTED"
+    ORDER_ABSENT = "ORDER_ABSENT"
     # brain
     TOOL_NOT_GRANTED = "TOOL_NOT_GRANTED"
     NOT_AVAILABLE_YET = "NOT_AVAILABLE_YET"
@@ -119,6 +123,10 @@ _MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.REDUCE_ONLY_REJECTED: "A reduce-only order had nothing to reduce.",
     RefusalCode.DUPLICATE_CLIENT_ID: "An order with this client id already exists.",
     RefusalCode.STOP_WOULD_TRIGGER: "The stop's trigger lies beyond the present price.",
+    RefusalCode.SYMBOL_HALTED: "Exchange and outbox disagree about the symbol, or an order's fate is unknown; exits only.",
+    RefusalCode.VENUE_THROTTLED: "The exchange takes no more requests for now; entries give up, exits are tried again.",
+    RefusalCode.VENUE_REJECTED: "The exchange refused the order, for the reason it gave.",
+    RefusalCode.ORDER_ABSENT: "The order's fate was unknown, and it is proven that it never reached the exchange.",
     RefusalCode.TOOL_NOT_GRANTED: "An agent called a tool outside its grant.",
     RefusalCode.NOT_AVAILABLE_YET: "The tool belongs to the research lab, which is not built yet.",
 }

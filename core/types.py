@@ -271,6 +271,8 @@ class ExitReason(StrEnum):
     KILL_SWITCH = "kill_switch"
     SHUTDOWN = "shutdown"
     LIQUIDATION = "liquidation"
+    BY_HAND = "by_hand"
+    """Somebody closed it at the exchange, past the system."""
 
 
 class Adjustment(Struct, frozen=True, gc=False):
@@ -315,6 +317,8 @@ class OrderStatus(StrEnum):
     CANCELED = "canceled"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    """Nobody knows yet whether it reached the exchange; it counts as pending, and its fate is told later."""
 
 
 class Order(Struct, frozen=True, gc=False):

@@ -238,6 +238,9 @@ class Daemon:
         """A session that begins: who it is, and the past that it knows, before its first bar."""
         self._identity.save(self._parts.store)
         self._journal.begin(self._opening, self._run.record(whole=True))
+        if self._journal.failure is None:
+            self._parts.store.set_meta(FRAMES, str(self._journal.frames))
+            self._commit_records()
 
     async def _resume(self) -> int:
         """Bring a fresh assembly to where the saved session stands; the time of its last bar.

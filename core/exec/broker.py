@@ -25,7 +25,10 @@ class Broker(Protocol):
     """What decisions may ask of an exchange. Every method is asynchronous, since live ones wait for a network."""
 
     async def place(self, order: Order) -> OrderUpdate:
-        """Send one order; the answer is its status after acceptance (NEW) or why it was REJECTED."""
+        """Send one order; the answer is its status after acceptance (NEW) or why it was REJECTED.
+
+        UNKNOWN: the venue did not answer so that it could be believed; what became of the order is told as an event.
+        """
         ...
 
     async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:

@@ -72,7 +72,9 @@ class OrderLog(Protocol):
 class _Guard:
     """What protects one open position: where its stop shall be and why, and the orders that live at the broker.
 
-    ``stop_price`` moves only once a stop there was accepted; ``joint_stop`` is that of an add, still to be tried.
+    ``stop_price`` moves only once a stop there was accepted; ``joint_stop`` is that of an add, still to be tried. ``asked``
+    are stops that were sent and of which the broker cannot tell yet whether they rest; the old one stays until it can.
+    ``replaced`` are those that may go now.
     """
 
     plan: Plan
@@ -84,6 +86,8 @@ class _Guard:
     takes: dict[str, Order] = field(default_factory=dict)
     priced_qty: Decimal = Decimal(0)
     joint_stop: Decimal | None = None
+    asked: dict[str, Order] = field(default_factory=dict)
+    replaced: list[Order] = field(default_factory=list)
 
 
 def client_id(plan: Plan, purpose: OrderPurpose, number: int) -> str:
@@ -229,13 +233,37 @@ class OrderManager:
 
     def _guard_update(self, update: OrderUpdate) -> None:
         guard = self._guards.get(update.symbol)
-        if guard is None or update.status not in _OVER:
+        if guard is None:
             return
-        guard.takes.pop(update.client_id, None)
+        asked = guard.asked.pop(update.client_id, None) if update.status is not OrderStatus.UNKNOWN else None
+        if asked is not None and update.status is OrderStatus.NEW:
+            self._stop_rests(guard, asked)
+        elif asked is not None and update.status is OrderStatus.REJECTED and asked.reason is ExitReason.JOINT_STOP:
+            guard.joint_stop = asked.price  # it never came to be: tried again
+        if update.status not in _OVER:
+            return
+        take = guard.takes.pop(update.client_id, None)
+        if take is not None and update.status is OrderStatus.REJECTED:
+            guard.priced_qty = Decimal(0)  # it never rested: all are placed again
         if guard.stop is not None and guard.stop.client_id == update.client_id:
             guard.stop = None
         if guard.exit is not None and guard.exit.client_id == update.client_id:
             guard.exit = None
+
+    def _stop_rests(self, guard: _Guard, order: Order) -> None:
+        """A stop that was sent rests now: the tighter one stays, once it covers as much."""
+        old, price = guard.stop, order.price or guard.stop_price
+        tighter = guard.plan.side.sign * (price - guard.stop_price) >= 0
+        if old is not None and (not tighter or order.qty < old.qty):
+            guard.replaced.append(order)
+            return
+        guard.stop = order
+        if old is not None:
+            guard.replaced.append(old)
+        if tighter:
+            guard.stop_price, guard.stop_reason = price, order.reason or guard.stop_reason
+            if order.symbol in self._ledger.positions:
+                self._ledger.set_stop(order.symbol, price)
 
     def _join_stop(self, fill: Fill) -> None:
         """After an add the joint stop of its plan holds for all, if it is tighter (X16)."""
@@ -248,7 +276,9 @@ class OrderManager:
         if guard is None:
             guard = _Guard(position.plan, position.plan.stop, ExitReason.STOP)
             self._guards[position.symbol] = guard
-        if not _covers(guard.exit, position):
+        while guard.replaced:
+            await self._cancel(guard.replaced.pop(0))
+        if not _covers(guard.exit, position) and not any(_covers(order, position) for order in guard.asked.values()):
             stop, price, reason = guard.stop, guard.stop_price, guard.stop_reason
             if guard.joint_stop is not None:
                 # tried once: where it is refused, what was accepted last holds
@@ -265,6 +295,9 @@ class OrderManager:
         if update.status is OrderStatus.REJECTED:
             if update.code is RefusalCode.STOP_WOULD_TRIGGER or not _covers(guard.stop, position):
                 await self.close(position.symbol, ts, reason)
+            return update
+        if update.status is OrderStatus.UNKNOWN:
+            guard.asked[order.client_id] = order
             return update
         old, guard.stop = guard.stop, order
         guard.stop_price, guard.stop_reason = price, reason
@@ -295,7 +328,7 @@ class OrderManager:
         guard = self._guards.pop(symbol, None)
         if guard is not None:
             await self._cancel_pending(symbol, PlanKind.ADD)
-            for order in (guard.stop, guard.exit, *guard.takes.values()):
+            for order in (guard.stop, guard.exit, *guard.takes.values(), *guard.asked.values(), *guard.replaced):
                 if order is not None:
                     await self._cancel(order)
 
@@ -304,7 +337,8 @@ class OrderManager:
     async def move_stop(self, symbol: str, new_stop: Decimal, ts: int, reason: ExitReason) -> OrderUpdate | None:
         """Tighten the stop of ``symbol``; None when there is nothing to do (no tighter than it is, or already closing).
 
-        A stop that would trigger at once closes the position at market; refused for another reason, the old one stays.
+        Nor is it moved while nobody knows whether the last one rests. A stop that would trigger at once closes the position
+        at market; refused for another reason, the old one stays.
 
         Raises:
             ContractError: there is no protected position, or the new stop is looser than the position's.
@@ -315,7 +349,7 @@ class OrderManager:
         step = position.side.sign * (new_stop - guard.stop_price)
         if step < 0 and position.side.sign * (new_stop - position.stop) < 0:
             raise ContractError(f"the stop of {symbol} was to move from {guard.stop_price} to {new_stop}; stops only tighten")
-        if step <= 0 or guard.exit is not None:
+        if step <= 0 or guard.exit is not None or guard.asked:
             return None
         return await self._place_stop(guard, position, new_stop, reason, ts)
 

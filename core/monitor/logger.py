@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from loguru import Logger, Message, Record
 
 LEVELS: tuple[str, ...] = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
-MIN_RETENTION_DAYS = 183
-"""Half a year (I1)."""
+MIN_RETENTION_DAYS = 186
+"""Half a year, whichever months it has (I1)."""
 MASK = "***"
 _SHORTEST_SECRET = 4
 _PLAIN_TYPES = (int, float, bool, type(None))

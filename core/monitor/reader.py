@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ EXPORTS: dict[str, str] = {
     "refusals": "SELECT * FROM refusals ORDER BY rowid",
 }
 """CSV files of :meth:`StoreReader.export_csv` and what is in them."""
+
+
+_ROOM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StateError(
             f"state file {path} cannot be used: {error.strerror or error}",
-            help="choose a folder that you may write to: brain paper --state DIR",
+            help="see that this account may read and write there and that there is space, then start again with the same --state",
             code="STATE-002",
         ) from error
 
@@ -62,7 +66,7 @@ def reading(path: Path) -> Iterator[None]:
 def storage_error(path: Path, error: sqlite3.Error) -> StateError:
     """What went wrong in words a person can act upon."""
     text = str(error)
-    if "full" in text:
+    if "full" in text or ("I/O" in text and _no_space_beside(path)):  # the index beside a write-ahead log needs room too
         return StateError(
             f"state file {path} could not be written: the disk is full",
             help="free some space and start again with the same --state; everything up to the last commit is there",
@@ -85,6 +89,10 @@ def storage_error(path: Path, error: sqlite3.Error) -> StateError:
         help="check that the folder exists, is writable and is on a local disk",
         code="STATE-002",
     )
+
+
+def _no_space_beside(path: Path) -> bool:
+    return path.parent.exists() and shutil.disk_usage(path.parent).free < _ROOM_BYTES
 
 
 class StoreReader:

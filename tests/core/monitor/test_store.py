@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from core.codes import RefusalCode
 from core.errors import StateError
 from core.monitor.reader import StoreReader
 from core.monitor.schema import TRADE, Alert, AlertLevel, RowCodec, json_text
-from core.monitor.store import Store
+from core.monitor.store import Store, in_use
 from core.types import ExitReason, Fill, OrderStatus, Plan, Regime, ScoredSignal, ScorePart, TradeRecord
 from tests.core.monitor import making
 from tests.core.monitor.making import BTC, HOUR, T0
@@ -298,6 +299,28 @@ def test_paper_writes_ahead_with_normal_synchronous(path: Path) -> None:
 
 
 # --- what can go wrong with the file --------------------------------------------------------------------------------------
+
+
+def test_whether_a_run_holds_the_file_is_seen_without_standing_in_a_starting_runs_way(path: Path) -> None:
+    assert not in_use(path)
+    assert not path.with_name(f"{path.name}.lock").exists()
+    with Store(path):
+        assert in_use(path)
+    assert not in_use(path)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            in_use(path)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(200):
+            Store(path).close()
+    finally:
+        over.set()
+        looking.join()
 
 
 def test_two_writers_are_refused_and_a_reader_is_not(path: Path) -> None:

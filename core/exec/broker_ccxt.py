@@ -1,0 +1,207 @@
+"""The live broker: orders to a venue through ccxt, none lost and none sent twice (F1, F2, F6).
+
+Paper runs it too, against the local exchange. How it is made is in :mod:`core.exec.live`; this is its front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from core.data.blocks import Batch, Book
+from core.exec.broker import AccountView
+from core.exec.instrument import Instrument
+from core.exec.live.audit import Audit, Difference
+from core.exec.live.crash import OnCrashPoint, never
+from core.exec.live.desk import BookOf, Desk, OnAlert
+from core.exec.live.guardian import Guardian, StopOf
+from core.exec.live.intake import Intake
+from core.exec.live.maker import Maker
+from core.exec.live.outbox import Outbox
+from core.exec.live.port import Account
+from core.exec.live.recovery import Recoverer, Recovery
+from core.exec.live.resolver import Resolver
+from core.exec.live.sender import Sender
+from core.exec.live.settings import LiveOptions
+from core.exec.live.telling import Telling
+from core.types import BrokerEvent, Order, OrderUpdate
+
+OnEvents = Callable[[tuple[BrokerEvent, ...]], Awaitable[None]]
+
+
+class LiveBroker:
+    """A broker (:class:`core.exec.broker.Broker`) and venue of a run, at a real exchange or the local one.
+
+    Call :meth:`restore` where the run goes on from a snapshot, then :meth:`start`; nothing is opened before that has agreed.
+    Between bars :meth:`wait` says when there is something to hear, and :meth:`deliver` tells it.
+
+    Args:
+        account: at the venue (:class:`core.venues.binance_account.BinanceAccount`).
+        path: the outbox's file, ``orders.sqlite`` of the session's folder.
+        instruments: what may be traded.
+        options: settings; the defaults say why they are what they are.
+        stop_of: the stop of a plan by its id, for the stop that never moves; None where the books know no such plan.
+        books: the present book of a symbol, for the checks before an entry and as the price without slippage.
+        on_alert: told what a person should know, as ``(level, code, text)``.
+        crash: called at named places, for tests.
+
+    Raises:
+        StateError: the outbox is in use, damaged or of another version.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        path: Path,
+        instruments: Sequence[Instrument],
+        options: LiveOptions | None = None,
+        *,
+        stop_of: StopOf = lambda _: None,
+        books: BookOf | None = None,
+        on_alert: OnAlert = lambda _level, _code, _text: None,
+        crash: OnCrashPoint = never,
+    ) -> None:
+        self._account, self._options = account, options or LiveOptions()
+        self._outbox = Outbox(path, crash=crash)
+        self._books: dict[str, Book] = {}
+        self._desk = Desk(
+            account,
+            self._outbox,
+            instruments,
+            self._options,
+            books=books or self._books.get,
+            on_alert=on_alert,
+            crash=crash,
+        )
+        self._telling = Telling(self._outbox)
+        self._intake = Intake(self._desk)
+        resolver = Resolver(self._desk, self._intake)
+        self._sender = Sender(self._desk, self._intake, resolver)
+        self._maker = Maker(self._desk, self._intake, self._sender, resolver)
+        self._audit = Audit(self._desk, self._intake)
+        self._guardian = Guardian(self._desk, self._intake, self._sender, self._audit, stop_of)
+        self._recoverer = Recoverer(self._desk, self._intake, resolver, self._sender, self._audit, self._guardian)
+        self._ts = 0
+        self._intake.on_position = self._guardian.changed
+        self._intake.on_doubt = self._audit.want
+        account.listen(self._intake.hear, self._intake.trouble)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> Recovery:
+        """Make exchange and outbox agree, and watch over both from then on.
+
+        Raises:
+            BrainError: the account must not be traded as it is; nothing was sent.
+        """
+        recovery = await self._recoverer.recover()
+        self._desk.start(self._guardian.keep(), "guardian")
+        self._desk.start(self._audit.keep(), "audit")
+        return recovery
+
+    async def stop(self) -> None:
+        """End all that runs beside, and let go of account and outbox. Orders at the venue stay as they are (X34)."""
+        await self._desk.stop()
+        await self._account.close()
+        self._outbox.close()
+
+    async def compare(self) -> tuple[Difference, ...]:
+        """Compare everything with the exchange now; what does not agree."""
+        return await self._audit.compare([])
+
+    def accept(self, symbol: str, why: str) -> None:
+        """By a person's word: what the exchange says of the position of ``symbol`` holds, whatever the fills on record say.
+
+        The books hear nothing of it; it is watched over, and nothing is opened until the next comparison agrees.
+        """
+        seen = self._audit.seen.get(symbol)
+        difference = (seen.qty if seen is not None else Decimal(0)) - self._outbox.held(symbol)
+        if difference:
+            self._outbox.settle(symbol, difference, self._desk.now(), why)
+        self._audit.want(symbol)
+
+    @property
+    def halted(self) -> dict[str, str]:
+        """Symbols on which nothing is opened, with why; "" is the whole account."""
+        return dict(self._desk.halted)
+
+    def resume(self, symbol: str) -> None:
+        """By a person's word: what halted ``symbol`` is settled."""
+        self._desk.resume(symbol)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the outbox is not on the disk; None while it is."""
+        return self._outbox.failure
+
+    # --- the broker port --------------------------------------------------------------------------
+
+    async def place(self, order: Order) -> OrderUpdate:
+        """Send one order, unless its id is known: then what became of it is told again.
+
+        NEW: the exchange has it. REJECTED: it has not, and why. UNKNOWN: nobody can tell yet; an event will.
+        """
+        return await self._maker.place(order)
+
+    async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:
+        """Call one order back; NEW and UNKNOWN mean that it is not gone yet, and that it is gone on with."""
+        return await self._sender.cancel(symbol, client_id)
+
+    def drain(self) -> tuple[BrokerEvent, ...]:
+        return self._telling.next(self._ts)
+
+    def account(self) -> AccountView:
+        """The account by its last words, marked to the last prices; used margin is what positions hold at the leverage."""
+        wallet = float(self._intake.wallet or 0)
+        unrealised = used = 0.0
+        for symbol, qty in self._outbox.holdings().items():
+            price, seen = self._desk.prices.get(symbol, 0.0), self._audit.seen.get(symbol)
+            entry = price if seen is None else float(seen.entry)
+            unrealised += float(qty) * (price - entry)
+            used += abs(float(qty)) * price / self._options.leverage
+        equity = wallet + unrealised
+        return AccountView(self._desk.now(), wallet, unrealised, equity, used, equity - used)
+
+    def open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        """Orders that are known to be at the exchange, oldest first; the broker's own stops too."""
+        return tuple(row.order for row in self._outbox.live(symbol))
+
+    def position_qty(self, symbol: str) -> Decimal:
+        return self._outbox.held(symbol)
+
+    # --- the venue of a run -------------------------------------------------------------------------
+
+    async def advance(self, batch: Batch, on_events: OnEvents) -> None:
+        """Take prices and books from ``batch``, and tell what happened since the last one."""
+        names = tuple(self._desk.instruments)
+        for block in batch.bars:
+            for row, index in enumerate(block.idx.tolist()):
+                self._desk.prices[names[index]] = float(block.close[row])
+        for mark in batch.marks:
+            self._desk.prices[mark.symbol] = float(mark.price)
+        for book in batch.books:
+            self._books[book.symbol] = book
+        for funding in batch.funding:
+            self._intake.rates[funding.symbol, funding.ts] = funding.rate
+        self._ts = batch.ts
+        await self.deliver(on_events)
+
+    async def deliver(self, on_events: OnEvents) -> None:
+        """Tell what waits, group by group, until nothing does."""
+        while events := self._telling.next(self._ts):
+            await on_events(events)
+
+    async def wait(self) -> None:
+        """Until there is something to tell."""
+        await self._telling.ready.wait()
+
+    def snapshot(self) -> dict[str, Any]:
+        """What the books have heard; orders and fills are in the outbox."""
+        return {"told": self._telling.told, "ts": self._ts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The books stand where :meth:`snapshot` was taken: what they heard since is told again, in the same groups."""
+        self._ts = int(state["ts"])
+        self._telling.restore(int(state["told"]))

@@ -1,0 +1,279 @@
+"""Comparing the outbox with the venue: on a schedule, after every break of the stream, and whenever something is in doubt.
+
+What was missed is taken in as if it had just been told. Where the two do not agree about a position, the venue is right,
+and nothing is opened on the symbol until they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from core.exec.live.desk import Desk
+from core.exec.live.intake import Intake
+from core.exec.live.settings import ForeignPolicy
+from core.exec.live.states import Row, State
+from core.types import ExitReason, OrderPurpose, OrderSide, OrderType
+from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing
+
+_OURS = re.compile(r"^[0-9a-z]{6,12}[a-z0-9]-[A-Z0-9]{1,8}-[0-9a-f]{4}-[a-z][0-9a-z]+(\.[0-9]+)?$")
+"""The form of our client ids (:func:`core.exec.orders.client_id`)."""
+_DISAGREES = "position"
+_PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
+_LOOKS = 3
+_TRIES = 5
+
+
+class Difference(Struct, frozen=True):
+    """A position of which venue and outbox say another thing, and what a person can do."""
+
+    symbol: str
+    venue: Decimal
+    outbox: Decimal
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{_DISAGREES} of {self.symbol} is {self.venue} at the exchange, {self.outbox} by the fills on record; {self.remedy}"
+        )
+
+
+class Audit:
+    """Compares, and takes in what was missed.
+
+    Attributes:
+        seen: the venue's positions, as of the last comparison.
+        surplus: what the venue holds beyond the fills on record, where that was looked at twice.
+        actions: what was done about what was found, sentence by sentence, since somebody last took them.
+    """
+
+    def __init__(self, desk: Desk, intake: Intake) -> None:
+        self._desk, self._outbox, self._intake = desk, desk.outbox, intake
+        self.seen: dict[str, PositionSeen] = {}
+        self.surplus: dict[str, Decimal] = {}
+        self.actions: list[str] = []
+        self._wanted: dict[str, None] = {}
+        self._wake = asyncio.Event()
+
+    def want(self, symbol: str) -> None:
+        """Compare ``symbol`` soon; "" for everything."""
+        self._wanted[symbol] = None
+        self._wake.set()
+
+    async def keep(self) -> None:
+        """Compare for ever; ever more slowly while the venue does not answer."""
+        fails = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._desk.options.audit_every_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._wanted[""] = None
+            wanted = list(self._wanted)
+            self._wanted.clear()
+            self._wake.clear()
+            try:
+                await self.compare([] if "" in wanted else wanted)
+            except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
+                fails += 1
+                self._desk.alert("warning", "audit", f"the exchange could not be compared: {type(error).__name__}")
+                for symbol in wanted:
+                    self.want(symbol)
+            else:
+                fails = 0
+            await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
+
+    async def compare(self, symbols: list[str]) -> tuple[Difference, ...]:
+        """Compare ``symbols`` (none: all, money too); what does not agree at the end.
+
+        Raises:
+            Exception: whatever the account raises when the venue does not answer.
+        """
+        everything = not symbols
+        await self._orders(symbols)
+        for symbol in symbols or self._traded():
+            await self.fetch_trades(symbol)
+        if everything:
+            await self._money()
+        differences = await self._positions(symbols)
+        if differences is None:  # fills came all the while: look again when it is quiet
+            self.want("" if everything else symbols[0])
+            return ()
+        self._judge(symbols, differences)
+        return differences
+
+    async def _positions(self, symbols: list[str]) -> tuple[Difference, ...] | None:
+        """Where the positions differ; None where that could not be told.
+
+        They are believed only where no fill came between asking for the positions and having all fills up to then.
+        """
+        for _ in range(_TRIES):
+            known = self._outbox.fills
+            self.seen = {position.symbol: position for position in await self._desk.account.positions()}
+            differences = self._differences(symbols)
+            for difference in differences:
+                await self.fetch_trades(difference.symbol)
+            if self._outbox.fills == known:
+                self._mark()
+                return differences
+            await asyncio.sleep(self._desk.options.look_up_every_s)
+        return None
+
+    def _mark(self) -> None:
+        for position in self.seen.values():
+            self._desk.prices[position.symbol] = float(position.mark)
+
+    def _traded(self) -> list[str]:
+        """Symbols that may have fills: those that hold something, and those with orders that are not over."""
+        active = {row.symbol for row in (*self._outbox.live(), *self._outbox.unresolved())}
+        return sorted(symbol for symbol in {*active, *self._outbox.holdings(), *self.seen} if symbol in self._desk.instruments)
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    async def _orders(self, symbols: list[str]) -> None:
+        live = [row for row in self._outbox.live() if not symbols or row.symbol in symbols]
+        resting: list[OrderSeen] = []
+        for symbol in symbols or (None,):
+            resting += await self._desk.account.open_orders(symbol)
+        known = {(seen.symbol, seen.client_id) for seen in resting}
+        for seen in resting:
+            row = self._intake.row_of(seen.symbol, seen.client_id, "" if seen.algo else seen.venue_id)
+            if row is None:
+                await self._unknown(seen)
+            else:
+                self._intake.order(seen)
+                if row.state.over:
+                    await self._desk.account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
+        for row in live:
+            if row.state.open and (row.symbol, row.client_id) not in known:
+                await self._missing(row)
+
+    async def _missing(self, row: Row) -> None:
+        """An order that rests in no book: over, or at work, or lost."""
+        for _ in range(_LOOKS):
+            if not row.state.open:
+                return
+            seen = await self._desk.account.look_up(row.symbol, row.client_id, algo=row.is_algo)
+            if seen is not None:
+                self._intake.order(seen)
+                await self._child(row)
+                return
+            if self._desk.now() - row.sent_ms < self._desk.options.settle_s * 1000.0:
+                return  # confirmed a moment ago: it may be slow to show
+            await asyncio.sleep(self._desk.options.look_up_every_s)
+        self._desk.alert("warning", "order_lost", f"the exchange has forgotten order {row.client_id} of {row.symbol}")
+        lost = OrderSeen(
+            row.symbol, row.client_id, row.venue_id, row.is_algo, Standing.EXPIRED, row.side, row.qty, row.filled, None, 0
+        )
+        self._intake.order(lost)
+
+    async def _child(self, row: Row) -> None:
+        """The plain order that a conditional one became tells how it ends."""
+        if row.is_algo and row.state.open and row.child_id:
+            child = await self._desk.account.order_of(row.symbol, row.child_id)
+            if child is not None:
+                self._intake.order(child)
+
+    async def _unknown(self, seen: OrderSeen) -> None:
+        """An order in the venue's books that is not in ours."""
+        account = self._desk.account
+        if account.forced(seen.client_id):
+            return
+        if seen.algo and seen.close_position and seen.symbol in self._desk.instruments:
+            self._adopt(seen)  # it covers the position, whoever placed it
+        elif _OURS.match(seen.client_id) and seen.symbol in self._desk.instruments:
+            if seen.reduce_only:
+                self._adopt(seen)
+            else:
+                await account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
+                self.actions.append(f"cancelled order {seen.client_id} of {seen.symbol}: it has our form, and is not on record")
+        elif self._desk.options.foreign is ForeignPolicy.HALT and seen.symbol in self._desk.instruments:
+            self._desk.halt(
+                seen.symbol, f"order {seen.client_id} ({seen.side} {seen.qty}) is none of ours; cancel it at the exchange"
+            )
+        else:
+            self.actions.append(f"left order {seen.client_id} of {seen.symbol} alone: it is none of ours")
+
+    def _adopt(self, seen: OrderSeen) -> None:
+        row = Row(
+            client_id=seen.client_id,
+            told_as=seen.client_id,
+            plan_id="",
+            symbol=seen.symbol,
+            side=seen.side,
+            type=OrderType.STOP_MARKET if seen.algo else OrderType.LIMIT,
+            purpose=OrderPurpose.STOP if seen.algo else OrderPurpose.TAKE,
+            qty=seen.qty,
+            price=seen.price,
+            reduce_only=True,
+            ts=seen.ts,
+            reason=ExitReason.STOP if seen.algo else ExitReason.TAKE,
+            is_algo=seen.algo,
+            close_position=seen.close_position,
+            own=True,
+            state=State.ACK,
+            venue_id=seen.venue_id,
+            standing=seen.standing,
+        )
+        self._outbox.add(row, self._desk.now(), must=False)
+        self.actions.append(f"adopted order {seen.client_id} of {seen.symbol}: it is not on record, and can only reduce")
+
+    # --- fills and money --------------------------------------------------------------------------
+
+    async def fetch_trades(self, symbol: str) -> None:
+        """Take in every fill of ``symbol`` that is not on record."""
+        account, after = self._desk.account, self._outbox.last_trade.get(symbol)
+        since = min((row.sent_ms for row in self._outbox.rows.values() if row.symbol == symbol and row.sent_ms), default=0)
+        if after is None and not since:
+            return
+        for trade in await account.trades(symbol, after_id=after, since=since):
+            told = trade
+            if self._intake.row_of(symbol, "", trade.venue_id) is None:
+                seen = await account.order_of(symbol, trade.venue_id)
+                if seen is not None:
+                    told = replace(trade, client_id=seen.client_id, forced=account.forced(seen.client_id))
+                    if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:
+                        self._intake.order(seen)
+            self._intake.trade(told)
+
+    async def _money(self) -> None:
+        self._intake.hear(await self._desk.account.balance())
+        if not self._outbox.rows:
+            return
+        since = self._outbox.last_funding or min(row.ts for row in self._outbox.rows.values())
+        for payment in await self._desk.account.funding(since):
+            self._intake.funding(payment)
+
+    # --- positions --------------------------------------------------------------------------------
+
+    def _differences(self, symbols: list[str]) -> tuple[Difference, ...]:
+        found = []
+        for symbol in sorted({*self.seen, *self._outbox.holdings()}):
+            venue = self.seen[symbol].qty if symbol in self.seen else ZERO
+            held = self._outbox.held(symbol)
+            if venue != held and (not symbols or symbol in symbols):
+                found.append(Difference(symbol, venue, held, _remedy(symbol, venue, held)))
+        return tuple(found)
+
+    def _judge(self, symbols: list[str], differences: tuple[Difference, ...]) -> None:
+        differing = {difference.symbol: difference for difference in differences}
+        for symbol in tuple(self.surplus):
+            if not symbols or symbol in symbols:
+                del self.surplus[symbol]
+        for difference in differences:
+            self.surplus[difference.symbol] = difference.venue - difference.outbox
+            self._desk.halt(difference.symbol, str(difference))
+        for symbol, why in tuple(self._desk.halted.items()):
+            if symbol not in differing and why.startswith(f"{_DISAGREES} of ") and (not symbols or symbol in symbols):
+                self._desk.resume(symbol)
+                self.actions.append(f"{symbol} agrees again")
+
+
+def _remedy(symbol: str, venue: Decimal, held: Decimal) -> str:
+    surplus = venue - held
+    side = OrderSide.SELL if surplus > 0 else OrderSide.BUY
+    return f"{side} {abs(surplus)} {symbol} reduce-only at the exchange, or accept what it has, then start again"

@@ -1,0 +1,345 @@
+"""The outbox: every order's life on the disk, one transaction a step, before and after the venue hears of it.
+
+Beside the orders stand the fills (by the venue's trade id, so that one told twice counts once), and the events that the
+books are owed, in order, with what of them was told. A disk that fails stops entries; what has happened at the venue, and
+exits, are kept in memory until it can be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.errors import ContractError, StateError
+from core.exec.live.crash import CrashPoint, OnCrashPoint, never
+from core.exec.live.outbox_file import connect, lock
+from core.exec.live.outbox_schema import (
+    INSERT_EVENT,
+    INSERT_FILL,
+    INSERT_FUNDING,
+    INSERT_OFFSET,
+    INSERT_TOLD,
+    INSERT_TRANSITION,
+    UPSERT_ORDER,
+    Group,
+    decode_event,
+    decode_row,
+    encode_event,
+    encode_row,
+)
+from core.exec.live.states import Row, State, check
+from core.types import BrokerEvent
+from core.venues.words import ZERO, FundingSeen, TradeSeen
+
+Statement = tuple[str, Sequence[Any]]
+
+
+class Outbox:
+    """The orders of one account, written by one process alone.
+
+    Attributes:
+        rows: every order ever meant, by client id, oldest first; changed through this class only.
+        owed: events that nobody has taken yet, with their numbers; ``on_owed`` is called when some were added.
+        failure: why the last write did not reach the disk; None while all is well.
+
+    Args:
+        path: the file (``orders.sqlite`` of the session's folder); its folder is made too.
+        crash: called at each border between two states of the disk, for tests.
+
+    Raises:
+        StateError: another process has it open, or it is damaged or of another version.
+    """
+
+    def __init__(self, path: Path, *, crash: OnCrashPoint = never) -> None:
+        self.path = path
+        self.failure: str | None = None
+        self.owed: deque[tuple[int, BrokerEvent]] = deque()
+        self.on_owed: Callable[[], None] = lambda: None
+        self._crash = crash
+        self._backlog: list[Statement] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock: int | None = lock(path)
+        try:
+            self._db = connect(path)
+            self._load()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise StateError(
+                f"outbox {path} can't be read: {error}",
+                help="put the file back from a copy; the venue's side is read at the next start",
+                code="LIVE-002",
+            ) from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _load(self) -> None:
+        self._db.row_factory = sqlite3.Row
+        self.rows: dict[str, Row] = {
+            row["client_id"]: decode_row(dict(row)) for row in self._db.execute("SELECT * FROM orders ORDER BY rowid")
+        }
+        self._families: dict[str, list[Row]] = {}
+        for row in self.rows.values():
+            self._families.setdefault(row.told_as, []).append(row)
+        self._active = {client_id: row for client_id, row in self.rows.items() if not row.state.over}
+        self.last_trade: dict[str, int] = {}
+        self._held: dict[str, Decimal] = {}
+        self._trades: set[tuple[str, int]] = set()
+        self._booked: dict[str, Decimal] = {}
+        for row in self._db.execute("SELECT symbol, trade_id, side, qty, told FROM fills"):
+            self._count(row["symbol"], row["trade_id"], row["side"], Decimal(row["qty"]), Decimal(row["told"]))
+        for row in self._db.execute("SELECT symbol, qty FROM offsets"):
+            self._held[row["symbol"]] = self.held(row["symbol"]) + Decimal(row["qty"])
+        self._funded = {row["id"] for row in self._db.execute("SELECT id FROM funding")}
+        self.last_funding: int = self._db.execute("SELECT COALESCE(MAX(ts), 0) FROM funding").fetchone()[0]
+        self._seq: int = self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0]
+        self._groups: int = self._db.execute("SELECT COALESCE(MAX(no), 0) FROM told").fetchone()[0]
+
+    def _count(self, symbol: str, trade_id: int, side: str, qty: Decimal, told: Decimal) -> None:
+        sign = 1 if side == "buy" else -1
+        self._trades.add((symbol, trade_id))
+        self.last_trade[symbol] = max(trade_id, self.last_trade.get(symbol, 0))
+        self._held[symbol] = self.held(symbol) + sign * qty
+        self._booked[symbol] = self.booked(symbol) + sign * told
+
+    # --- what is known ----------------------------------------------------------------------------
+
+    def held(self, symbol: str) -> Decimal:
+        """Signed position: the sum of the fills on record."""
+        return self._held.get(symbol, ZERO)
+
+    def booked(self, symbol: str) -> Decimal:
+        """Signed position as the books were told it; another than :meth:`held` where fills came of which they know no plan."""
+        return self._booked.get(symbol, ZERO)
+
+    def holdings(self) -> dict[str, Decimal]:
+        """Every position that is not flat, by symbol, in alphabetical order."""
+        return {symbol: qty for symbol, qty in sorted(self._held.items()) if qty}
+
+    @property
+    def fills(self) -> int:
+        """How many fills are on record."""
+        return len(self._trades)
+
+    def has_trade(self, symbol: str, trade_id: int) -> bool:
+        """Whether this fill is on record."""
+        return (symbol, trade_id) in self._trades
+
+    def family(self, told_as: str) -> tuple[Row, ...]:
+        """An order and its further attempts or slices."""
+        return tuple(self._families.get(told_as, ()))
+
+    def by_venue_id(self, symbol: str, venue_id: str) -> Row | None:
+        """The order that has, or whose child has, this plain id at the venue; none has an empty one."""
+        for row in reversed(self.rows.values()):
+            if row.symbol == symbol and venue_id == (row.child_id if row.is_algo else row.venue_id):
+                return row if venue_id else None
+        return None
+
+    def unresolved(self) -> tuple[Row, ...]:
+        """Orders whose fate is not known, oldest first."""
+        return tuple(row for row in self._active.values() if not row.state.open)
+
+    def live(self, symbol: str | None = None) -> tuple[Row, ...]:
+        """Orders that are known to be at the venue, oldest first."""
+        return tuple(row for row in self._active.values() if row.state.open and symbol in (None, row.symbol))
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def add(self, row: Row, ts: int, *, must: bool) -> None:
+        """A new order is meant to be sent, or is known without having been sent from here.
+
+        Args:
+            row: in state INTENT; one that was refused before it was sent in REJECTED, one that somebody else sent in ACK.
+            ts: now, for the record.
+            must: whether it may be sent only if this is on the disk.
+
+        Raises:
+            ContractError: the id was used before.
+            StateError: it could not be written, and ``must`` be.
+        """
+        if row.client_id in self.rows:
+            raise ContractError(f"client id {row.client_id} was used before; an order has an id of its own")
+        transition = (INSERT_TRANSITION, (row.client_id, row.state.value, ts, ""))
+        points = (CrashPoint.INTENT_BEFORE, CrashPoint.INTENT_AFTER)
+        self._commit(points, [(UPSERT_ORDER, encode_row(row)), transition], must=must)
+        self.rows[row.client_id] = row
+        self._families.setdefault(row.told_as, []).append(row)
+        if not row.state.over:
+            self._active[row.client_id] = row
+
+    def move(
+        self,
+        row: Row,
+        to: State,
+        ts: int,
+        *,
+        events: Iterable[BrokerEvent] = (),
+        must: bool = False,
+        note: str = "",
+        **changes: Any,
+    ) -> None:
+        """An order goes from one state to the next, with what else changes, and with what the books are owed for it.
+
+        Raises:
+            ContractError: the state does not follow the present one.
+            StateError: it could not be written, and ``must`` be; nothing has changed then.
+        """
+        check(row.client_id, row.state, to)
+        changes["state"] = to
+        points = CrashPoint(f"{to.value}_before"), CrashPoint(f"{to.value}_after")
+        transition = (INSERT_TRANSITION, (row.client_id, to.value, ts, note))
+        self._change(points, row, changes, [transition], events, must=must)
+
+    def note(self, row: Row, *, events: Iterable[BrokerEvent] = (), **changes: Any) -> None:
+        """Something of an order changes that is no state of its own."""
+        self._change(None, row, changes, [], events, must=False)
+
+    def fill(
+        self,
+        row: Row,
+        trade: TradeSeen,
+        ts: int,
+        *,
+        to: State | None,
+        told: Decimal,
+        events: Iterable[BrokerEvent],
+        **changes: Any,
+    ) -> None:
+        """One fill that is not on record yet, with what it makes of its order; the books are told of ``told`` of it."""
+        statements: list[Statement] = [(INSERT_FILL, _fill_row(row, trade, told))]
+        if to is not None:
+            check(row.client_id, row.state, to)
+            changes["state"] = to
+            statements.append((INSERT_TRANSITION, (row.client_id, to.value, ts, f"trade {trade.trade_id}")))
+        changes["filled"] = row.filled + trade.qty
+        self._change((CrashPoint.FILL_BEFORE, CrashPoint.FILL_AFTER), row, changes, statements, events, must=False)
+        self._count(trade.symbol, trade.trade_id, trade.side.value, trade.qty, told)
+
+    def fund(self, payment: FundingSeen, events: Iterable[BrokerEvent]) -> bool:
+        """A funding payment, and what the books are owed for it; False where it is on record already."""
+        if payment.id in self._funded:
+            return False
+        numbered, owed = self._owed(events)
+        row = (payment.id, payment.symbol, payment.ts, str(payment.amount))
+        self._commit(None, [(INSERT_FUNDING, row), *owed], must=False)
+        self._funded.add(payment.id)
+        self.last_funding = max(self.last_funding, payment.ts)
+        self._owe(numbered)
+        return True
+
+    def settle(self, symbol: str, qty: Decimal, ts: int, why: str) -> None:
+        """Take over, by a person's word, that ``qty`` more is held than the fills on record say.
+
+        Raises:
+            StateError: it could not be written.
+        """
+        self._commit(None, [(INSERT_OFFSET, (symbol, str(qty), ts, why))], must=True)
+        self._held[symbol] = self.held(symbol) + qty
+
+    def _change(
+        self,
+        points: tuple[CrashPoint, CrashPoint] | None,
+        row: Row,
+        changes: dict[str, Any],
+        statements: list[Statement],
+        events: Iterable[BrokerEvent],
+        *,
+        must: bool,
+    ) -> None:
+        changed = msgspec.structs.replace(row, **changes)
+        numbered, owed = self._owed(events)
+        self._commit(points, [(UPSERT_ORDER, encode_row(changed)), *statements, *owed], must=must)
+        for name, value in changes.items():
+            setattr(row, name, value)
+        if row.state.over:
+            self._active.pop(row.client_id, None)
+        self._owe(numbered)
+
+    def _owed(self, events: Iterable[BrokerEvent]) -> tuple[list[tuple[int, BrokerEvent]], list[Statement]]:
+        numbered = list(enumerate(events, start=self._seq + 1))
+        return numbered, [(INSERT_EVENT, (seq, *encode_event(event))) for seq, event in numbered]
+
+    def _owe(self, numbered: list[tuple[int, BrokerEvent]]) -> None:
+        if numbered:
+            self._seq = numbered[-1][0]
+            self.owed += numbered
+            self.on_owed()
+
+    # --- what the books are owed --------------------------------------------------------------------
+
+    def owe_again(self, seq: int) -> None:
+        """Everything behind number ``seq`` is owed again, whoever took it before."""
+        rows = self._db.execute("SELECT seq, kind, body FROM events WHERE seq > ? ORDER BY seq", (seq,))
+        self.owed = deque((row["seq"], decode_event(row["kind"], row["body"])) for row in rows)
+        self.on_owed()
+
+    def groups_after(self, seq: int) -> tuple[Group, ...]:
+        """How events behind ``seq`` were told before, group by group."""
+        rows = self._db.execute("SELECT upto, ts FROM told WHERE upto > ? ORDER BY no", (seq,))
+        return tuple(Group(row["upto"], row["ts"]) for row in rows)
+
+    def telling(self, group: Group) -> None:
+        """These events are told now; after a crash they are told again, in the same group."""
+        self._groups += 1
+        statement = (INSERT_TOLD, (self._groups, group.upto, group.ts))
+        self._commit((CrashPoint.TOLD_BEFORE, CrashPoint.TOLD_AFTER), [statement], must=False)
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def _commit(self, points: tuple[CrashPoint, CrashPoint] | None, statements: list[Statement], *, must: bool) -> None:
+        if points is not None:
+            self._crash(points[0])
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for sql, values in (*self._backlog, *statements):
+                self._db.execute(sql, values)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            self.failure = str(error)
+            if must:
+                raise StateError(
+                    f"outbox {self.path} can't be written: {error}; nothing was sent",
+                    help="free some space there; entries go on by themselves when it can be written again",
+                    code="LIVE-003",
+                ) from error
+            self._backlog += statements
+        else:
+            self.failure = None
+            self._backlog.clear()
+        if points is not None:
+            self._crash(points[1])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _fill_row(row: Row, trade: TradeSeen, told: Decimal) -> Sequence[Any]:
+    return (
+        trade.symbol,
+        trade.trade_id,
+        row.client_id,
+        trade.venue_id,
+        trade.side.value,
+        str(trade.qty),
+        str(trade.price),
+        str(trade.fee),
+        trade.fee_asset,
+        int(trade.maker),
+        trade.ts,
+        str(told),
+    )

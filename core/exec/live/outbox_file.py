@@ -1,0 +1,61 @@
+"""The outbox's file: one process alone has it, and no acknowledged write of it is lost."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from core.errors import StateError
+from core.exec.live.outbox_schema import CREATE, SCHEMA_VERSION
+
+
+def lock(path: Path) -> int:
+    """Hold ``<file>.lock``; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        StateError: another process holds it.
+    """
+    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise StateError(
+            f"outbox {path} is in use by another run",
+            help="stop that run; two runs must never trade on one account",
+            code="LIVE-001",
+        ) from error
+    return handle
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, or make it.
+
+    Raises:
+        StateError: it is of another version.
+    """
+    db = sqlite3.connect(path, isolation_level=None, timeout=0)
+    try:
+        empty = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if not empty and version != SCHEMA_VERSION:
+            raise StateError(
+                f"outbox {path} is of version {version}, expected {SCHEMA_VERSION}",
+                help="go on with the release that wrote it until all is flat, then give another --state DIR",
+                code="LIVE-004",
+            )
+        # EXTRA for the switch alone: else the unlink of the old journal may be undone by a loss of power
+        for pragma in ("synchronous=EXTRA", "journal_mode=WAL", "synchronous=FULL"):
+            db.execute(f"PRAGMA {pragma}")
+        if empty:
+            db.execute("BEGIN IMMEDIATE")
+            for statement in CREATE:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db

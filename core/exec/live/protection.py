@@ -1,0 +1,119 @@
+"""What a position needs now to be covered, decided from what is known of it. Pure (§2.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from core.exec.instrument import Instrument
+from core.exec.live.settings import LiveOptions
+from core.types import Side
+from core.venues.words import Standing
+
+
+class Act(StrEnum):
+    """What is to be done for a position."""
+
+    NOTHING = "nothing"
+    PLACE = "place"
+    """Its catastrophe stop, under a new id."""
+    PLACE_SECOND = "place_second"
+    """A stop beside one whose fate nobody knows: for the position's size, since two that close everything cannot be."""
+    CLOSE = "close"
+    """Reduce-only at market: a stop cannot be had, or is not believed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopView:
+    """A stop that is known to be at the venue. ``closes_all``: whatever the position's size is when it triggers."""
+
+    standing: Standing
+    since: int
+    closes_all: bool
+    qty: Decimal
+
+    def covers(self, held: Decimal) -> bool:
+        """Whether it will close all of a position of ``held``."""
+        return self.standing is Standing.LIVE and (self.closes_all or self.qty >= abs(held))
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One symbol, as much as is known of it.
+
+    ``naked_since`` is when no known stop began to cover it (None: one does), ``underway`` how many stops were sent of which
+    nobody knows yet, ``closing`` whether a market exit is on its way, ``tries`` how many stops failed in a row.
+    """
+
+    held: Decimal
+    stops: tuple[StopView, ...]
+    naked_since: int | None
+    underway: int
+    closing: bool
+    tries: int
+
+    @property
+    def covered(self) -> bool:
+        """Whether a known stop will close all of it."""
+        return any(stop.covers(self.held) for stop in self.stops)
+
+    @property
+    def catastrophe(self) -> bool:
+        """Whether its stop that closes everything stands."""
+        return any(stop.closes_all and stop.standing is Standing.LIVE for stop in self.stops)
+
+
+def decide(exposure: Exposure, now: int, options: LiveOptions) -> Act:
+    """What to do for a position at ``now`` (ms, venue's clock).
+
+    - a stop that was reached and did not act for ``triggering_s`` is not waited for: close;
+    - a naked position gets a stop, and a second one when nobody knows of the first in half the time that it may be naked;
+    - where stops fail ``place_tries`` times, or none is known of in ``naked_s``: close;
+    - a covered one gets its catastrophe stop too, unless that cannot be had.
+    """
+    if not exposure.held or exposure.closing:
+        return Act.NOTHING
+    working = [stop for stop in exposure.stops if stop.standing is not Standing.LIVE]
+    if any(now - stop.since > options.triggering_s * 1000.0 for stop in working):
+        return Act.CLOSE
+    if working or exposure.catastrophe:
+        return Act.NOTHING
+    if exposure.tries >= options.place_tries:
+        return Act.NOTHING if exposure.covered else Act.CLOSE
+    return _for_naked(exposure, now, options.naked_s * 1000.0)
+
+
+def _for_naked(exposure: Exposure, now: int, most_ms: float) -> Act:
+    if not exposure.underway:
+        return Act.PLACE
+    if exposure.covered:
+        return Act.NOTHING
+    naked_ms = 0 if exposure.naked_since is None else now - exposure.naked_since
+    if naked_ms > most_ms:
+        return Act.CLOSE
+    return Act.PLACE_SECOND if exposure.underway == 1 and naked_ms > most_ms / 2 else Act.NOTHING
+
+
+def catastrophe_price(
+    side: Side,
+    entry: Decimal,
+    plan_stop: Decimal | None,
+    liquidation: Decimal | None,
+    instrument: Instrument,
+    options: LiveOptions,
+) -> Decimal:
+    """Where the stop lies that never moves: beyond the plan's, and before liquidation, which wins.
+
+    ``distance = min(max(percent, k x plan's), share x liquidation's)``, in price; without a known liquidation price it is
+    taken to be ``1 / leverage - maintenance margin`` away.
+    """
+    distance = entry * Decimal(repr(options.catastrophe_pct)) / 100
+    if plan_stop is not None:
+        distance = max(distance, abs(entry - plan_stop) * Decimal(repr(options.catastrophe_beyond_stop)))
+    if liquidation is None:
+        to_liquidation = entry * (1 / Decimal(options.leverage) - Decimal(repr(instrument.maintenance_margin_rate)))
+    else:
+        to_liquidation = abs(entry - liquidation)
+    distance = min(distance, to_liquidation * Decimal(repr(options.catastrophe_before_liquidation)))
+    return instrument.stop_price(entry - side.sign * distance, side)

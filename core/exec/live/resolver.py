@@ -1,0 +1,82 @@
+"""Orders whose fate nobody knows: looked up until they are found, or proven never to have arrived (F2).
+
+The fence: the venue executes nothing that reaches it later than the receive window after it was signed. Absent is what no
+look-up knows after that, several times over, what rests in no book, and what the account's fills do not tell of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.codes import RefusalCode
+from core.exec.live.desk import Desk
+from core.exec.live.intake import Intake
+from core.exec.live.outcome import Outcome, outcome
+from core.exec.live.states import Row, State
+
+_SLOWEST = 10
+
+
+class Resolver:
+    """Finds out. One task an order; orders of different symbols do not wait for each other."""
+
+    def __init__(self, desk: Desk, intake: Intake) -> None:
+        self._desk, self._intake = desk, intake
+
+    async def resolve(self, row: Row) -> None:
+        """Until ``row`` is in doubt no more. Whatever happens to it meanwhile by another way ends this too."""
+        options, loop = self._desk.options, asyncio.get_running_loop()
+        margin_ms = options.algo_margin_ms if row.is_algo else options.margin_ms
+        fence_ms = row.sent_ms + row.recv_window_ms + margin_ms
+        begun, misses, looks = loop.time(), 0, 0
+        if row.state is State.SENT:
+            self._desk.outbox.move(row, State.UNKNOWN, self._desk.now(), note="no reply on record")
+        while row.state.doubtful:
+            gone, wait_s = await self._look(row)
+            misses += gone
+            if gone and misses >= options.least_misses and self._desk.now() > fence_ms and await self._no_trace(row):
+                what = f"it never reached the exchange: {misses} look-ups past the receive window, and no trace of it"
+                self._desk.outbox.move(
+                    row, State.ABSENT, self._desk.now(), note=what, code=RefusalCode.ORDER_ABSENT, message=what
+                )
+                return
+            if row.state.doubtful and loop.time() - begun > options.unknown_cap_s:
+                self._desk.halt(row.symbol, f"nobody can tell what became of order {row.client_id}")
+            looks += 1
+            if row.state.doubtful:
+                await asyncio.sleep(max(wait_s, options.look_up_every_s * min(looks, _SLOWEST)))
+
+    async def _look(self, row: Row) -> tuple[bool, float]:
+        """Whether the venue says that it does not know the order, and how long it wants to be left alone."""
+        try:
+            seen = await self._desk.account.look_up(row.symbol, row.client_id, algo=row.is_algo)
+        except Exception as error:  # noqa: BLE001 - no answer is no answer, whatever stood in its way
+            verdict = outcome(error)
+            return False, verdict.retry_after_s if verdict.outcome is Outcome.THROTTLED else 0.0
+        if seen is None:
+            return row.state.doubtful, 0.0
+        self._intake.order(seen)
+        return False, 0.0
+
+    async def _no_trace(self, row: Row) -> bool:
+        """The second witness: neither book has the order, and every fill of the symbol belongs to another."""
+        account, outbox = self._desk.account, self._desk.outbox
+        try:
+            resting = await account.open_orders(row.symbol)
+            trades = await account.trades(row.symbol, after_id=outbox.last_trade.get(row.symbol), since=row.sent_ms)
+            for trade in trades:
+                if self._intake.row_of(trade.symbol, trade.client_id, trade.venue_id) is None:
+                    seen = await account.order_of(trade.symbol, trade.venue_id)
+                    if seen is not None and seen.client_id == row.client_id:
+                        self._intake.order(seen)
+            held = {position.symbol: position.qty for position in await account.positions()}
+        except Exception:  # noqa: BLE001 - a witness that does not answer has not said that there is nothing
+            return False
+        for seen in resting:
+            if seen.client_id == row.client_id:
+                self._intake.order(seen)
+        # what was missed of other orders is their audit's; it must be settled before this one is judged
+        agreed = held.get(row.symbol, 0) == outbox.held(row.symbol)
+        if not agreed:
+            self._intake.on_doubt(row.symbol)
+        return agreed and row.state.doubtful

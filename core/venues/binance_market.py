@@ -1,0 +1,62 @@
+"""Binance USD-M's market streams: which sockets to open, and what their messages say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.venues.market_words import CandleSeen, DepthSeen, Level, MarketWord, MarkSeen, StreamLine
+
+DEPTH_EVERY_MS = 500
+"""Often enough for a book that is looked at when a bar closes, a fifth of the messages of the fastest stream."""
+
+
+def stream_lines(client: Any, timeframes: Mapping[str, str]) -> tuple[StreamLine, ...]:
+    """Two sockets for all symbols: candles and mark prices on one, differences of the books on the other.
+
+    Args:
+        client: a loaded ccxt client.
+        timeframes: the timeframe of the candles by ccxt symbol.
+    """
+    ids = {symbol: str(client.market(symbol)["lowercaseId"]) for symbol in timeframes}
+    candles = [f"{ids[symbol]}@kline_{tf}" for symbol, tf in timeframes.items()]
+    marks = [f"{name}@markPrice@1s" for name in ids.values()]
+    books = [f"{name}@depth@{DEPTH_EVERY_MS}ms" for name in ids.values()]
+    return _line(client, "market", candles + marks, depth=False), _line(client, "public", books, depth=True)
+
+
+def _line(client: Any, category: str, streams: list[str], *, depth: bool) -> StreamLine:
+    url = f"{client.get_ws_url('linear', category)}/{client.stream('linear', f'brain {category}')}"
+    return StreamLine(url, {"method": "SUBSCRIBE", "params": streams, "id": client.request_id(url)}, depth)
+
+
+def market_word(message: Any) -> MarketWord | None:
+    """What a message of these streams says; None where it is something else.
+
+    Raises:
+        Exception: it has the name of such a message and not its form.
+    """
+    kind = message.get("e") if isinstance(message, dict) else None
+    if kind == "kline":
+        told = message["k"]
+        values = (float(told["o"]), float(told["h"]), float(told["l"]), float(told["c"]), float(told["v"]))
+        return CandleSeen(told["s"], told["i"], int(told["t"]), values, told["x"] is True)
+    if kind == "markPriceUpdate":
+        return MarkSeen(message["s"], int(message["E"]), float(message["p"]), int(message["T"]))
+    if kind == "depthUpdate":
+        ids = (int(message["U"]), int(message["u"]), int(message["pu"]))
+        return DepthSeen(message["s"], int(message["E"]), *ids, _levels(message["b"]), _levels(message["a"]))
+    return None
+
+
+def _levels(rows: Any) -> tuple[Level, ...]:
+    return tuple((float(price), float(qty)) for price, qty in rows)
+
+
+async def spot_rows(client: Any, symbol: str, tf: str, since: int | None, limit: int) -> list[list[float]]:
+    """Candles of the spot market ``symbol`` (``BTC/USDT``) of the same venue, the forming one last."""
+    request: dict[str, Any] = {"symbol": symbol.replace("/", ""), "interval": tf, "limit": limit}
+    if since is not None:
+        request["startTime"] = since
+    answer = await client.publicGetKlines(request)
+    return [[int(row[0]), *(float(value) for value in row[1:6])] for row in answer]

@@ -1,0 +1,67 @@
+"""Bybit linear perpetuals, for market data only.
+
+Read in ccxt's source and never run, here or against the venue. There is no order path: nothing may be traded with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import BrainError
+from core.venues.market_words import MarketWord, StreamLine
+
+CLIENT_OPTIONS: Mapping[str, Any] = {
+    "options": {
+        "defaultType": "swap",
+        "defaultSubType": "linear",
+        "fetchCurrencies": False,
+        "fetchMarkets": {"types": ["linear"]},
+    }
+}
+
+URGENT = frozenset[str]()
+"""Questions that do not wait for others: look-ups of single orders."""
+
+
+def redirect(client: Any, address: str) -> None:
+    """There is no local exchange that speaks Bybit.
+
+    Raises:
+        BrainError: always.
+    """
+    raise BrainError(f"{client.id} was to be led to {address}; the local exchange speaks Binance", help="EXCHANGE=binance")
+
+
+def ends_stream(client: Any, stream: Any, message: Any) -> bool:  # noqa: ARG001 - one shape for all venues
+    """Nothing on a public stream ends it but its closing."""
+    return False
+
+
+def time_url(client: Any) -> str:
+    """Where the venue tells its time."""
+    return f"{client.implode_hostname(client.urls['api']['public'])}/v5/market/time"
+
+
+def server_time(answer: Any) -> int:
+    """The venue's time (ms) in what :func:`time_url` answers."""
+    return int(answer["result"]["timeNano"]) // 1_000_000
+
+
+def set_offset(client: Any, offset_ms: int) -> None:
+    """Nothing is signed: market data alone."""
+
+
+def stream_lines(client: Any, timeframes: Mapping[str, str]) -> tuple[StreamLine, ...]:  # noqa: ARG001 - one shape for all venues
+    """None: this venue is asked by REST alone."""
+    return ()
+
+
+def market_word(message: Any) -> MarketWord | None:  # noqa: ARG001 - one shape for all venues
+    """Nothing: there are no streams."""
+    return None
+
+
+async def spot_rows(client: Any, symbol: str, tf: str, since: int | None, limit: int) -> list[list[float]]:  # noqa: ARG001
+    """None: the basis is that of the first venue alone."""
+    return []

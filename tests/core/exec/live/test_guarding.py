@@ -1,0 +1,296 @@
+"""From the first fill to flat a stop at the venue covers the position, whatever the books do (F6)."""
+
+import pytest
+
+from core.exec.live.settings import ForeignPolicy, LiveOptions
+from core.exec.live.states import State
+from core.sim.local.values import AlgoType, FundingTick, NewAlgo, NewOrder, OrderSide, OrderType, WorkingType
+from core.sim.server.faults import FaultKind as F
+from core.types import ExitReason, OrderPurpose, OrderStatus
+from core.types import OrderSide as Side
+from tests.core.exec.live.kit import BTC, ETH, Bench, D, tell
+
+ENTRY = "k0000000b-BTCUSDT-0123-e0"
+STOP = "k0000000b-BTCUSDT-0123-s1"
+C0, W0 = "k0000000b-BTCUSDT-0123-c0", "k0000000b-BTCUSDT-0123-w0"
+PLAIN, ALGO = "/fapi/v1/order", "/fapi/v1/algoOrder"
+
+
+def test_a_stop_in_the_books_and_one_that_never_moves_stand_side_by_side():
+    async def story(b: Bench):
+        b.stops["plan"] = D("46000")
+        await b.enter()
+        await b.broker.place(b.stop())
+        # 1.5 x (50025 - 46000) beyond the cap of the entry
+        assert [(algo.client_id, algo.trigger_price) for algo in b.algos()] == [(C0, D("43987.5")), (STOP, D("49500"))]
+
+    tell(story)
+
+
+def test_a_short_is_covered_from_above():
+    async def story(b: Bench):
+        await b.broker.place(b.order(side=Side.SELL, price="49975.0"))
+        await b.hear(0.3)
+        (stop,) = b.algos()
+        assert (stop.side, stop.trigger_price) == (OrderSide.BUY, D("54972.5"))
+
+    tell(story)
+
+
+def test_the_stop_that_is_reached_closes_the_position_and_nothing_stays():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        await b.broker.place(b.take())
+        await b.market.play(b.market.trade("49400"), b.market.mark("49400"))
+        await b.hear(2.0)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        fill = b.fills()[-1]
+        assert (fill.client_id, fill.purpose, fill.reason, fill.expected_price) == (
+            STOP,
+            OrderPurpose.STOP,
+            ExitReason.STOP,
+            49_500.0,
+        )
+        assert b.updates(STOP)[-1] == (OrderStatus.FILLED, None)
+        assert b.algos() == []
+        assert b.venue.open_orders("BTCUSDT") == ()
+        assert b.rows()[b.take().client_id] is State.DONE
+
+    tell(story)
+
+
+def test_the_last_stop_closes_a_position_that_the_books_did_not_get_to_protect():
+    async def story(b: Bench):
+        await b.enter()
+        await b.market.play(b.market.trade("44000"), b.market.mark("44000"))
+        await b.hear(2.0)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        fill = b.fills()[-1]
+        assert (fill.client_id, fill.plan_id, fill.reason) == (C0, "plan", ExitReason.STOP)
+        assert b.updates(C0) == []  # the books know nothing of it
+
+    tell(story)
+
+
+def test_a_stop_that_is_stuck_is_not_waited_for():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        b.inject(F.STUCK_TRIGGER)
+        await b.market.play(b.market.trade("49400"), b.market.mark("49400"))
+        await b.hear(2.0)
+        assert b.held() == D("0.010")
+        await b.hear(2.5)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        assert b.fills()[-1].client_id == W0
+        assert b.alerts[0][:2] == ("page", "unprotected")
+
+    tell(story)
+
+
+def test_a_position_beyond_its_last_stop_is_closed_at_market():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-2021)
+        await b.broker.place(b.order())
+        await b.hear(2.0)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        assert [alert[1] for alert in b.alerts] == ["stop_beyond", "unprotected"]
+
+    tell(story)
+
+
+def test_a_stop_that_cannot_be_had_is_tried_a_few_times_and_then_the_position_is_closed():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-4130, times=0)
+        await b.broker.place(b.order())
+        await b.hear(4.0)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        assert [b.rows()[f"k0000000b-BTCUSDT-0123-c{n}"] for n in range(3)] == [State.REJECTED] * 3
+
+    tell(story)
+
+
+def test_a_close_that_is_refused_is_tried_again():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-4130, times=0)
+        b.inject(F.REJECT, method="POST", path=PLAIN, code=-1008, nth=2, times=2)
+        await b.broker.place(b.order())
+        await b.hear(6.0)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        assert [b.rows()[f"k0000000b-BTCUSDT-0123-w{n}"] for n in range(3)] == [State.THROTTLED, State.THROTTLED, State.DONE]
+
+    tell(story)
+
+
+def test_a_throttled_stop_is_tried_until_it_is_taken():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-1008, times=2)
+        await b.broker.place(b.order())
+        await b.hear(3.0)
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_a_liquidation_and_a_trade_by_hand_are_told_as_what_they_are():
+    async def story(b: Bench):
+        await b.enter()
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.SELL, OrderType.MARKET, D("0.004"), client_id="by-my-hand"))
+        b.market.server._settle(changed=True)
+        await b.hear(1.0)
+        fill = b.fills()[-1]
+        assert (fill.client_id, fill.qty, fill.purpose, fill.reason) == (
+            "by-my-hand",
+            D("0.004"),
+            OrderPurpose.EXIT,
+            ExitReason.BY_HAND,
+        )
+        assert b.alerts[0][:2] == ("page", "by_hand")
+        assert b.held() == b.broker.position_qty(BTC) == D("0.006")
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.SELL, OrderType.MARKET, D("0.010"), client_id="and-more"))
+        b.market.server._settle(changed=True)
+        await b.hear(1.0)
+        assert b.fills()[-1].qty == D("0.006")  # what it opened beyond is no plan's
+        assert b.broker._outbox.booked(BTC) == 0
+        assert "belong to no plan" in b.broker.halted[BTC]
+        (stop,) = b.algos()
+        assert stop.side is OrderSide.BUY  # it is covered all the same
+
+    tell(story)
+
+
+def test_what_the_venue_holds_beyond_the_record_is_covered_halted_and_can_be_accepted():
+    async def story(b: Bench):
+        b.inject(F.MISSING_EVENT, times=0)
+        b.venue.place(NewOrder("ETHUSDT", OrderSide.BUY, OrderType.MARKET, D("0.010"), client_id="foreign"))
+        b.market.server._settle(changed=True)
+        (difference,) = await b.broker.compare()
+        assert (difference.symbol, difference.venue, difference.outbox) == (ETH, D("0.010"), 0)
+        assert difference.remedy == (
+            "sell 0.010 ETH/USDT:USDT reduce-only at the exchange, or accept what it has, then start again"
+        )
+        assert b.broker.halted == {ETH: str(difference)}
+        await b.hear(1.0)
+        (stop,) = b.algos("ETHUSDT")
+        assert stop.close_position
+        b.broker.accept(ETH, "it is mine")
+        await b.hear(3.0)
+        assert b.broker.halted == {}
+        assert b.broker.position_qty(ETH) == D("0.010")
+        assert b.broker._outbox.booked(ETH) == 0
+        b.broker.accept(ETH, "nothing to accept")
+
+    tell(story)
+
+
+@pytest.mark.parametrize("policy", ForeignPolicy)
+def test_orders_that_are_none_of_ours_are_told_and_left_alone(policy):
+    async def story(b: Bench):
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("48000"), client_id="foreign"))
+        b.market.server._settle(changed=True)
+        await b.hear(2.0)
+        await b.broker.compare()
+        assert ("none of ours" in b.broker.halted.get(BTC, "")) == (policy is ForeignPolicy.HALT)
+        assert len(b.venue.open_orders("BTCUSDT")) == 1
+
+    tell(story, options=LiveOptions(foreign=policy))
+
+
+def test_orders_of_our_form_that_are_not_on_record_are_cancelled_or_taken_over():
+    """They were sent while the disk was full, by a process that did not live to write them down."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        place, b_ = b.venue.place, "k0000000b-BTCUSDT-4567-"
+        place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("48000"), client_id=f"{b_}e0"))
+        place(NewOrder("BTCUSDT", OrderSide.SELL, OrderType.LIMIT, D("0.010"), D("53000"), reduce_only=True, client_id=f"{b_}t1"))
+        recovery = await b.start()
+        assert [order.client_id for order in b.venue.open_orders("BTCUSDT")] == [f"{b_}t1"]
+        assert b.rows()[f"{b_}t1"] is State.ACK
+        assert f"cancelled order {b_}e0 of BTC/USDT:USDT: it has our form, and is not on record" in recovery.actions
+        await b.broker.place(b.exit())
+        await b.hear(3.0)
+        assert b.venue.open_orders("BTCUSDT") == ()  # what was taken over goes with the position
+
+    tell(story)
+
+
+def test_a_closing_stop_of_somebody_else_is_taken_for_cover():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-4130, times=0)
+        await b.broker.place(b.order())
+        await b.hear(0.15)
+        b.venue.place_algo(
+            NewAlgo(
+                "BTCUSDT", OrderSide.SELL, AlgoType.STOP_MARKET, trigger_price=D("45000"), close_position=True,
+                working_type=WorkingType.MARK_PRICE, client_id="a-persons",
+            )
+        )  # fmt: skip
+        b.market.server._settle(changed=True)
+        await b.hear(2.0)
+        assert b.held() == D("0.010")
+        assert b.rows()["a-persons"] is State.ACK
+
+    tell(story, options=LiveOptions(place_tries=20, naked_s=5.0))
+
+
+def test_an_order_that_the_venue_forgot_is_over_and_the_position_covered_anew():
+    async def story(b: Bench):
+        await b.enter()
+        await b.hear(11.0)
+        b.inject(F.MISSING_EVENT, times=0)
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.venue.drain_words()
+        b.inject(F.REJECT, method="GET", path=ALGO, code=-2013, times=3)
+        await b.broker.compare()
+        await b.hear(2.0)
+        assert b.alerts[0] == ("warning", "order_lost", f"the exchange has forgotten order {C0} of {BTC}")
+        assert b.rows()[C0] is State.DONE
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_a_position_that_does_not_hold_still_is_judged_when_it_is_quiet():
+    async def story(b: Bench):
+        await b.enter()
+        seen = iter(range(1_000))
+        b.broker._outbox.__class__.fills, kept = property(lambda _: next(seen)), b.broker._outbox.__class__.fills
+        try:
+            b.venue.place(NewOrder("ETHUSDT", OrderSide.BUY, OrderType.MARKET, D("0.010"), client_id="foreign"))
+            assert await b.broker.compare() == ()
+        finally:
+            b.broker._outbox.__class__.fills = kept
+        assert "position of" not in str(b.broker.halted)
+
+    tell(story)
+
+
+def test_funding_is_told_once_with_its_rate():
+    async def story(b: Bench):
+        await b.enter()
+        now = b.world.clocks.now_ms()
+        await b.market.play(FundingTick("BTCUSDT", now, D("0.0001"), D("50000")))
+        await b.hear(2.0)
+        await b.broker.compare()
+        await b.hear()
+        (paid,) = [event for event in b.told if type(event).__name__ == "FundingPayment"]
+        assert (paid.symbol, paid.ts, paid.qty) == (BTC, now, D("0.010"))
+        assert paid.amount == pytest.approx(-0.05)
+        assert paid.rate == pytest.approx(0.0001, rel=1e-3)
+
+    tell(story)
+
+
+def test_a_part_that_fails_calls_a_person_and_halts_the_account():
+    async def story(b: Bench):
+        async def fails():
+            raise ValueError("a mistake")
+
+        b.broker._desk.start(fails(), "a part")
+        await b.hear(0.1)
+        assert b.broker.halted == {"": "a part failed: ValueError: a mistake"}
+
+    tell(story)

@@ -1,0 +1,316 @@
+"""A start makes exchange and outbox agree, or says exactly what does not (F6)."""
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from core.errors import BrainError, StateError
+from core.exec.live.crash import CrashPoint
+from core.exec.live.settings import LiveOptions
+from core.exec.live.states import State
+from core.sim.local.values import AlgoType, MarginType, NewAlgo, NewOrder, OrderSide, OrderType
+from core.sim.server.faults import FaultKind as F
+from core.sim.server.options import KeyScope
+from core.types import OrderStatus
+from tests.core.exec.live.kit import BTC, ETH, Bench, D, tell
+
+ENTRY = "k0000000b-BTCUSDT-0123-e0"
+PLAIN, ALGO = "/fapi/v1/order", "/fapi/v1/algoOrder"
+
+
+def test_the_first_start_sets_the_account_up_and_the_second_finds_it_so():
+    async def story(b: Bench):
+        first = await b.start()
+        assert first.agreed
+        assert first.actions == ("set BTC/USDT:USDT to isolated 3x", "set ETH/USDT:USDT to isolated 3x")
+        assert b.venue.symbol_config("BTCUSDT").margin_type is MarginType.ISOLATED
+        second = await b.restart()
+        assert (second.agreed, second.actions, second.differences, second.warnings) == (True, (), (), ())
+
+    tell(story, start=False)
+
+
+@pytest.mark.parametrize(("scope", "code"), [(KeyScope(withdrawals=True), "LIVE-010"), (KeyScope(futures=False), "LIVE-011")])
+def test_a_key_that_may_do_too_much_or_too_little_is_refused(scope, code):
+    async def story(b: Bench):
+        with pytest.raises(BrainError) as refused:
+            await b.start()
+        assert refused.value.code == code
+        assert refused.value.help
+
+    tell(story, start=False, scope=scope)
+
+
+def test_hedge_mode_is_left_where_nothing_is_open_and_refused_where_something_is():
+    async def story(b: Bench):
+        b.venue.set_dual_side(True)
+        assert "set the account to one-way mode" in (await b.start()).actions
+        await b.broker.stop()
+        resting = NewOrder("BTCUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("48000"), client_id="x")
+        b.venue.place(resting)
+        hedged = b.broker._account.hedged
+        b.make()
+
+        async def yes():
+            return True
+
+        b.broker._account.hedged = yes
+        assert hedged != yes
+        with pytest.raises(BrainError, match="hedge mode") as refused:
+            await b.broker.start()
+        assert refused.value.code == "LIVE-012"
+
+    tell(story, start=False)
+
+
+def test_a_clock_that_is_far_off_is_refused():
+    async def story(b: Bench):
+        b.world.jump_clock("world", -10_000)
+        with pytest.raises(BrainError, match="the clock is 10000 ms behind") as refused:
+            await b.start()
+        assert refused.value.code == "LIVE-013"
+
+    tell(story, start=False)
+
+
+def test_a_symbol_that_is_not_listed_is_refused():
+    async def story(b: Bench):
+        with pytest.raises(BrainError, match="XRP/USDT:USDT not listed") as refused:
+            await b.start()
+        assert refused.value.code == "VENUE-002"
+
+    tell(story, start=False, symbols=("XRP/USDT:USDT",))
+
+
+def test_filters_that_changed_and_minimums_beyond_the_account_are_told():
+    async def story(b: Bench):
+        b.make()
+        b.broker._desk.instruments[BTC] = type(b.broker._desk.instruments[BTC])(
+            **{
+                **{f: getattr(b.broker._desk.instruments[BTC], f) for f in b.broker._desk.instruments[BTC].__slots__},
+                "min_qty": D("0.002"),
+            }
+        )
+        recovery = await b.broker.start()
+        assert recovery.warnings == (
+            "min_qty of BTC/USDT:USDT is 0.001 at the exchange, 0.002 in configs/symbols.yaml",
+            "the smallest order of BTC/USDT:USDT is 100 USD, the account carries 60.00 USD: nothing can be opened there",
+            "the smallest order of ETH/USDT:USDT is 100 USD, the account carries 60.00 USD: nothing can be opened there",
+        )
+
+    tell(story, start=False, wallet="20")
+
+
+def test_margin_that_is_not_as_configured_halts_a_symbol_with_a_position():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.options = LiveOptions(leverage=2)
+        recovery = await b.start()
+        assert recovery.halted == (
+            ("BTC/USDT:USDT", "margin is isolated 3x, expected isolated 2x; close it, or set it at the exchange"),
+        )
+        assert not recovery.agreed
+        assert "set ETH/USDT:USDT to isolated 2x" in recovery.actions
+
+    tell(story)
+
+
+def test_two_runs_never_share_an_outbox():
+    async def story(b: Bench):
+        with pytest.raises(StateError, match="in use by another run"):
+            b.make()
+
+    tell(story)
+
+
+class Dead(BaseException):
+    """The process ends here."""
+
+
+DIE_AT = [
+    (CrashPoint.INTENT_AFTER, State.ABSENT, False),
+    (CrashPoint.SENT_AFTER, State.ABSENT, False),
+    (CrashPoint.REPLIED, State.DONE, True),
+    (CrashPoint.ACK_AFTER, State.DONE, True),
+]
+
+
+@pytest.mark.parametrize(("point", "state", "open_"), DIE_AT)
+def test_an_order_that_a_crash_left_is_cleared_up_and_its_fate_told(point, state, open_):
+    async def story(b: Bench):
+        def crash(at):
+            if at is point:
+                b.crash = lambda _: None
+                b.broker._outbox._crash = lambda _: None
+                raise Dead
+
+        b.broker._outbox._crash = b.broker._desk._crash = crash
+        placing = asyncio.create_task(b.broker.place(b.order()))
+        await asyncio.sleep(0.05)
+        placing.cancel()
+        b.world.complaints.clear()
+        await asyncio.gather(placing, return_exceptions=True)
+        recovery = await b.restart()
+        await b.hear(0.5)
+        assert recovery.agreed
+        assert b.rows()[ENTRY] is state
+        assert bool(b.held()) == open_
+        assert b.held() == b.broker.position_qty(BTC)
+        again = await b.broker.place(b.order())
+        assert again.status is (OrderStatus.NEW if open_ else OrderStatus.REJECTED)
+        assert len(b.venue_ids()) == open_
+        if open_:
+            assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_fills_that_were_missed_between_two_lives_are_told_and_nothing_is_told_twice():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.take(qty="0.010"))
+        await b.hear()
+        saved = b.broker.snapshot()
+        await b.broker.stop()
+        await b.market.play(b.market.trade("50600"))
+        b.make()
+        b.broker.restore(saved)
+        recovery = await b.broker.start()
+        assert recovery.agreed
+        told = await b.hear(0.5)
+        assert [(fill.client_id, fill.qty) for fill in b.fills()] == [(ENTRY, D("0.010")), (b.take().client_id, D("0.010"))]
+        assert len(told) == 2
+        assert b.algos() == []
+
+    tell(story)
+
+
+def test_what_the_books_heard_after_their_snapshot_is_told_again():
+    async def story(b: Bench):
+        saved = b.broker.snapshot()
+        await b.enter()
+        heard = await b.hear()
+        await b.broker.stop()
+        b.make()
+        b.broker.restore(saved)
+        assert (await b.broker.start()).agreed
+        assert await b.hear() == heard
+
+    tell(story)
+
+
+def test_a_position_that_lost_its_stop_is_covered_before_the_start_returns():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        assert (await b.start()).agreed
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_a_position_that_can_neither_be_covered_nor_closed_is_told():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.inject(F.REJECT, method="POST", path=PLAIN, code=-1008, times=0)
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-1008, times=0)
+        recovery = await b.start()
+        assert recovery.halted == ((BTC, "0.01 could neither be covered nor closed; do so at the exchange"),)
+
+    tell(story)
+
+
+def test_positions_and_orders_from_before_the_first_start_are_covered_and_reported():
+    async def story(b: Bench):
+        b.venue.place(NewOrder("ETHUSDT", OrderSide.SELL, OrderType.MARKET, D("0.010"), client_id="a-person"))
+        recovery = await b.start()
+        assert not recovery.agreed
+        assert [symbol for symbol, _ in recovery.halted] == [ETH]
+        assert (recovery.differences[0].venue, recovery.differences[0].outbox) == (D("-0.010"), 0)
+        (stop,) = b.algos("ETHUSDT")
+        assert (stop.close_position, stop.side) == (True, OrderSide.BUY)
+
+    tell(story, start=False)
+
+
+def test_cancels_that_were_asked_for_go_on_and_leftovers_of_a_flat_symbol_go():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.take())
+        row = b.broker._outbox.rows[b.take().client_id]
+        b.broker._outbox.note(row, cancel_wanted=True)
+        await b.broker.place(b.stop())
+        await b.restart()
+        await b.hear(1.0)
+        assert b.venue.open_orders("BTCUSDT") == ()
+        assert len(b.algos()) == 2
+        await b.broker.stop()
+        b.venue.place(
+            NewOrder("BTCUSDT", OrderSide.SELL, OrderType.MARKET, D("0.010"), reduce_only=True, client_id="autoclose-5")
+        )
+        await b.start()
+        await b.hear(2.0)
+        assert b.algos() == []
+
+    tell(story)
+
+
+def test_an_entry_of_long_ago_that_still_rests_is_called_back():
+    async def story(b: Bench):
+        await b.enter()
+        row = b.broker._outbox.rows[ENTRY]
+        old = replace(
+            row, client_id="k0000000b-BTCUSDT-0123-e9", told_as="k0000000b-BTCUSDT-0123-e9", state=State.ACK, ts=0, filled=D(0)
+        )
+        b.broker._outbox.add(old, 0, must=True)
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("48000"), client_id=old.client_id))
+        await b.restart()
+        await b.hear(1.0)
+        assert b.venue.open_orders("BTCUSDT") == ()
+
+    tell(story)
+
+
+def test_a_stop_that_worked_between_two_lives_is_told_with_its_fill():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        await b.hear()
+        saved = b.broker.snapshot()
+        await b.broker.stop()
+        await b.market.play(b.market.trade("49400"), b.market.mark("49400"))
+        b.make()
+        b.broker.restore(saved)
+        assert (await b.broker.start()).agreed
+        await b.hear(1.0)
+        assert b.fills()[-1].client_id == b.stop().client_id
+        assert b.updates(b.stop().client_id) == [(OrderStatus.FILLED, None)]
+        assert b.held() == b.broker.position_qty(BTC) == 0
+
+    tell(story)
+
+
+def test_a_stop_of_our_form_that_is_not_on_record_is_taken_over():
+    async def story(b: Bench):
+        await b.enter()
+        stop = NewAlgo("BTCUSDT", OrderSide.SELL, AlgoType.STOP_MARKET, D("0.005"), trigger_price=D("49000"), reduce_only=True)
+        b.venue.place_algo(replace(stop, client_id="k0000000b-BTCUSDT-0123-s7"))
+        await b.restart()
+        assert b.rows()["k0000000b-BTCUSDT-0123-s7"] is State.ACK
+
+    tell(story)
+
+
+def test_a_stream_that_cannot_be_had_ends_the_start():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path="/fapi/v1/listenKey", times=0)
+        with pytest.raises(BrainError, match="stream") as refused:
+            await b.start()
+        assert refused.value.code == "VENUE-004"
+
+    tell(story, start=False)

@@ -1,0 +1,70 @@
+"""The account's port: what only a long history or an odd answer shows; the rest is shown by the live broker's stories."""
+
+import pytest
+
+from core.errors import BrainError
+from core.sim.local.values import NewOrder, OrderSide, OrderType
+from core.sim.server.faults import FaultKind as F
+from core.types import OrderSide as Side
+from core.venues import binance_account
+from core.venues.words import Ask, SymbolMode
+from tests.core.exec.live.kit import BTC, Bench, D, tell
+
+
+def test_fills_are_read_page_by_page(monkeypatch):
+    monkeypatch.setattr(binance_account, "_TRADES_PAGE", 2)
+
+    async def story(b: Bench):
+        for number in range(5):
+            b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.MARKET, D("0.002"), client_id=f"n{number}"))
+        account = b.broker._account
+        assert [trade.trade_id for trade in await account.trades(BTC, after_id=None, since=0)] == [1, 2, 3, 4, 5]
+        assert [trade.trade_id for trade in await account.trades(BTC, after_id=3, since=0)] == [4, 5]
+
+    tell(story)
+
+
+def test_an_echo_of_another_order_is_no_answer():
+    async def story(b: Bench):
+        account = b.broker._account
+        create = account._client.create_order
+
+        async def other(*args, **more):
+            answer = await create(*args, **more)
+            return {**answer, "info": {**answer["info"], "clientOrderId": "another"}}
+
+        account._client.create_order = other
+        with pytest.raises(BrainError, match="order mine was answered as another"):
+            await account.send(Ask("mine", BTC, Side.BUY, D("0.010"), None))
+
+    tell(story)
+
+
+def test_a_setting_that_is_so_already_is_no_error_and_every_other_is():
+    async def story(b: Bench):
+        account = b.broker._account
+        seen = await account.send(Ask("maker", BTC, Side.BUY, D("0.010"), D("49000.0"), post_only=True))
+        assert seen.price == D("49000")
+        await account.cancel(BTC, "maker", algo=False)
+        await account.set_mode(SymbolMode(BTC, 3, True))
+        await account.set_one_way()
+        b.inject(F.REJECT, method="POST", path="/fapi/v1/marginType", code=-4000)
+        with pytest.raises(Exception, match="-4000"):
+            await account.set_mode(SymbolMode(BTC, 3, True))
+        b.inject(F.REJECT, method="DELETE", path="/fapi/v1/order", code=-1100)
+        with pytest.raises(Exception, match="-1100"):
+            await account.cancel(BTC, "maker", algo=False)
+        await account.open((BTC,))  # a second time: the stream stands already
+
+    tell(story)
+
+
+def test_before_anybody_listens_words_are_lost_and_harm_nothing():
+    async def story(b: Bench):
+        b.make()
+        account = b.broker._account
+        account._on_word = account._on_trouble = binance_account._deaf
+        account._on_raw({"e": "ALGO_UPDATE", "o": {}})
+        account._on_link("wss://x/market/ws", True)
+
+    tell(story, start=False)
