@@ -7,7 +7,6 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -21,9 +20,12 @@ from graph import journaling
 from graph.assembly import Assembly
 from graph.engines import DirectEngine, GraphEngine
 from graph.opening import opening_of
-from graph.rerun import rerun_from, standing_before
+from graph.rerun import rerun_from
 from graph.run import Run
 from graph.runner import COMMIT_EVERY, Daemon, RunOptions
+from graph.session_dir import SessionDir
+from graph.sessions import Session
+from graph.stepping.stepper import stepping
 
 _LATENCY_SYMBOLS = 3
 _YEAR_BARS = 365 * 288
@@ -98,28 +100,29 @@ async def _in_turns(sides: Sequence[_Side], batches: Sequence[Batch]) -> None:
 
 
 @contextmanager
-def _recorded(source: RecordedSource | SyntheticSource, symbols: int, *, quick: bool) -> Iterator[tuple[Path, float]]:
-    """The journal of a session over ``source`` at full speed, and the seconds that it took without its warm-up."""
+def _recorded(source: RecordedSource | SyntheticSource, symbols: int, *, quick: bool) -> Iterator[tuple[SessionDir, float]]:
+    """The folder of a session over ``source`` at full speed, and the seconds that it took without its warm-up."""
     with assembled(configuration(symbols, quick=quick), source, journal=True) as (assembly, folder):
         daemon = Daemon(assembly, DirectEngine(), folder, _OPTIONS)
         daemon.warm()
         start = now_ns()
         asyncio.run(daemon.run())
-        yield folder.journal, (now_ns() - start) / 1e9
+        yield folder, (now_ns() - start) / 1e9
 
 
-def _bytes(journal: Path) -> int:
-    return sum(segment.size for segment in JournalReader(journal).segments)
+def _bytes(folder: SessionDir) -> int:
+    return sum(segment.size for segment in JournalReader(folder.journal).segments)
 
 
 def measure_year(*, quick: bool) -> list[Measured]:
     """Rows ``journal_bytes_1`` and ``journal_open``: one session of a year serves both."""
     bars, rounds = (600, 2) if quick else (_YEAR_BARS, 9)
-    with _recorded(synthetic(1, bars, quick=quick), 1, quick=quick) as (journal, spent):
-        size = _bytes(journal)
+    with _recorded(synthetic(1, bars, quick=quick), 1, quick=quick) as (folder, spent):
+        size = _bytes(folder)
         asked = np.random.default_rng(SEED).integers(0, bars, rounds).tolist()
-        seconds = [_stand_at(journal, bar) for bar in asked]
-        segments = len(JournalReader(journal).segments)
+        _stand_at(folder, 0)  # what is loaded only once
+        seconds = [_stand_at(folder, bar) for bar in asked]
+        segments = len(JournalReader(folder.journal).segments)
     room = f"{size / 1e6:.1f} MB in {segments} segments for {bars:,} bars, which took {spent:.0f} s"
     stand = f"segments of {journaling.SEGMENT_BARS:,} bars with a state every {journaling.STATE_EVERY:,}, {size / 1e6:.1f} MB"
     return [
@@ -128,11 +131,13 @@ def measure_year(*, quick: bool) -> list[Measured]:
     ]
 
 
-def _stand_at(journal: Path, bar: int) -> float:
+def _stand_at(folder: SessionDir, bar: int) -> float:
+    """Seconds until the stepper, just opened, stands before the first node of ``bar``."""
+
     async def go() -> None:
-        with standing_before(JournalReader(journal), bar, DirectEngine()) as rerun:
-            while rerun.bar < bar:
-                await rerun.next()
+        with stepping(Session(folder)) as stepper:
+            await stepper.stand(bar)
+            await stepper.close()
 
     gc.collect()
     start = now_ns()
@@ -143,8 +148,8 @@ def _stand_at(journal: Path, bar: int) -> float:
 def measure_twenty(*, quick: bool) -> list[Measured]:
     """Row ``journal_bytes_20``."""
     symbols, bars = (3, 600) if quick else (20, _YEAR_BARS // 2)
-    with _recorded(synthetic(symbols, bars, quick=quick), symbols, quick=quick) as (journal, _):
-        size, segments = _bytes(journal), len(JournalReader(journal).segments)
+    with _recorded(synthetic(symbols, bars, quick=quick), symbols, quick=quick) as (folder, _):
+        size, segments = _bytes(folder), len(JournalReader(folder.journal).segments)
     note = f"{size / 1e6:.1f} MB in {segments} segments for {bars:,} bars of {symbols} symbols"
     return [Measured("journal_bytes_20", Spread.of([size / bars / symbols]), note)]
 
@@ -158,16 +163,16 @@ def measure_replay(*, quick: bool) -> list[Measured]:
     source = RecordedSource(_LATENCY_SYMBOLS, bars, quick=quick, every=bars)
     pairs = []
     for _ in range(rounds):
-        with only_new_garbage(), _recorded(source, _LATENCY_SYMBOLS, quick=quick) as (journal, original):
-            pairs.append((_made_again(journal, bars), original))
+        with only_new_garbage(), _recorded(source, _LATENCY_SYMBOLS, quick=quick) as (folder, original):
+            pairs.append((_made_again(folder, bars), original))
     speeds = [bars * _LATENCY_SYMBOLS / Spread.of(side).median for side in zip(*pairs, strict=True)]
     note = f"{speeds[0]:,.0f} symbol-bars/s against {speeds[1]:,.0f}, {_LATENCY_SYMBOLS} symbols, {bars:,} bars a round"
     return [Measured("journal_replay", Spread.of([again / original for again, original in pairs]), note)]
 
 
-def _made_again(journal: Path, bars: int) -> float:
+def _made_again(folder: SessionDir, bars: int) -> float:
     async def go() -> float:
-        with rerun_from(JournalReader(journal), DirectEngine()) as rerun:
+        with rerun_from(JournalReader(folder.journal), DirectEngine()) as rerun:
             start = now_ns()
             while await rerun.next() is not None:
                 pass

@@ -45,7 +45,8 @@ _METHOD = """## How it is measured
 - **Journal, bytes**: the folder after the run, all segments packed, history that warmed the features up included.
 - **Replay from the journal**: each round records a session with the daemon and makes it again, both with the direct engine and
   without warm-up; reading and unpacking is the replay's, committing and packing the original's.
-- **Standing at a bar**: reader opened, services made, state restored, bars since then made again; any bar of a year of 5m bars.
+- **Standing at a bar**: stepper opened, what it needs of the journal read, state restored, bars since then made again, held
+  before the first node; any bar of a year of 5m bars.
 - The garbage collector stays on, as in a real run; what exists when the clock starts is kept out of its sight.
 """
 

@@ -265,6 +265,8 @@ def run_command(
 ) -> int:
     """Run ``body``, say what came of it, and return the exit code; no traceback ever reaches the terminal.
 
+    An error may have ``data``: what was found before it, for the JSON answer.
+
     Args:
         console: where words go.
         schema: name and version of the JSON answer, e.g. ``brain.paper/1``.
@@ -318,7 +320,8 @@ def _fail(console: Console, schema: str, error: BaseException, effect: str) -> i
     try:
         console.error(error, effect=effect)
         if console.json:
-            console.emit_json(schema, {}, code=code, error=error_object(error, effect=effect))
+            found = getattr(error, "data", {})
+            console.emit_json(schema, found, code=code, error=error_object(error, effect=effect))
     except (BrokenPipeError, Unwritable):
         _nobody_reads(console)
     return int(code)

@@ -52,6 +52,14 @@ class Venue(Broker, Protocol):
         """Let happen what happens up to ``batch``; events go to ``on_events`` in their order."""
         ...
 
+    async def deliver(self, on_events: OnEvents) -> None:
+        """Tell what happened since, between two bars; only a venue with a time of its own has anything to tell."""
+        ...
+
+    async def wait(self) -> None:
+        """Until there is something to :meth:`deliver`."""
+        ...
+
     def snapshot(self) -> dict[str, Any]: ...
 
     def restore(self, state: dict[str, Any]) -> None: ...
@@ -78,8 +86,8 @@ class Journal(Protocol):
         """The broker told of these."""
         ...
 
-    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
-        """The broker answered ``place`` or ``cancel``."""
+    def answered(self, verb: str, client_id: str, update: OrderUpdate, order: Order | None = None) -> None:
+        """The broker answered ``place``, to ``order``, or ``cancel``."""
         ...
 
     def said(self, word: Word) -> None:
@@ -134,6 +142,16 @@ class SessionJournal:
         record = self._writer.expected
         return record if isinstance(record, Word) else None
 
+    def expected_answer(self, verb: str, client_id: str) -> OrderUpdate | None:
+        """The broker's answer that stands in the journal at this place; None where something else does, or nothing."""
+        record = self._writer.expected
+        return record.update if isinstance(record, Answer) and record.asked == (verb, client_id) else None
+
+    @property
+    def expects_events(self) -> bool:
+        """Whether the broker's events stand in the journal at this place."""
+        return isinstance(self._writer.expected, EventsIn)
+
     # --- what a run tells -----------------------------------------------------------------------------------
 
     def before(self, record: BarsBefore | FundingBefore | SpotBefore) -> None:
@@ -149,8 +167,8 @@ class SessionJournal:
     def told(self, events: tuple[BrokerEvent, ...]) -> None:
         self._note(EventsIn.of(events))
 
-    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
-        self._note(Answer((verb, client_id), update))
+    def answered(self, verb: str, client_id: str, update: OrderUpdate, order: Order | None = None) -> None:
+        self._note(Answer((verb, client_id), update, order))
 
     def said(self, word: Word) -> None:
         self._note(word)
@@ -226,7 +244,7 @@ class SilentJournal:
     def told(self, events: tuple[BrokerEvent, ...]) -> None:
         pass
 
-    def answered(self, verb: str, client_id: str, update: OrderUpdate) -> None:
+    def answered(self, verb: str, client_id: str, update: OrderUpdate, order: Order | None = None) -> None:
         pass
 
     def said(self, word: Word) -> None:
@@ -245,7 +263,12 @@ class NoJournal(SilentJournal):
     catching_up = False
     stale = False
 
+    expects_events = False
+
     def expected_word(self) -> Word | None:
+        return None
+
+    def expected_answer(self, verb: str, client_id: str) -> OrderUpdate | None:  # noqa: ARG002
         return None
 
     def sync(self) -> None:
@@ -276,10 +299,14 @@ class NoJournal(SilentJournal):
 def open_journal(folder: Path, store: StoreReader) -> SessionJournal:
     """The journal of the session whose records are in ``store``, which is open for writing.
 
+    Records that know of no frame say nothing of what is on the disk, they may be new ones in the place of lost ones: then only
+    a frame cut short passes for what a crash left.
+
     Raises:
         StateError: the journal is damaged, ends before what was committed, or cannot be written.
     """
-    return SessionJournal(JournalWriter(folder, int(store.get_meta(FRAMES) or 0)))
+    frames = store.get_meta(FRAMES)
+    return SessionJournal(JournalWriter(folder, None if frames is None else int(frames)))
 
 
 class JournaledSource:
@@ -334,12 +361,24 @@ class JournaledSource:
         return prices
 
     async def batches(self, after_ts: int | None = None) -> AsyncIterator[Batch]:
+        async for batch in self.ahead(after_ts):
+            self.take(batch)
+            yield batch
+
+    async def ahead(self, after_ts: int | None = None) -> AsyncIterator[Batch]:
+        """As :meth:`batches`, for whoever has something to do before he hears a batch that came: :meth:`take` it then."""
         while self._recorded:
-            yield self._recorded.popleft()
+            yield self._recorded[0]
         async for batch in self._ahead or self._source.batches(after_ts):
+            yield batch
+
+    def take(self, batch: Batch) -> None:
+        """``batch`` is handled now: it goes into the journal, unless it stands there."""
+        if self._recorded:
+            self._recorded.popleft()
+        else:
             self._before_new()
             self._journal.took(batch)
-            yield batch
 
 
 class JournaledVenue:
@@ -350,7 +389,7 @@ class JournaledVenue:
 
     async def place(self, order: Order) -> OrderUpdate:
         update = await self._venue.place(order)
-        self._journal.answered("place", order.client_id, update)
+        self._journal.answered("place", order.client_id, update, order)
         return update
 
     async def cancel(self, symbol: str, client_id: str) -> OrderUpdate:
@@ -359,11 +398,22 @@ class JournaledVenue:
         return update
 
     async def advance(self, batch: Batch, on_events: OnEvents) -> None:
+        await self._venue.advance(batch, self._on_record(on_events))
+
+    async def deliver(self, on_events: OnEvents) -> None:
+        await self._venue.deliver(self._on_record(on_events))
+
+    def _on_record(self, on_events: OnEvents) -> OnEvents:
+        """Events go to the journal first."""
+
         async def told(events: tuple[BrokerEvent, ...]) -> None:
             self._journal.told(events)
             await on_events(events)
 
-        await self._venue.advance(batch, told)
+        return told
+
+    async def wait(self) -> None:
+        await self._venue.wait()
 
     def drain(self) -> tuple[BrokerEvent, ...]:
         return self._venue.drain()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import numpy as np
+from pydantic import ValidationError
 
 from configs.validators import Configuration
 from core.data.sources.base import SourceInfo
+from core.errors import StateError
 from core.journal.records import Opening
 from graph.version import VERSION, source_digest
 
 _CONFIGURATION = "configuration.json"
+_UNKNOWN_KEY = "extra_forbidden"
 EQUITY, UNLOCK_AFTER = "equity", "unlock_after_ms"
 
 
@@ -38,8 +42,52 @@ def code_in_use() -> dict[str, str]:
 
 
 def configuration_of(opening: Opening) -> Configuration:
-    """The configuration of a session, as it was."""
-    return Configuration.model_validate_json(opening.files[_CONFIGURATION])
+    """The configuration of a session, as it was.
+
+    Raises:
+        StateError: this version knows no such configuration; names the first key that it cannot take.
+    """
+    try:
+        return Configuration.model_validate_json(opening.files[_CONFIGURATION])
+    except ValidationError as error:
+        raise _other_form(error) from error
+
+
+def known_configuration_of(opening: Opening) -> Configuration:
+    """As :func:`configuration_of`, without the keys that this version does not know.
+
+    Raises:
+        StateError: what is left is no configuration of this version either.
+    """
+    values = json.loads(opening.files[_CONFIGURATION])
+    try:
+        try:
+            return Configuration.model_validate_json(opening.files[_CONFIGURATION])
+        except ValidationError as error:
+            for wrong in error.errors():
+                if wrong["type"] == _UNKNOWN_KEY:
+                    _drop(values, wrong["loc"])
+            return Configuration.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise _other_form(error) from error
+
+
+def _drop(values: Any, place: Sequence[int | str]) -> None:
+    *parents, key = place
+    for name in parents:
+        values = values[name]
+    values.pop(key, None)
+
+
+def _other_form(error: ValidationError) -> StateError:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    why = "is not known to this version of Brain" if first["type"] == _UNKNOWN_KEY else f"cannot be taken: {first['msg']}"
+    return StateError(
+        f"{key} of the configuration that the session was recorded under {why}",
+        help="use the version that recorded it, or see what this one would have done: brain replay --other-code",
+        code="JRN-010",
+    )
 
 
 def info_of(opening: Opening) -> SourceInfo:

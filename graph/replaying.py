@@ -6,9 +6,12 @@ the same place.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from traceback import walk_tb
+from types import FrameType
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,13 +20,16 @@ from core.data.blocks import Bars, Batch, FundingRate, PriceAt
 from core.errors import BrainError, StateError
 from core.exec.broker import AccountView
 from core.journal.bars import Beginning, Input, RecordedBar
-from core.journal.records import Answer, EventsIn, Word
+from core.journal.difference import first_difference
+from core.journal.records import Answer, EventsIn, State, Word
 from core.journal.tape import Outputs
 from core.types import BrokerEvent, Event, Order, OrderUpdate, Timeframe
 from graph.journaling import OnEvents, SilentJournal
+from graph.node import Node
 from graph.opening import info_of
 
 T = TypeVar("T", bound=Input)
+_LONGEST = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,13 @@ class Difference:
 
     def __str__(self) -> str:
         where = ".".join(self.path) or "all of it"
-        return f"bar {self.bar}, node {self.node}, {where}: recorded {self.recorded!r}, now {self.now!r}"
+        return f"bar {self.bar}, node {self.node}, {where}: recorded {short(self.recorded)}, now {short(self.now)}"
+
+
+def short(value: Any) -> str:
+    """A value as a person reads it: the beginning of a long one."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 class Differs(BrainError):
@@ -84,10 +96,20 @@ class Script:
         """Whether the session was cut off inside this bar, and all that is on record of it was used."""
         return self.bar.last and not self.bar.made and not self.bar.inputs
 
+    @property
+    def left(self) -> int:
+        """How many inputs are left at this place."""
+        return 0 if self._bar is None else len(self._bar.inputs)
+
     def turn(self) -> RecordedBar | None:
         """Go on to the next bar; None at the end."""
         self._bar = next(self._bars, None)
         return self._bar
+
+    def pass_bar(self) -> None:
+        """Go on from the present bar to what came between it and the next."""
+        bar = self.bar
+        bar.inputs, bar.after = bar.after, deque()
 
     def peek(self, kind: type[T]) -> T | None:
         """The next input of this bar, if it is of ``kind``."""
@@ -108,6 +130,28 @@ class Script:
         bar = self.bar
         seq = bar.made[0].seq if bar.made else -1
         return Differs(Difference(bar.number, bar.batch.ts, seq, node, path, recorded, now))
+
+
+def state_differs(recorded: State, now: State) -> Differs | None:
+    """The first service, and field of it, that stands otherwise after a bar than the record says; None where all is the same."""
+    for then, present in ((recorded.services, now.services), (recorded.market, now.market)):
+        if then is None or present is None:
+            continue
+        a, b = msgspec.msgpack.decode(then), msgspec.msgpack.decode(present)
+        for saved in (a, b):
+            _drop_what_is_not_on_record(saved)
+        if msgspec.msgpack.encode(a) != msgspec.msgpack.encode(b):
+            found = first_difference(a, b)
+            return Differs(Difference(max(recorded.bars - 1, 0), recorded.ts, max(recorded.seq - 1, 0), "state", *found))
+    return None
+
+
+def _drop_what_is_not_on_record(saved: dict[str, Any]) -> None:
+    saved.pop("exchange", None)  # a record by itself, compared by its answers
+    saved.pop("regime_score", None)  # against what a made market knows of itself; it decides nothing
+    saved.get("telemetry", {}).pop("warnings", None)  # some come from around the run: signed limits, a report not written
+    for frame in saved.get("features", {}).get("frames", {}).values():
+        frame.pop("out", None)  # some of it is calculated when it is looked at; all follows from the frame's memory
 
 
 class RecordedSource:
@@ -150,6 +194,13 @@ class RecordedVenue:
         while (told := self._script.take(EventsIn)) is not None:
             await on_events(told.events())
 
+    async def deliver(self, on_events: OnEvents) -> None:
+        while (told := self._script.take(EventsIn)) is not None:
+            await on_events(told.events())
+
+    async def wait(self) -> None:
+        """Nothing to wait for: all is on record."""
+
     async def place(self, order: Order) -> OrderUpdate:
         return self._answer("place", order.client_id, msgspec.to_builtins(order))
 
@@ -163,6 +214,9 @@ class RecordedVenue:
         if answer is None or answer.asked != (verb, client_id):
             recorded = None if answer is None else f"{answer.asked[0]} {answer.asked[1]}"
             raise self._script.differs("venue", (verb,), recorded, asked)
+        if answer.order is not None and (then := msgspec.to_builtins(answer.order)) != asked:
+            path, was, now = first_difference(then, asked)
+            raise self._script.differs("venue", (verb, client_id, *path), was, now)
         return answer.update
 
     def drain(self) -> tuple[BrokerEvent, ...]:
@@ -242,6 +296,19 @@ class Check(SilentJournal):
                 path, recorded, present = first_difference(msgspec.msgpack.decode(then), msgspec.msgpack.decode(now))
                 raise self._script.differs(agent, path, recorded, present)
 
+    def raised(self, error: Exception, outputs: Outputs) -> Differs:
+        """The difference that ``error`` is, which no node raised when this bar was recorded.
+
+        Raises:
+            Differs: a node before it wrote something else already.
+        """
+        self.so_far(outputs)
+        node = next((frame.f_locals["self"].spec.name for frame, _ in walk_tb(error.__traceback__) if _is_node(frame)), None)
+        made = self._script.bar.made
+        then = dict(made[0].outputs).get(node) if made and node is not None else None
+        recorded = "no exception" if then is None else msgspec.msgpack.decode(then)
+        return self._script.differs(node or "services", (), recorded, f"{type(error).__name__}: {error}")
+
     def all_used(self) -> None:
         """Nothing on record of this bar is left over.
 
@@ -255,16 +322,5 @@ class Check(SilentJournal):
             raise self._script.differs("venue", (), msgspec.to_builtins(bar.inputs[0]), None)
 
 
-def first_difference(recorded: Any, now: Any, path: tuple[str, ...] = ()) -> tuple[tuple[str, ...], Any, Any]:
-    """Path to the first place at which two plain values are not the same, and what stands there; the whole where none is."""
-    if isinstance(recorded, dict) and isinstance(now, dict) and recorded.keys() == now.keys():
-        pairs: Sequence[tuple[str, Any, Any]] = [(str(key), recorded[key], now[key]) for key in recorded]
-    elif isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
-        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(recorded, now, strict=True))]
-    else:
-        return path, recorded, now
-    for name, a, b in pairs:
-        # by their bytes: NaN is equal to itself there, and 1 is not 1.0
-        if msgspec.msgpack.encode(a) != msgspec.msgpack.encode(b):
-            return first_difference(a, b, (*path, name))
-    return path, recorded, now
+def _is_node(frame: FrameType) -> bool:
+    return frame.f_code is Node.__call__.__code__

@@ -6,7 +6,7 @@ down goes to a folder that is thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -18,13 +18,13 @@ from core.data.sources.base import Source
 from core.errors import StateError
 from core.journal.bars import Beginning, RecordedBar, beginning, recorded_bars
 from core.journal.reader import JournalReader
-from core.journal.records import Opening
+from core.journal.records import Opening, State, Word
 from core.monitor.store import Store
 from graph.assembly import assemble
 from graph.engines import Engine
 from graph.journaling import Journal, Venue
 from graph.opening import configuration_of, equity_of, unlock_after_of
-from graph.replaying import Check, CutOff, Differs, RecordedSource, RecordedVenue, RecordedWords, Script
+from graph.replaying import Check, CutOff, Differs, RecordedSource, RecordedVenue, RecordedWords, Script, state_differs
 from graph.run import Run
 from graph.words import Words
 
@@ -50,8 +50,22 @@ def run_of(
     return Run(parts, engine, ports.journal, ports.words, unlock_after_ms=unlock_after_of(opening), name=name)
 
 
+def as_recorded(script: Script) -> tuple[Venue, Check]:
+    """A venue that answers as the record does, and a check that ends the run where a decision is not the recorded one."""
+    return RecordedVenue(script), Check(script)
+
+
 class Rerun:
     """A run that is made again, one recorded bar after the other.
+
+    Args:
+        start: what the session is there.
+        bars: the record from there on.
+        engine: what carries the bars.
+        store: where the services write things down.
+        config: another configuration than the session's own.
+        border: makes venue and check out of the record.
+        read: reads the session's own configuration.
 
     Attributes:
         run: the services, as they stood before the next bar; others take their place where the session went on under
@@ -63,14 +77,24 @@ class Rerun:
     """
 
     def __init__(
-        self, start: Beginning, bars: Iterator[RecordedBar], engine: Engine, store: Store, config: Configuration | None
+        self,
+        start: Beginning,
+        bars: Iterator[RecordedBar],
+        engine: Engine,
+        store: Store,
+        config: Configuration | None = None,
+        border: Callable[[Script], tuple[Venue, Check]] = as_recorded,
+        read: Callable[[Opening], Configuration] = configuration_of,
     ) -> None:
         self.opening = start.opening
         self.script = Script(bars)
-        self.check = Check(self.script)
+        self._venue, self.check = border(self.script)
         self.cut_off = False
-        self._engine, self._store, self._config = engine, store, config
+        self._engine, self._store, self._config, self._read = engine, store, config, read
         self._source = RecordedSource(start, self.script)
+        self._start = start.state
+        self._kept: State | None = None
+        self._states = False
         self.run = self._assembled()
 
     @property
@@ -82,24 +106,52 @@ class Rerun:
         """Begin as the session began: with the past that it knew."""
         self.run.warm(self._source)
 
+    def take_over(self, state: State, since: Sequence[RecordedBar]) -> None:
+        """Stand where the record stands after ``since``, the bars behind ``state``, a whole one: without deciding them again.
+
+        The last of ``since`` must have a state of its own.
+        """
+        behind = 0
+        for at, bar in enumerate(since, 1):
+            if bar.state is not None and bar.state.market is not None:
+                state, behind = bar.state, at
+        self.run.restore_record(state)
+        for bar in since[behind:]:
+            self.run.feed(bar.batch)
+        if since[behind:] and since[-1].state is not None:
+            self.run.restore_record(since[-1].state)
+
+    def compare_states(self) -> None:
+        """From here on compare the services with every kept state too, beginning with the one here."""
+        self._states, self._kept = True, self._start
+
+    def _stand_as_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        if self._states and kept is not None and (kept.bars, kept.heard) == (self.bar, self.run.heard):
+            differs = state_differs(kept, self.run.record(whole=kept.market is not None))
+            if differs is not None:
+                raise differs
+
     async def next(self) -> RecordedBar | None:
         """Make the next bar again and compare; None at the end, or where the session was cut off inside a bar.
 
         Raises:
-            Differs: a decision is not the recorded one.
+            Differs: a decision, an order or a kept state is not the recorded one.
         """
         bar = self.script.turn()
+        if bar is not None and bar.opening is not None:
+            self._go_over_to(bar.opening)
+        self._stand_as_kept()
         if bar is None:
             return None
-        if bar.opening is not None:
-            self._go_over_to(bar.opening)
+        self._kept = bar.state
         trace, compared = self.run.context.trace, self.check.compared
         trace.begin()
         try:
             if not bar.complete:
                 raise CutOff
             await self.run.bar(bar.batch)
-            self.check.all_used()
+            await self.pass_bar()
         except CutOff:
             self.cut_off = True
             return None
@@ -112,6 +164,23 @@ class Rerun:
             self._store.drop_pending()
         return bar
 
+    async def pass_bar(self) -> None:
+        """The present bar is over: nothing of it is left, and what came before the next one is heard.
+
+        Raises:
+            Differs: something of it is left.
+        """
+        self.check.all_used()
+        self.script.pass_bar()
+        while left := self.script.left:
+            word = self.script.take(Word)
+            if word is not None:
+                await self.run.said(word)
+            else:
+                await self._venue.deliver(self.run.told)
+            if self.script.left == left:
+                self.check.all_used()
+
     def _go_over_to(self, opening: Opening) -> None:
         former, self.opening = self.opening, opening
         if (opening.files, opening.facts) == (former.files, former.facts):
@@ -122,16 +191,21 @@ class Rerun:
 
     def _assembled(self) -> Run:
         opening = self.opening
-        config = recorded = configuration_of(opening)
+        config = recorded = self._read(opening)
         if self._config is not None:
             # The digest stands in every record; that it is another is known, what follows from it is the question.
             config = self._config.model_copy(update={"governance_digest": recorded.governance_digest})
-        ports = Ports(self._source, RecordedVenue(self.script), self.check, RecordedWords(self.script))
+        ports = Ports(self._source, self._venue, self.check, RecordedWords(self.script))
         return run_of(opening, ports, self._engine, self._store, config, name=opening.session)
 
 
 @contextmanager
-def rerun_from(reader: JournalReader, engine: Engine, config: Configuration | None = None) -> Iterator[Rerun]:
+def rerun_from(
+    reader: JournalReader,
+    engine: Engine,
+    config: Configuration | None = None,
+    read: Callable[[Opening], Configuration] = configuration_of,
+) -> Iterator[Rerun]:
     """A run that begins where the journal begins, as the session began there.
 
     Raises:
@@ -140,7 +214,7 @@ def rerun_from(reader: JournalReader, engine: Engine, config: Configuration | No
     first = reader.segments[0]
     start = beginning(reader, first)
     with throw_away_store() as store:
-        rerun = Rerun(start, recorded_bars(reader, first), engine, store, config)
+        rerun = Rerun(start, recorded_bars(reader, first), engine, store, config, read=read)
         if start.bars:
             rerun.warm()
         elif start.state is None:
@@ -151,7 +225,13 @@ def rerun_from(reader: JournalReader, engine: Engine, config: Configuration | No
 
 
 @contextmanager
-def standing_before(reader: JournalReader, bar: int, engine: Engine, config: Configuration | None = None) -> Iterator[Rerun]:
+def standing_before(
+    reader: JournalReader,
+    bar: int,
+    engine: Engine,
+    config: Configuration | None = None,
+    read: Callable[[Opening], Configuration] = configuration_of,
+) -> Iterator[Rerun]:
     """A run at the nearest kept state before ``bar``; make the bars up to it again with :meth:`Rerun.next`.
 
     Raises:
@@ -169,16 +249,16 @@ def standing_before(reader: JournalReader, bar: int, engine: Engine, config: Con
             help="brain sessions",
             code="JRN-008",
         )
-    known = max((at + 1 for at, recorded in enumerate(before) if recorded.state is not None), default=0)
+    known = last_kept(before)
     with throw_away_store() as store:
-        rerun = Rerun(start, chain(before[known:], bars), engine, store, config)
-        rerun.run.restore_record(start.state)
-        for recorded in before[:known]:
-            rerun.run.feed(recorded.batch)
-        state = before[known - 1].state if known else None
-        if state is not None:
-            rerun.run.restore_record(state)
+        rerun = Rerun(start, chain(before[known:], bars), engine, store, config, read=read)
+        rerun.take_over(start.state, before[:known])
         yield rerun
+
+
+def last_kept(bars: Sequence[RecordedBar]) -> int:
+    """How many of ``bars`` there are up to the last one with a state that knows all that came before the next bar."""
+    return max((at + 1 for at, bar in enumerate(bars) if bar.state is not None and bar.heard == len(bar.after)), default=0)
 
 
 @contextmanager

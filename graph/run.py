@@ -19,7 +19,7 @@ from core.data.sources.base import Source
 from core.journal.records import State, Word
 from core.monitor.logger import set_trace
 from core.monitor.schema import AlertLevel
-from core.types import BrokerEvent, Event, EventKind, FundingPayment, Timeframe
+from core.types import BrokerEvent, Event, EventKind, ExitReason, FundingPayment, Timeframe
 from graph.assembly import Assembly
 from graph.engines import Engine
 from graph.health_alerts import HealthAlerts
@@ -42,6 +42,7 @@ class Run:
     Attributes:
         bars: announcements dealt with so far in this session.
         seq: number of the next decision: announcements and requests so far.
+        heard: words of the venue or of a person since the last announcement was dealt with.
         last_state: the brain's state after the last decision.
 
     Args:
@@ -76,6 +77,7 @@ class Run:
         self._halted_since: int | None = None
         self._naked: tuple[str, ...] = ()
         self._journal_lost = False
+        self.heard = 0
         self._health_alerts = HealthAlerts(parts.recorder.alert)
         base_tf = self.context.market.base_tf
         self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
@@ -156,6 +158,7 @@ class Run:
         parts.telemetry.on_regimes(held if base.size == held.size else held[base])
         parts.regime_score.on_closed(closed, held)
         self.bars += 1
+        self.heard = 0
         await self._protect(closed.ts)
         await self._ask_research(closed.ts)
 
@@ -235,6 +238,18 @@ class Run:
 
     # --- between bars -------------------------------------------------------------------------------------
 
+    async def told(self, events: tuple[BrokerEvent, ...]) -> None:
+        """What the venue tells between two bars is dealt with at once: a position that comes to be needs its stop."""
+        self.heard += 1
+        await self._on_events(events)
+
+    async def said(self, word: Word) -> None:
+        """What a person says between two bars that cannot wait for the next."""
+        self.heard += 1
+        self.hear(word)
+        if word.kind == WordKind.SHUTDOWN:
+            await self.context.orders.flatten_all(word.ts, ExitReason.SHUTDOWN)
+
     def _between_bars(self, ts: int) -> None:
         for word in self._words.heard(ts):
             self.hear(word)
@@ -307,6 +322,7 @@ class Run:
         saved["bars"] = self.bars
         saved["halted_since"] = self._halted_since
         saved["journal_lost"] = self._journal_lost
+        saved["heard"] = self.heard
         return saved
 
     def record(self, *, whole: bool) -> State:
@@ -318,6 +334,7 @@ class Run:
             self.parts.clock.now_ms(),
             _pack(self.snapshot()),
             _pack({"market": market.snapshot(), "features": market.features.snapshot()}) if whole else None,
+            self.heard,
         )
 
     def restore_record(self, state: State) -> None:
@@ -337,6 +354,7 @@ class Run:
         self._note_journal(lost=state.get("journal_lost", False))
         self.seq = int(state["seq"])
         self.bars = int(state["bars"])
+        self.heard = int(state.get("heard", 0))
 
 
 _pack = msgspec.msgpack.Encoder(decimal_format="string").encode

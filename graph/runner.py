@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from loguru import logger
 
@@ -44,13 +46,20 @@ _YIELD_EVERY = 64
 class RunOptions:
     """How to run.
 
-    ``speed`` is times real time (None: as fast as it goes); ``until_bars`` counts the whole session's announcements;
+    ``speed`` is times real time (None: as fast as it goes); ``market_time`` is for a source that keeps time itself: it is
+    waited for, and the venue is listened to meanwhile. ``until_bars`` counts the whole session's announcements;
     ``unlock_after_ms`` lifts the kill-switch in a replay (X42).
     """
 
     speed: float | None = None
     until_bars: int | None = None
     unlock_after_ms: int | None = None
+    market_time: bool = False
+
+    @property
+    def bulk(self) -> bool:
+        """Whether bars come as fast as they are decided, so that many of them make one commit."""
+        return self.speed is None and not self.market_time
 
 
 class Daemon:
@@ -80,7 +89,7 @@ class Daemon:
         self._parts, self._folder, self._options = parts, folder, options
         self._journal = parts.journal
         self._source = JournaledSource(parts.source, self._journal, self._renew)
-        self._look_every = _YIELD_EVERY if options.speed is None else 1
+        self._look_every = _YIELD_EVERY if options.bulk else 1
         self._outside = FolderWords(folder, governance_changed, self._why_not_written, self._look_every)
         self._lost_records: str | None = None
         self._report_lost = False
@@ -191,15 +200,50 @@ class Daemon:
 
     async def _through(self, after_ts: int | None) -> None:
         """Bar after bar; none is taken from the source that is not decided."""
-        commit_every = COMMIT_EVERY if self._options.speed is None else 1
-        batches = self._source.batches(after_ts)
-        while not self._finished() and (batch := await anext(batches, None)) is not None:
+        commit_every = COMMIT_EVERY if self._options.bulk else 1
+        market_time = self._options.market_time
+        coming = self._listen(after_ts) if market_time else partial(anext, self._source.batches(after_ts), None)
+        while not self._finished() and (batch := await coming()) is not None:
             await self._bar(batch)
             if self.bars % commit_every == 0:
                 self._commit()
-                if self._options.speed is not None:
+                if not self._options.bulk:
                     self._report_days_on_the_way(batch.ts)
             await self._pace()
+
+    def _listen(self, after_ts: int | None) -> Callable[[], Awaitable[Batch | None]]:
+        """The next batch; what the venue tells meanwhile is dealt with at once, and a stop is heard."""
+        batches = self._source.ahead(after_ts)
+
+        async def coming() -> Batch | None:
+            next_batch = asyncio.ensure_future(anext(batches, None))
+            stopped = asyncio.ensure_future(self._stop.wait())
+            try:
+                while True:
+                    await self._hear(next_batch, stopped)
+                    if next_batch.done() or stopped.done():
+                        break
+                batch = None if stopped.done() else next_batch.result()
+            finally:
+                await _end(next_batch, stopped)
+            if batch is not None:
+                self._source.take(batch)
+            return batch
+
+        return coming
+
+    async def _hear(self, *others: asyncio.Future[Any]) -> None:
+        """Wait for the venue's word or for one of ``others``; deal with the word."""
+        word = asyncio.ensure_future(self._parts.venue.wait())
+        try:
+            await asyncio.wait([word, *others], return_when=asyncio.FIRST_COMPLETED)
+            if word.done():
+                heard = self._run.heard
+                await self._parts.venue.deliver(self._run.told)
+                if self._run.heard != heard:
+                    self._commit()
+        finally:
+            await _end(word)
 
     async def _bar(self, batch: Batch) -> None:
         closed = await self._run.bar(batch)
@@ -250,7 +294,8 @@ class Daemon:
         """
         store, run = self._parts.store, self._run
         saved = store.load_snapshot()
-        then = past(JournalReader(self._folder.journal), 0 if saved is None else int(saved[1]["bars"]))
+        bars, heard = (0, 0) if saved is None else (int(saved[1]["bars"]), int(saved[1].get("heard", 0)))
+        then = past(JournalReader(self._folder.journal), bars, heard)
         known = then.opening.facts.get if saved is None else store.get_meta
         self._identity.check(known)
         self._refuse_changes(then, known)
@@ -273,9 +318,13 @@ class Daemon:
 
     def _renew(self) -> None:
         """What is new goes into a segment that says what holds now."""
-        if self._journal.stale:
-            self._commit()
-            self._journal.begin(self._opening, self._run.record(whole=True))
+        journal = self._journal
+        if not (journal.stale or journal.segment_due(self._run.bars)):
+            return
+        self._commit()
+        if journal.stale or self._why_not_written() is None:
+            journal.begin(self._opening, self._run.record(whole=True))
+        if journal.stale:
             self._must_be_written()
 
     def _refuse_changes(self, then: Past, known: Known) -> None:
@@ -316,6 +365,8 @@ class Daemon:
         if self._on_progress is not None:
             self._on_progress()
         speed = self._options.speed
+        if self._options.market_time:
+            return
         if speed is None:
             if self.bars % self._look_every == 0:
                 await asyncio.sleep(0)
@@ -332,8 +383,6 @@ class Daemon:
         if journal.state_due(run.bars):
             journal.keep(run.record(whole=False))
         self._save()
-        if journal.segment_due(run.bars) and self._why_not_written() is None:
-            journal.begin(self._opening, run.record(whole=True))
         now = elapsed_ns()
         self._live.sync((now - self._last_commit_ns) / 1e9)
         self._last_commit_ns = now
@@ -350,7 +399,7 @@ class Daemon:
             store.set_meta(FRAMES, str(journal.frames))
             store.save_snapshot(run.seq - 1, run.snapshot())
             self._commit_records()
-        if self._options.speed is None:
+        if self._options.bulk:
             self._must_be_written()
         if self._why_not_written() is None:
             while self._not_done:
@@ -360,7 +409,7 @@ class Daemon:
         try:
             self._parts.store.commit()
         except StateError as error:
-            if self._options.speed is None:
+            if self._options.bulk:
                 raise
             self._lost_records = error.what
         else:
@@ -402,3 +451,10 @@ class Daemon:
         for day in days_due(store, ts, zone):
             deliver(store, daily_report(store, day, zone), self._folder.reports, ts)
         self._day_end = day_bounds(day_of(ts, zone), zone)[1]
+
+
+async def _end(*futures: asyncio.Future[Any]) -> None:
+    """Let go of what is still waited for."""
+    for future in futures:
+        future.cancel()
+    await asyncio.gather(*futures, return_exceptions=True)

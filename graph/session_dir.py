@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import secrets
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from core.errors import StateError
+from core.journal.writer import way_out
 
 _DATABASE = "brain.sqlite"
 _JOURNAL = "journal"
@@ -14,10 +16,14 @@ _JOURNAL = "journal"
 
 @dataclass(frozen=True, slots=True)
 class UnlockRequest:
-    """A person's decision to lift the kill-switch, left for the daemon to find."""
+    """A person's decision to lift the kill-switch, left for the daemon to find.
+
+    ``ref`` is its own: the same words said twice are two decisions.
+    """
 
     reason: str
     who: str
+    ref: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 class SessionDir:
@@ -34,7 +40,7 @@ class SessionDir:
     def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root
         if not create:
-            if not self.database.is_file():
+            if not (self.holds_journal(root) or self.holds_one(root)):
                 raise StateError(
                     f"there is no session in {root}", help="name the folder that `brain paper --state DIR` used", code="STATE-005"
                 )
@@ -44,7 +50,9 @@ class SessionDir:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StateError(
-                f"state folder {root} can't be made: {error.strerror}", help="give another one with --state DIR", code="STATE-002"
+                f"state folder {root} can't be made: {error.strerror}",
+                help=way_out(error, "give another one with --state DIR"),
+                code="STATE-002",
             ) from error
 
     @classmethod
@@ -54,13 +62,16 @@ class SessionDir:
 
     @classmethod
     def holds_one(cls, root: Path) -> bool:
-        """Whether ``root`` holds a session."""
+        """Whether ``root`` holds a session's records."""
         return (root / _DATABASE).is_file()
 
     @classmethod
     def holds_journal(cls, root: Path) -> bool:
-        """Whether ``root`` holds a session with a journal."""
-        return cls.holds_one(root) and (root / _JOURNAL).is_dir()
+        """Whether ``root`` holds a session's journal, also where its records are lost; or may, where nobody can look."""
+        try:
+            return (root / _JOURNAL).is_dir()
+        except PermissionError:
+            return True
 
     @property
     def database(self) -> Path:
@@ -99,7 +110,7 @@ class SessionDir:
         if not self._unlock.exists():
             return None
         try:
-            return UnlockRequest(**json.loads(self._unlock.read_text(encoding="utf-8")))
+            return UnlockRequest(**{"ref": "", **json.loads(self._unlock.read_text(encoding="utf-8"))})
         except (ValueError, TypeError) as error:
             raise StateError(f"unlock request {self._unlock} is damaged", help="run `brain unlock` again") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +55,6 @@ class Card:
     last_ts: int
     bars: int
     segments: int
-    sizes: dict[str, int]
     first_bar: int
     decisions: int
     torn: str | None
@@ -78,6 +78,9 @@ def find(name: str | None, state: Path | None = None) -> Session:
         return Session(SessionDir.at(Path(name)))
     if name is not None and SessionDir.holds_one(Path(name)):
         raise _no_session(f"the session in {name} was recorded without a journal", "brain sessions lists those that have one")
+    if name is not None and len(Path(name).parts) > 1:
+        beside = _nearest(Path(name).name, [session.name for session in find_all(Path(name).parent)])
+        raise _no_session(f"there is no session in {name}{beside}", "brain sessions lists those there are")
     known = find_all(state)
     where = RUNS if state is None else state
     if not known:
@@ -90,8 +93,11 @@ def find(name: str | None, state: Path | None = None) -> Session:
     if name is None or meant:
         what = f"{len(names)} sessions are in {where}" if name is None else f"{len(names)} sessions begin with {name!r}"
         raise _no_session(f"{what}: {', '.join(sorted(names)[-5:])}", "name one of them")
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
-    raise _no_session(f"there is no session {name!r} in {where}; nearest: {', '.join(near)}", "brain sessions")
+    raise _no_session(f"there is no session {name!r} in {where}{_nearest(name, names)}", "brain sessions")
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    return f"; nearest: {', '.join(difflib.get_close_matches(name, names, n=3, cutoff=0.0))}" if names else ""
 
 
 def _no_session(what: str, help_: str) -> StateError:
@@ -123,7 +129,6 @@ def card(session: Session) -> Card:
         last_ts=last_ts,
         bars=bars,
         segments=len(reader.segments),
-        sizes=sizes(session),
         first_bar=first.first_bar,
         decisions=decisions,
         torn=_torn(last),
@@ -189,7 +194,7 @@ def _torn(last: Segment) -> str | None:
 
 
 def sizes(session: Session) -> dict[str, int]:
-    """Bytes on disk, by part."""
+    """Bytes on disk, by part; of what can be looked at, for a run may pack or remove a file meanwhile."""
     return dict(_sizes(session.folder))
 
 
@@ -200,10 +205,21 @@ def _sizes(folder: SessionDir) -> Iterator[tuple[str, int]]:
 
 
 def _bytes(path: Path) -> int:
-    if path.is_file():
-        return sum(twin.stat().st_size for twin in path.parent.glob(path.name + "*"))
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    size = 0
+    with contextlib.suppress(PermissionError):
+        size = sum(map(_size, path.parent.glob(path.name + "*") if path.is_file() else path.rglob("*")))
+    return size
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    try:
+        return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    except PermissionError as error:
+        raise StateError(f"folder {root} can't be read: {error.strerror}", code="JRN-002") from error

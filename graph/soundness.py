@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +14,12 @@ import msgspec
 
 from core.canonical import EMPTY_HASH, chain, encode
 from core.errors import StateError
-from core.journal.bars import Made, recorded_bars
+from core.journal.bars import Made, bars_of, beginning, recorded_bars
 from core.journal.reader import JournalReader, Verdict, verify
-from core.monitor.reader import StoreReader
+from core.monitor.reader import StoreReader, reading
+from core.monitor.store import in_use
 from core.types import DecisionRecord
+from graph.bookkeeping import Told, differing
 from graph.journaling import FRAMES
 from graph.session_dir import SessionDir
 from graph.sessions import Session
@@ -49,7 +49,7 @@ class Soundness:
 
 
 def inspect(session: Session, on_bars: OnBars = lambda _: None) -> Soundness:
-    """Check every byte of the journal of ``session``, and every decision of its records against the journal.
+    """Check every byte of the journal of ``session``, and its records against the journal.
 
     Args:
         session: it may be one that is being recorded; nothing in its folder is touched.
@@ -58,63 +58,84 @@ def inspect(session: Session, on_bars: OnBars = lambda _: None) -> Soundness:
     Raises:
         StateError: the journal cannot be read, or is of a newer version.
     """
-    try:
-        with records_of(session.folder) as records:
-            last, frames = records.last_seq(), int(records.get_meta(FRAMES) or 0)
-            verdict = verify(session.folder.journal, frames, on_bars)
+    saved = _saved(session)  # before the records are opened: a run goes on with both meanwhile
+    with ExitStack() as stack:
+        try:
+            records = stack.enter_context(records_of(session.folder))
+            frames = records.get_meta(FRAMES)
+            verdict = verify(session.folder.journal, None if frames is None else int(frames), on_bars)
             if verdict.damage is not None and not verdict.damage.torn:
                 return Soundness(verdict, None, 0)
-            return Soundness(verdict, *_compared(session.reader(), records, last, on_bars))
-    except StateError as error:
-        if error.code != "STATE-004":
-            raise
-        return Soundness(verify(session.folder.journal, None, on_bars), error.what, 0)
+            return Soundness(verdict, *_compared(session.reader(), records, saved, on_bars))
+        except StateError as error:
+            if not error.code.startswith("STATE-"):
+                raise
+            return Soundness(verify(session.folder.journal, None, on_bars), error.what, 0)
+
+
+def _saved(session: Session) -> int:
+    """How many decisions the records must have: a segment begins, and a session rests, only behind what was committed."""
+    try:
+        reader = session.reader()
+        last = reader.segments[-1]
+        state = beginning(reader, last).state
+        saved = 0 if state is None else state.seq
+        return max((made.seq + 1 for bar in bars_of(reader, last) for made in bar.made), default=saved) if last.rested else saved
+    except StateError:  # what is wrong with it is found on the way
+        return 0
 
 
 @contextmanager
 def records_of(folder: SessionDir) -> Iterator[StoreReader]:
-    """The records of a session, leaving no trace: SQLite makes files beside the one that it reads, so it reads a copy.
+    """The records of a session at one moment, leaving no trace: SQLite makes files beside what it reads, so it reads a copy.
 
     Those of a session that is being recorded are read where they are; the files beside it are there already.
 
     Raises:
         StateError: they are damaged, or not there.
     """
-    if _in_use(folder.database):
-        with StoreReader(folder.database) as reader:
-            yield reader
-        return
-    with TemporaryDirectory(prefix="brain-records-") as copies:
-        for path in (folder.database, folder.database.with_name(f"{folder.database.name}-wal")):
-            if path.exists():
-                shutil.copy(path, copies)
-        with StoreReader(Path(copies) / folder.database.name) as reader:
-            yield reader
+    database = folder.database
+    with ExitStack() as stack:
+        path = database
+        with reading(database):
+            if not in_use(database):
+                path = _copied(database, Path(stack.enter_context(TemporaryDirectory(prefix="brain-records-"))))
+        try:
+            records = stack.enter_context(StoreReader(path))
+            records.query("BEGIN")
+            yield records
+        except StateError as error:
+            raise StateError(error.what.replace(str(path), str(database)), help=error.help, code=error.code) from error
 
 
-def _in_use(database: Path) -> bool:
-    try:
-        handle = os.open(database.with_name(f"{database.name}.lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+def _copied(database: Path, folder: Path) -> Path:
+    for path in (database, database.with_name(f"{database.name}-wal")):
+        if path.exists():
+            shutil.copy(path, folder)
+    return folder / database.name
 
 
-def _compared(reader: JournalReader, records: StoreReader, last: int, on_bars: OnBars) -> tuple[str | None, int]:
-    """Why the decisions up to ``last`` are not those of the journal (None: they are), and how many were found to be."""
-    made = _made(reader, on_bars)
+def _compared(reader: JournalReader, records: StoreReader, saved: int, on_bars: OnBars) -> tuple[str | None, int]:
+    """Why the records are not those of the journal (None: they are), and how many decisions were found to be."""
+    snapshot = records.load_snapshot()
+    last, bars = (-1, 0) if snapshot is None else (snapshot[0], int(snapshot[1]["bars"]))
+    whole, told = reader.segments[0].number == 1, Told()
+    made = _made(reader, told, bars, on_bars)
+    why, same = _decisions(records, made, last, whole=whole)
+    if why is None and last + 1 < saved:
+        why = f"the records end at decision {last}, the journal was saved up to decision {saved - 1}"
+    if why is None:
+        for _ in made:  # to the end
+            pass
+        why = differing(told, records, whole=whole)
+    return why, same
+
+
+def _decisions(records: StoreReader, made: Iterator[Made], last: int, *, whole: bool) -> tuple[str | None, int]:
     now = next(made, None)
-    begins = 0 if reader.segments[0].number == 1 or now is None else now.seq  # those before are in segments that are gone
-    head, same = EMPTY_HASH, 0
+    begins = 0 if whole or now is None else now.seq  # those before are in segments that are gone
+    head, same, seq = EMPTY_HASH, 0, -1
     for seq, _, link, payload in records.decisions():
-        if seq > last:
-            break
         head = chain(head, payload)
         if head.hex() != link:
             return f"decision {seq} of the records does not fit the chain", same
@@ -126,11 +147,14 @@ def _compared(reader: JournalReader, records: StoreReader, last: int, on_bars: O
             return f"decision {seq} of the records is not that of the journal", same
         same += 1
         now = next(made, None)
-    return None, same
+    return None if seq == last else f"the records end at decision {seq}, they were saved at decision {last}", same
 
 
-def _made(reader: JournalReader, on_bars: OnBars) -> Iterator[Made]:
+def _made(reader: JournalReader, told: Told, bars: int, on_bars: OnBars) -> Iterator[Made]:
+    """Decisions in the journal; what came with the first ``bars`` of them, which the records have too, goes into ``told``."""
     for bar in recorded_bars(reader, reader.segments[0]):
+        if bar.number < bars:
+            told.hear(bar.inputs)
         yield from bar.made
         on_bars(1)
 

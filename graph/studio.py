@@ -29,6 +29,7 @@ from graph.node import Node
 from graph.rerun import standing_before
 from graph.sessions import find
 from graph.stepping.carrier import Carrier, Undo
+from graph.stepping.code import check_code
 from graph.stepping.record import Record
 from graph.stepping.values import plain
 from graph.stepping.what_if import WhatIf, what_if
@@ -66,6 +67,10 @@ class Bench:
         """Let one node run on ``state``."""
         if name in self._found:
             self._found[name]()
+            # What ran behind it finds services as this run leaves them, not as the former one did.
+            ran = list(self._found)
+            for later in ran[ran.index(name) :]:
+                del self._found[later]
         self._found[name] = self._fork.held.keep()
         return await self._nodes[name](state, self._fork.held.run.context)
 
@@ -128,6 +133,7 @@ async def _stand(bar: int | None) -> Bench:
 
 async def _state_before(bar: int | None) -> tuple[Record, int, State]:
     record = Record(find(os.environ.get("BRAIN_SESSION")).reader())
+    check_code(record.openings, other_code=False, help_="use the version that recorded it, or brain step --other-code")
     number = record.first_bar if bar is None else bar
     record.check(number)
     with standing_before(record.reader, number, build_engine(EngineKind.DIRECT)) as rerun:

@@ -23,6 +23,8 @@ class WordKind(StrEnum):
     """It can be again, and nothing is missing."""
     RESUMED = "resumed"
     """The run was started again and goes on from here; the limits in force are signed."""
+    SHUTDOWN = "shutdown"
+    """The run ends and closes what is open; said between two bars."""
 
 
 class Words(Protocol):
@@ -76,7 +78,7 @@ class FolderWords:
         words: list[Word] = []
         request = self._folder.waiting_unlock()
         if request is not None and request != self._unlock_told:
-            words.append(Word(ts, WordKind.UNLOCK.value, request.who, request.reason))
+            words.append(Word(ts, WordKind.UNLOCK.value, request.who, request.reason, request.ref))
         self._unlock_told = request
         changed = self._governance_changed()
         if changed and not self._governance_told:
@@ -86,6 +88,6 @@ class FolderWords:
 
     def done(self, word: Word) -> None:
         """The word is on the disk: its note is taken away, unless another one lies there by now."""
-        if word.kind == WordKind.UNLOCK and self._folder.waiting_unlock() == UnlockRequest(word.text, word.who):
+        if word.kind == WordKind.UNLOCK and self._folder.waiting_unlock() == UnlockRequest(word.text, word.who, word.ref):
             self._folder.drop_unlock()
             self._unlock_told = None

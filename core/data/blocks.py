@@ -43,6 +43,8 @@ class BarFlag(IntFlag):
     """Built from fewer base bars than it should have."""
     REPAIRED = 8
     """A duplicate or bad bar was dropped for it."""
+    FOREIGN = 16
+    """Of another venue than the run's, which was down (X33)."""
 
 
 class Bars(NamedTuple):
@@ -63,7 +65,8 @@ class Bars(NamedTuple):
 class BarBlock:
     """Raw base bars of one timeframe as a source delivers them; ``open_ts`` may differ by row (late bars).
 
-    ``ordinary_at`` is for :class:`core.data.quality.OrdinaryCheck` alone, which notes there what it found.
+    ``ordinary_at`` is for :class:`core.data.quality.OrdinaryCheck` alone, which notes there what it found. ``venue`` is empty,
+    or names another venue than the run's: prices of two venues are never one series unmarked (X33).
     """
 
     tf: Timeframe
@@ -75,6 +78,7 @@ class BarBlock:
     close: Floats
     volume: Floats
     ordinary_at: int = field(default=-1, init=False, repr=False, compare=False)
+    venue: str = ""
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ class _Row(NamedTuple):
     tf: Timeframe
     who: int
     values: tuple[float, float, float, float, float]
+    foreign: bool = False
 
 
 class Feed:
@@ -110,7 +111,7 @@ class Feed:
         accepted: dict[Timeframe, Ints] = {}
         doubtful: list[BarBlock] = []
         for block in blocks:
-            if block.tf not in accepted and self._next_and_sound(ts, block):
+            if block.tf not in accepted and not block.venue and self._next_and_sound(ts, block):
                 self._take(ts, block)
                 accepted[block.tf] = block.idx
             elif block.idx.size:
@@ -232,7 +233,7 @@ class Feed:
         return Issue.DUPLICATE if known == row.values else Issue.CONFLICT
 
     def _take_row(self, ts: int, row: _Row, closes: dict[int, _Accepted], *, repaired: bool) -> tuple[int, ...]:
-        """Store ``row``, filling what is missing before it; returns its index where bars were missing."""
+        """Store ``row``, filling what is missing before it; returns its index where bars were missing or it is foreign."""
         symbol, step = self.symbols[row.who], row.tf.ms
         last = int(self.last_ts[row.who])
         missing = (row.open_ts - last) // step if last != _NEVER else 0
@@ -247,11 +248,13 @@ class Feed:
         if row.open_ts + step < ts:
             self.counters.add(symbol, Issue.LATE)
         flags = BarFlag.REPAIRED if repaired else BarFlag.CLEAN
+        if row.foreign:
+            flags |= BarFlag.FOREIGN
         if row.values[4] == 0.0:
             flags |= BarFlag.ZERO_VOLUME
         self._watch_volume(row.who, row.values[4])
         self._store(row, int(flags), closes)
-        return (row.who,) if missing else ()
+        return (row.who,) if missing or row.foreign else ()
 
     def _store(self, row: _Row, flags: int, closes: dict[int, _Accepted]) -> None:
         ring = self.store.rings[row.tf]
@@ -432,9 +435,9 @@ class Feed:
 
 
 def _rows(blocks: Sequence[BarBlock]) -> list[_Row]:
-    columns = ((b.tf, b.idx, b.open_ts, b.open, b.high, b.low, b.close, b.volume) for b in blocks)
+    columns = ((bool(b.venue), b.tf, b.idx, b.open_ts, b.open, b.high, b.low, b.close, b.volume) for b in blocks)
     return [
-        _Row(open_ts, tf, index, (o, h, low, c, v))
-        for tf, *arrays in columns
+        _Row(open_ts, tf, index, (o, h, low, c, v), foreign)
+        for foreign, tf, *arrays in columns
         for index, open_ts, o, h, low, c, v in zip(*(array.tolist() for array in arrays), strict=True)
     ]

@@ -18,7 +18,7 @@ from core.data.warmup import WarmReport, warm
 from core.exec.instrument import Instrument
 from core.types import Timeframe
 
-_DIRTY = int(BarFlag.FILLED | BarFlag.PARTIAL | BarFlag.REPAIRED)
+_DIRTY = int(BarFlag.FILLED | BarFlag.PARTIAL | BarFlag.REPAIRED | BarFlag.FOREIGN)
 
 
 class Market:

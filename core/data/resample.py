@@ -116,11 +116,11 @@ def _five(columns: list[Floats]) -> tuple[Floats, Floats, Floats, Floats, Floats
 
 
 def built_flags(parts: Bytes, volume: Floats) -> Bytes | int:
-    """Flags of a built bar: PARTIAL where a part was made up, REPAIRED where one was; ZERO_VOLUME only if all were."""
+    """Flags of a built bar: PARTIAL where a part was made up, REPAIRED or FOREIGN where one was; ZERO_VOLUME only if all were."""
     if not flagged(parts):
         return 0
     seen = np.bitwise_or.reduce(parts, axis=0)
-    flags: Bytes = seen & np.uint8(BarFlag.REPAIRED)
+    flags: Bytes = seen & np.uint8(BarFlag.REPAIRED | BarFlag.FOREIGN)
     flags |= np.where(seen & np.uint8(BarFlag.FILLED | BarFlag.PARTIAL), np.uint8(BarFlag.PARTIAL), np.uint8(0))
     flags |= np.where(volume == 0.0, np.uint8(BarFlag.ZERO_VOLUME), np.uint8(0))
     return flags

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from core.data.blocks import Batch
 from core.journal.reader import JournalReader
@@ -38,23 +39,39 @@ class Made:
 
 @dataclass(slots=True)
 class RecordedBar:
-    """One announcement: its number (from 0), the batch, the other inputs in their order, and what was decided.
+    """One announcement: its number (from 0), what came, the other inputs in their order, and what was decided.
 
-    ``state`` is the state after it, where one was kept. ``opening`` is what holds from this bar on, where it is said anew.
-    ``complete`` is False for the last bar of a session that was cut off inside it.
+    ``after`` are the inputs that came between it and the next one. ``state`` is the state after it, where one was kept, with
+    the first ``heard`` of these in it. ``opening`` is what holds from this bar on, where it is said anew. ``complete`` is False
+    for the last bar of a session that was cut off inside it.
     """
 
     number: int
-    batch: Batch
+    taken: BatchIn
     inputs: deque[Input] = field(default_factory=deque)
     made: list[Made] = field(default_factory=list)
+    after: deque[Input] = field(default_factory=deque)
     state: State | None = None
+    heard: int = 0
     opening: Opening | None = None
     last: bool = False
+    _batch: Batch | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def complete(self) -> bool:
         return bool(self.made)
+
+    @property
+    def ts(self) -> int:
+        """When it closed, ms."""
+        return self.taken.ts
+
+    @property
+    def batch(self) -> Batch:
+        """What came, as it was heard. Made when it is asked for: whoever only searches needs none."""
+        if self._batch is None:
+            self._batch = self.taken.batch()
+        return self._batch
 
 
 @dataclass(slots=True)
@@ -99,15 +116,30 @@ def recorded_bars(reader: JournalReader, first: Segment) -> Iterator[RecordedBar
     Raises:
         StateError: the journal is damaged on the way.
     """
+    return _bars(reader.all_records(first), first.first_bar)
+
+
+def bars_of(reader: JournalReader, segment: Segment) -> list[RecordedBar]:
+    """Bars of one segment; nothing else is read, unless the last of them was decided only in the next.
+
+    Raises:
+        StateError: the journal is damaged there.
+    """
+    bars = list(_bars(reader.records(segment), segment.first_bar))
+    if bars and not bars[-1].complete and segment is not reader.segments[-1]:
+        bars = list(islice(recorded_bars(reader, segment), len(bars)))
+    return bars
+
+
+def _bars(records: Iterable[Record], number: int) -> Iterator[RecordedBar]:
     bar: RecordedBar | None = None
     opening: Opening | None = None
-    number = first.first_bar
     tape = OutputTape()
-    for record in reader.all_records(first):
+    for record in records:
         if isinstance(record, BatchIn):
             if bar is not None:
                 yield bar
-            bar, opening = RecordedBar(number, record.batch(), opening=opening), None
+            bar, opening = RecordedBar(number, record, opening=opening), None
             number += 1
         elif isinstance(record, Opening):
             tape.forget()
@@ -126,9 +158,14 @@ def _add(bar: RecordedBar, record: Record, tape: OutputTape) -> None:
     if isinstance(record, Decided):
         bar.made.append(Made(record.seq, record.ts, tape.complete(record)))
     elif isinstance(record, State):
-        bar.state = record
+        bar.state, bar.heard = record, len(bar.after)
     elif isinstance(record, EventsIn | Answer | Word):
-        bar.inputs.append(record)
+        (bar.after if bar.after or _between(bar, record) else bar.inputs).append(record)
+
+
+def _between(bar: RecordedBar, record: Record) -> bool:
+    """Whether something comes between two bars: the venue or a person speaks up after all was decided."""
+    return bar.complete and isinstance(record, EventsIn | Word)
 
 
 @dataclass(slots=True)
@@ -153,8 +190,8 @@ class Past:
     last: Batch | None = None
 
 
-def past(reader: JournalReader, bars: int) -> Past:
-    """Where a session stands whose last state is that after ``bars`` announcements.
+def past(reader: JournalReader, bars: int, heard: int = 0) -> Past:
+    """Where a session stands whose last state is that after ``bars`` announcements and ``heard`` words that came after these.
 
     Raises:
         StateError: the journal is damaged, or ends before ``bars``.
@@ -165,9 +202,11 @@ def past(reader: JournalReader, bars: int) -> Past:
         raise reader.headless(segment)
     end = reader.segments[-1]
     found = Past(start.opening, start.state, end.first_bar, start.state.bars, end.closed)
-    number = segment.first_bar
+    number, after = segment.first_bar, _After(heard)
     for record in reader.all_records(segment):
-        if isinstance(record, BatchIn):
+        if number == bars and after.is_new(record):
+            found.expected.append(record)
+        elif isinstance(record, BatchIn):
             number += 1
             (found.decided if number <= bars else found.undecided).append(record.batch())
         elif isinstance(record, Opening):
@@ -185,6 +224,25 @@ def past(reader: JournalReader, bars: int) -> Past:
         raise damaged(segment, f"the journal ends at bar {number}, the session stands at bar {bars}")
     found.last = _last_batch(reader, segment, found)
     return found
+
+
+class _After:
+    """Follows what came after one bar, of which the first ``heard`` words of venue or person are known already."""
+
+    def __init__(self, heard: int) -> None:
+        self._heard = heard
+        self._passed = 0
+        self._decided = False
+
+    def is_new(self, record: Record) -> bool:
+        """Whether ``record``, the next one, is an input between two bars that is not known yet; an answer belongs to its word."""
+        if isinstance(record, Decided):
+            self._decided = True
+        elif isinstance(record, State):
+            self._decided, self._passed = True, record.heard
+        elif self._decided and isinstance(record, EventsIn | Word):
+            self._passed += 1
+        return self._passed > self._heard and isinstance(record, EventsIn | Word | Answer)
 
 
 def _last_batch(reader: JournalReader, segment: Segment, found: Past) -> Batch | None:

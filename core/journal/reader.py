@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
+from zstandard import ZstdDecompressor, ZstdError
 
 from core.errors import StateError
-from core.journal.frames import Broken, Frame, Place, read_frames
+from core.journal.frames import HEADER_BYTES, Broken, Frame, Place, read_frames
 from core.journal.records import BatchIn, Opening, Record, decode
 from core.journal.segments import Segment, damaged, segments
+from core.journal.trimmed import missing_front
+
+_PART_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,22 @@ class JournalReader:
         """
         return self._records((segment,))
 
+    def first_records(self, segment: Segment) -> list[Record]:
+        """Records of a segment's first frame: what the session is there, and the state. No more of it is read than that.
+
+        Raises:
+            StateError: the segment is damaged there, or of a newer version.
+        """
+        try:
+            with segment.path.open("rb") as file:
+                return _first(segment, ZstdDecompressor().stream_reader(file) if segment.closed else file)
+        except FileNotFoundError:  # it was closed since the folder was listed
+            return list(self.records(segment))
+        except OSError as error:
+            raise StateError(f"journal segment {segment.path} can't be read: {error.strerror}", code="JRN-002") from error
+        except (Broken, ZstdError, msgspec.MsgspecError) as broken:
+            raise damaged(segment, str(broken)) from broken
+
     def all_records(self, first: Segment | None = None) -> Iterator[Record]:
         """Records from ``first`` (default: the start) to the end; otherwise as :meth:`records`."""
         return self._records(self.segments[0 if first is None else self.segments.index(first) :])
@@ -138,6 +159,7 @@ def verify(folder: Path, least_frames: int | None = None, on_bars: Callable[[int
             break
     if damage is None or damage.torn:
         damage = _missing_end(found[-1], first + frames, least_frames or 0) or damage
+    damage = _missing_front(folder, found[0]) or damage
     size = sum(segment.size for segment in found)
     return Verdict(len(found), frames, records, bars, size, damage, found[0].number - 1, first)
 
@@ -149,9 +171,32 @@ def missing_end(segment: Segment, frames: int, least_frames: int) -> str | None:
     return f"it ends at frame {frames}, {least_frames} were on the disk" if frames < least_frames else None
 
 
+def _missing_front(folder: Path, first: Segment) -> Damage | None:
+    if first.number == 1:
+        return None
+    try:
+        why = missing_front(folder, first, first.place(first.read()))
+    except Broken:  # as it was found to be, reading it
+        return None
+    return None if why is None else Damage(first, 0, why, torn=False)
+
+
 def _missing_end(last: Segment, frames: int, least_frames: int) -> Damage | None:
     why = missing_end(last, frames, least_frames)
     return None if why is None else Damage(last, last.size, why, torn=False)
+
+
+def _first(segment: Segment, file: BinaryIO) -> list[Record]:
+    data = file.read(HEADER_BYTES)
+    place = segment.place(data)
+    while part := file.read(_PART_BYTES):
+        data += part
+        try:
+            return decode(next(read_frames(data, place)).payload)
+        except Broken as broken:
+            if not broken.torn:
+                raise
+    raise Broken(0, "it ends inside its first frame")
 
 
 def _follow(segment: Segment, place: Place | None) -> Iterator[tuple[Frame, list[Record]]]:

@@ -14,15 +14,15 @@ import msgspec
 import numpy as np
 
 from core.data.blocks import BarBlock, Bars, Batch, Book, ClockReading, Floats, FundingRate, Ints, PriceAt
-from core.types import BrokerEvent, Fill, FundingPayment, OrderUpdate, Timeframe
+from core.types import BrokerEvent, Fill, FundingPayment, Order, OrderUpdate, Timeframe
 
 
 class Opening(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """What holds from here on; the first record of every segment.
 
-    ``facts`` identify the session (source, symbols, range, seed, equity, …); ``files`` are the configuration, by name, byte
-    for byte as it was read; ``code`` names the version of the program and a digest of its source. ``source`` is the source's
-    own description of itself.
+    ``facts`` identify the session (source, symbols, range, seed, equity, …); ``files`` hold the configuration as it was
+    checked and used, by name (:mod:`graph.opening` writes one, ``configuration.json``); ``code`` names the version of the
+    program and a digest of its source. ``source`` is the source's own description of itself.
     """
 
     session: str
@@ -68,6 +68,7 @@ class _Block(msgspec.Struct, frozen=True, array_like=True):
     tf: Timeframe
     idx: bytes
     columns: tuple[bytes, ...]
+    venue: str = ""
 
 
 class BatchIn(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -84,7 +85,7 @@ class BatchIn(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
     @classmethod
     def of(cls, batch: Batch) -> BatchIn:
-        blocks = tuple([_Block(block.tf, _raw_ints(block.idx), _columns(block)) for block in batch.bars])
+        blocks = tuple([_Block(block.tf, _raw_ints(block.idx), _columns(block), block.venue) for block in batch.bars])
         return cls(batch.ts, blocks, batch.funding, batch.spot, batch.marks, batch.books, batch.clock, batch.notes)
 
     def batch(self) -> Batch:
@@ -120,19 +121,27 @@ _KIND: dict[type, str] = {OrderUpdate: "u", Fill: "f", FundingPayment: "p"}
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """What the broker answered to an order or to a cancel; ``asked`` is ``place`` or ``cancel`` and the client id."""
+    """What the broker answered to an order or to a cancel; ``asked`` is ``place`` or ``cancel`` and the client id.
+
+    ``order`` is what was sent; None for a cancel, and in journals from before it was kept.
+    """
 
     asked: tuple[str, str]
     update: OrderUpdate
+    order: Order | None = None
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """What a person or the file system brought in between two bars: an unlock, a change of the locked limits."""
+    """What a person or the file system brought in between two bars: an unlock, a change of the locked limits.
+
+    ``ref`` tells one request of a person from another in the same words.
+    """
 
     ts: int
     kind: str
     who: str = ""
     text: str = ""
+    ref: str = ""
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -148,13 +157,17 @@ class Decided(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class State(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """State of every service after ``bars`` announcements and ``seq`` decisions; ``market`` only at a segment's start."""
+    """State of every service after ``bars`` announcements and ``seq`` decisions; ``market`` only at a segment's start.
+
+    ``heard`` words of venue or person that came after the last of these announcements are in it.
+    """
 
     bars: int
     seq: int
     ts: int
     services: bytes
     market: bytes | None = None
+    heard: int = 0
 
 
 Record = Opening | BarsBefore | FundingBefore | SpotBefore | BatchIn | EventsIn | Answer | Word | Decided | State
@@ -184,7 +197,8 @@ def _columns(block: BarBlock) -> tuple[bytes, ...]:
 
 def _block(row: _Block) -> BarBlock:
     open_ts, *prices = row.columns
-    return BarBlock(row.tf, _index(row.idx), _ints(open_ts), *(_floats(column) for column in prices))
+    o, h, low, c, v = (_floats(column) for column in prices)
+    return BarBlock(row.tf, _index(row.idx), _ints(open_ts), o, h, low, c, v, row.venue)
 
 
 def _raw_ints(column: Ints) -> bytes:

@@ -16,7 +16,7 @@ from core.errors import StateError
 from core.journal.frames import FORMAT, Broken, Header, NewerFormat, Place, read_header
 
 _NAME = re.compile(r"^(\d{6,})-(\d{9,})\.journal(\.zst)?$")
-_DRAFT = re.compile(r"^\d{6,}-\d{9,}\.journal\.tmp$")
+_DRAFT = re.compile(r"^(\d{6,}-\d{9,}|trimmed)\.journal\.tmp$")
 _PACKING = zstandard.ZstdCompressionParameters.from_level(9, window_log=24, search_log=6, write_checksum=True)
 """A window wide enough for the warm-up's history and the state that repeats it. A year of one symbol packs in a few seconds;
 higher levels gain a few percent for several times that."""
@@ -41,16 +41,30 @@ class Segment:
     @property
     def followed(self) -> bool:
         """Whether it was closed because another follows it."""
+        return self.closed and not self.rested
+
+    @property
+    def rested(self) -> bool:
+        """Whether it was closed because the session ended there."""
         if not self.closed:
             return False
         with self.path.open("rb") as file:
             file.seek(-_SEAL.size, os.SEEK_END)
-            return file.read(4) != _RESTED.to_bytes(4, "little")
+            return file.read(4) == _RESTED.to_bytes(4, "little")
 
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return _present(self.path).stat().st_size
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return self._packed.stat().st_size
+
+    @property
+    def _packed(self) -> Path:
+        # A segment that was open when its folder was listed may have been closed since, by the run that writes it: the
+        # packed file is there before the open one goes.
+        return self.path if self.closed else self.path.with_name(f"{self.path.name}.zst")
 
     def read(self) -> bytes:
         """All its bytes, unpacked.
@@ -59,12 +73,13 @@ class Segment:
             Broken: it is not what was packed.
             StateError: the file cannot be read.
         """
-        path = _present(self.path)
         try:
-            raw = path.read_bytes()
+            try:
+                return _unpack(self.path.read_bytes()) if self.closed else self.path.read_bytes()
+            except FileNotFoundError:
+                return _unpack(self._packed.read_bytes())
         except OSError as error:
-            raise StateError(f"journal segment {path} can't be read: {error.strerror}", code="JRN-002") from error
-        return _unpack(raw) if path.suffix == ".zst" else raw
+            raise StateError(f"journal segment {self.path} can't be read: {error.strerror}", code="JRN-002") from error
 
     def place(self, data: bytes) -> Place:
         """Where the chain stands at the start of ``data``, its bytes.
@@ -101,10 +116,10 @@ def segments(folder: Path) -> tuple[Segment, ...]:
     """Segments in ``folder``, in order; of a segment that is there both open and closed, the closed one.
 
     Raises:
-        StateError: two files have one number.
+        StateError: two files have one number, or the folder cannot be read.
     """
     found: dict[int, Segment] = {}
-    for path in sorted(folder.glob("*")):
+    for path in _files(folder):
         match = _NAME.match(path.name)
         if match is None:
             continue
@@ -199,10 +214,13 @@ def _replace(path: Path, data: bytes) -> int:
     return handle
 
 
-def _present(path: Path) -> Path:
-    # A segment that was open when its folder was listed may have been closed since, by the run that writes it.
-    closed = path.with_name(f"{path.name}.zst")
-    return closed if path.suffix != ".zst" and closed.exists() else path
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:  # Path.glob would find nothing, without a word
+        raise StateError(f"journal folder {folder} can't be read: {error.strerror}", code="JRN-002") from error
 
 
 def _seal(body: bytes, number: int = _FOLLOWED) -> bytes:

@@ -10,17 +10,23 @@ That there is one writer is the caller's care: whoever holds the lock of the ses
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import reprlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from core.errors import StateError
+from core.journal.difference import first_difference
 from core.journal.frames import HEADER_BYTES, Broken, Header, Place, frame, read_frames
 from core.journal.reader import missing_end
-from core.journal.records import Record, decode, encode
+from core.journal.records import Answer, Decided, Record, decode, encode
 from core.journal.segments import Segment, create, damaged, keep_aside, pack, segments, sync_folder, tidy, write_at
 
 _MOST_UNSYNCED_BYTES = 1 << 22
@@ -75,7 +81,7 @@ class JournalWriter:
         except OSError as error:
             self.close()
             raise StateError(
-                f"journal folder {folder} can't be used: {error.strerror}", help="give another --state DIR", code="JRN-002"
+                f"journal folder {folder} can't be used: {error.strerror}", help=way_out(error), code="JRN-002"
             ) from error
 
     @property
@@ -117,12 +123,10 @@ class JournalWriter:
         """
         if not self._expected:
             self._pending.append(record)
-        elif self._expected.popleft() != _as_read(record):
-            raise StateError(
-                f"going on gives another {type(record).__name__} than the journal has at the same place",
-                help="code or configuration has changed since; finish the session with what it was recorded with",
-                code="JRN-005",
-            )
+            return
+        recorded, now = self._expected.popleft(), _as_read(record)
+        if recorded != now:
+            raise _another(decode(recorded)[0], decode(now)[0])
 
     def flush(self) -> None:
         """Write what was added, as one frame; where that fails, ``failure`` tells and nothing is lost.
@@ -241,7 +245,7 @@ class JournalWriter:
         if not found and least_frames:
             raise StateError(
                 f"journal folder {self.folder} is empty, {least_frames} frames were on the disk",
-                help="put the journal back, or start with another --state DIR",
+                help="put the journal back; another --state DIR begins another session, which knows of no open position",
                 code="JRN-001",
             )
         end = _end(found[-1], least_frames) if found else None
@@ -303,6 +307,46 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in reversed(new):
         sync_folder(path.parent)
+
+
+_LET_IN = "let this account write there, then start again with the same --state; nothing runs until then"
+
+
+def way_out(error: OSError, otherwise: str = _LET_IN) -> str:
+    """What to do about a folder that cannot be written: what a session has open is known there alone."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "free some space, then start again with the same --state; nothing runs until then"
+    return otherwise
+
+
+def _another(recorded: Record, now: Record) -> StateError:
+    what = f"going on gives another {type(now).__name__} than the journal has at the same place"
+    if type(recorded) is type(now):
+        path, a, b = first_difference(_plain(recorded), _plain(now))
+        where = f"{'.'.join(path) or 'all of it'} is {reprlib.repr(b)}, recorded {reprlib.repr(a)}"
+    else:
+        where = f"there stands {type(recorded).__name__}"
+    return StateError(
+        f"{what}: {where}",
+        help="code or configuration has changed since; finish the session with what it was recorded with",
+        code="JRN-005",
+    )
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    plain = {name: msgspec.to_builtins(getattr(record, name), builtin_types=(bytes,)) for name in record.__struct_fields__}
+    if isinstance(record, Decided):
+        plain["outputs"] = {agent: _opened(payload) for agent, payload in record.outputs}
+    if isinstance(record, Answer):  # what was sent before what was answered to it
+        plain = {"order": plain["order"], **plain}
+    return plain
+
+
+def _opened(payload: bytes | None) -> Any:
+    try:
+        return None if payload is None else msgspec.msgpack.decode(payload)
+    except msgspec.DecodeError:
+        return payload
 
 
 def _as_read(record: Record) -> bytes:

@@ -15,6 +15,7 @@ volume. Only where such a bar has a range all the same do stops act in it, since
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -192,6 +193,13 @@ class SimExchange:
             for block in batch.bars:
                 self._marks.take_quiet(batch.ts, block)
         self._now = batch.ts
+
+    async def deliver(self, on_events: OnEvents) -> None:
+        """Nothing: here things only happen inside bars."""
+
+    async def wait(self) -> None:
+        """For ever."""
+        await asyncio.get_running_loop().create_future()
 
     async def _trade(self, batch: Batch, on_events: OnEvents, *, sure: bool) -> None:
         """Trade every symbol that waits for something; ``sure``: each has one bar, and all are believed."""

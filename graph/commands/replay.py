@@ -17,7 +17,8 @@ from configs.errors import ConfigError
 from configs.loader import default_folder, load
 from configs.validators import Configuration
 from core.clock import elapsed_ns, rfc3339_seconds
-from core.errors import BrainError
+from core.errors import BrainError, StateError
+from core.journal.bars import RecordedBar
 from core.journal.reader import JournalReader
 from core.journal.records import Opening
 from graph.commands.common import read_configuration, read_environment, say_time
@@ -25,10 +26,10 @@ from graph.commands.sessions import NOTHING_CHANGED
 from graph.console import Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
-from graph.opening import code_in_use, configuration_of
+from graph.opening import code_in_use, configuration_of, known_configuration_of
 from graph.parse import parse_time
 from graph.progress import Progress
-from graph.replaying import Difference, Differs
+from graph.replaying import Difference, Differs, short
 from graph.rerun import Rerun, rerun_from, standing_before
 from graph.sessions import Session, bar_at, card, find, openings
 
@@ -98,18 +99,28 @@ def _replay(request: ReplayRequest, console: Console) -> Answer:
     outcome = Outcome(labels=_labels(request, recorded))
     _warn_of_surroundings(recorded, console)
     config = None if request.configs is None else read_configuration(request.configs)[0]
+    read = known_configuration_of if request.other_code else configuration_of
+    then = read(recorded[-1])
     if config is None:
-        _warn_of_configuration(recorded[-1], console)
+        _warn_of_configuration(then, console)
     for label in outcome.labels:
         console.warn(label)
     engine = build_engine(EngineKind(request.engine))
-    made = rerun_from(reader, engine, config) if wanted.whole else standing_before(reader, wanted.first, engine, config)
+    made = (
+        rerun_from(reader, engine, config, read) if wanted.whole else standing_before(reader, wanted.first, engine, config, read)
+    )
     with ExitStack() as stack:
         rerun = _standing(stack, made, request)
         with console.progress(wanted.last - wanted.first, f"replaying {session.name}") as progress:
             _carry_out(rerun, wanted, outcome, progress)
+    if outcome.bars == 0 and outcome.difference is None:
+        raise UsageError(
+            f"{session.name} was cut off inside bar {wanted.first}, so that nothing of it can be compared",
+            help="brain sessions",
+            code="JRN-008",
+        )
     code = ExitCode.DONE if outcome.difference is None else ExitCode.NO
-    return Answer(_data(request, session, recorded, config, outcome), _text(session, outcome, console), code)
+    return Answer(_data(request, session, recorded[-1], then, config, outcome), _text(session, outcome, console), code)
 
 
 # --- what is asked for ----------------------------------------------------------------------------------
@@ -164,8 +175,8 @@ def _warn_of_surroundings(recorded: Sequence[Opening], console: Console) -> None
             console.warn(f"recorded under {name} {', '.join(then)}, this is {name} {now[name]}")
 
 
-def _warn_of_configuration(opening: Opening, console: Console) -> None:
-    then, now = configuration_of(opening).digest, _digest_today()
+def _warn_of_configuration(recorded: Configuration, console: Console) -> None:
+    then, now = recorded.digest, _digest_today()
     if now is None:
         console.warn("today's configuration cannot be used; the session is made again under its own")
     elif now != then:
@@ -207,6 +218,8 @@ def _carry_out(rerun: Rerun, wanted: Range, outcome: Outcome, progress: Progress
     gc.collect()
     gc.freeze()
     try:
+        if not outcome.labels:  # under other code a state may have another form, under another configuration it has other limits
+            rerun.compare_states()
         asyncio.run(_drive(rerun, wanted, outcome, progress))
     except Differs as differs:
         outcome.difference = differs.difference
@@ -218,11 +231,11 @@ def _carry_out(rerun: Rerun, wanted: Range, outcome: Outcome, progress: Progress
 
 
 async def _drive(rerun: Rerun, wanted: Range, outcome: Outcome, progress: Progress) -> None:
-    while rerun.bar < wanted.first and await rerun.next() is not None:
+    while rerun.bar < wanted.first and await _next(rerun, outcome) is not None:
         pass
     before = rerun.check.compared
     try:
-        while rerun.bar < wanted.last and (bar := await rerun.next()) is not None:
+        while rerun.bar < wanted.last and (bar := await _next(rerun, outcome)) is not None:
             outcome.first_ts = bar.batch.ts if outcome.first_ts is None else outcome.first_ts
             outcome.last_ts = bar.batch.ts
             outcome.bars += 1
@@ -234,13 +247,33 @@ async def _drive(rerun: Rerun, wanted: Range, outcome: Outcome, progress: Progre
         outcome.decisions = rerun.check.compared - before
 
 
+async def _next(rerun: Rerun, outcome: Outcome) -> RecordedBar | None:
+    """The next bar, made again. Where other code or another configuration was asked for, what it raises is a difference too.
+
+    Raises:
+        Differs: from the record.
+    """
+    try:
+        return await rerun.next()
+    except (Differs, StateError):
+        raise
+    except Exception as error:
+        if not outcome.labels:
+            raise
+        raise rerun.check.raised(error, rerun.run.context.trace.outputs) from error
+
+
 # --- saying what came of it -----------------------------------------------------------------------------
 
 
 def _data(
-    request: ReplayRequest, session: Session, recorded: Sequence[Opening], config: Configuration | None, outcome: Outcome
+    request: ReplayRequest,
+    session: Session,
+    opening: Opening,
+    then: Configuration,
+    config: Configuration | None,
+    outcome: Outcome,
 ) -> dict[str, Any]:
-    then = configuration_of(recorded[-1])
     return {
         "session": str(session.folder.root),
         "equal": outcome.difference is None,
@@ -250,7 +283,7 @@ def _data(
         "from": None if outcome.first_ts is None else rfc3339_seconds(outcome.first_ts),
         "to": None if outcome.last_ts is None else rfc3339_seconds(outcome.last_ts),
         "seconds": round(outcome.seconds, 3),
-        "code": {"recorded": recorded[-1].code, "now": code_in_use()},
+        "code": {"recorded": opening.code, "now": code_in_use()},
         "configuration": {"recorded": then.digest, "now": _digest_today(), "used": (config or then).digest},
         "labels": outcome.labels,
         "cut_off": outcome.cut_off,
@@ -280,8 +313,8 @@ def _text(session: Session, outcome: Outcome, console: Console) -> str:
             f"bar       {found.bar}, {say_time(found.ts, console.zone)}, decision {found.seq}",
             f"node      {found.node}",
             f"field     {'.'.join(found.path) or 'all of it'}",
-            f"recorded  {found.recorded!r}",
-            f"now       {found.now!r}",
+            f"recorded  {short(found.recorded)}",
+            f"now       {short(found.now)}",
         ]
     rate = outcome.bars / outcome.seconds if outcome.seconds else 0.0
     lines.append(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.clock import rfc3339_seconds
+from core.clock import SystemClock, rfc3339_seconds
 from core.errors import StateError
-from core.journal.retention import old, trim
+from core.journal.retention import KEEP_DAYS, old, trim
 from core.journal.segments import Segment
-from core.monitor.logger import MIN_RETENTION_DAYS
+from core.monitor.store import in_use
 from graph.commands.common import read_environment, say_time
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
@@ -25,7 +25,7 @@ from graph.soundness import Soundness, inspect
 
 LIST_SCHEMA, VERIFY_SCHEMA, TRIM_SCHEMA = "brain.sessions/1", "brain.sessions.verify/1", "brain.sessions.trim/1"
 DAY_MS = 86_400_000
-DEFAULT_KEEP = f"{MIN_RETENTION_DAYS}d"
+DEFAULT_KEEP = f"{KEEP_DAYS}d"
 _LONG = 200_000
 """Looks at a bar that take a few seconds; with fewer no progress is shown."""
 NOTHING_CHANGED = "nothing in the session's folder was changed"
@@ -36,9 +36,13 @@ NOTHING_CHANGED = "nothing in the session's folder was changed"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A session in the list: what is known of it, or why nothing is (``empty``: it was stopped before its first bar)."""
+    """A session in the list: what is known of it, or why nothing is (``empty``: it was stopped before its first bar).
+
+    ``sizes`` are bytes on disk, by part.
+    """
 
     session: Session
+    sizes: dict[str, int]
     card: Card | None
     damage: str | None
     empty: bool = False
@@ -61,16 +65,16 @@ def _list(state: Path | None, console: Console) -> Answer:
 
 def _row(session: Session) -> Row:
     try:
-        return Row(session, card(session), None)
+        return Row(session, sizes(session), card(session), None)
     except StateError as error:
-        return Row(session, None, error.what, empty=error.code == "JRN-003")
+        return Row(session, sizes(session), None, error.what, empty=error.code == "JRN-003")
 
 
 def _row_data(row: Row) -> dict[str, Any]:
     known: dict[str, Any] = {
         "name": row.session.name,
         "session": str(row.session.folder.root),
-        "sizes": sizes(row.session),
+        "sizes": row.sizes,
         "damage": row.damage,
     }
     if row.card is None:
@@ -112,8 +116,7 @@ def _table(rows: list[Row], console: Console) -> str:
 
 
 def _cells(row: Row, zone: tzinfo) -> tuple[str, ...]:
-    size = sizes(row.session)
-    parts = tuple(_megabytes(size[part]) for part in ("journal", "records", "logs"))
+    parts = tuple(_megabytes(row.sizes[part]) for part in ("journal", "records", "logs"))
     if row.card is None:
         return (row.session.name, "", "", "", "", "", "", *parts, "nothing recorded" if row.empty else str(row.damage))
     found = row.card
@@ -201,7 +204,8 @@ def _verify_text(session: Session, found: Soundness) -> str:
     if found.torn:
         lines.append("          a crash left this; the next start of the session keeps it aside and goes on before it")
     if damage is None or found.torn:
-        fit = f"{found.decisions:,} decisions, each as in the journal" if found.records is None else found.records
+        same = f"{found.decisions:,} decisions, each as in the journal; orders, fills, funding and trades too"
+        fit = same if found.records is None else found.records
         lines.append(f"records   {fit}")
     return "\n".join(lines)
 
@@ -209,25 +213,58 @@ def _verify_text(session: Session, found: Soundness) -> str:
 # --- trim ---------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Gone:
+    """What a trim has removed so far, for the effect that an error has."""
+
+    segments: list[Segment] = field(default_factory=list)
+
+    def effect(self) -> str:
+        if not self.segments:
+            return NOTHING_CHANGED
+        names = ", ".join(segment.path.name for segment in self.segments)
+        return f"{len(self.segments)} segments were removed before that: {names}; nothing else was changed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What is old: bars before ``from_ts`` in segments that were written before ``written_before_ts`` (ms); ``said`` from what.
+
+    While a session runs its own last bar is the present, whatever its market's time; one that is over ages by the time of day,
+    and a market's past that was decided lately is not old.
+    """
+
+    from_ts: int
+    written_before_ts: int | None
+    said: str
+
+
+def _limit(session: Session, last_ts: int, keep_ms: int, now_ts: int) -> _Limit:
+    if in_use(session.folder.database):
+        return _Limit(last_ts - keep_ms, None, "its last bar")
+    return _Limit(now_ts - keep_ms, now_ts - keep_ms, "now")
+
+
 def run_trim(session: str | None, *, keep: str, state: Path | None, yes: bool, json: bool, color: str) -> int:
     """Let go of a session's oldest segments and give the exit code."""
     console = Console(color=color, json=json)
-    return run_command(console, TRIM_SCHEMA, lambda: _trim(session, keep, state, yes, console), effect=NOTHING_CHANGED)
+    gone = _Gone()
+    return run_command(console, TRIM_SCHEMA, lambda: _trim(session, keep, state, yes, console, gone), effect=gone.effect)
 
 
-def _trim(name: str | None, keep: str, state: Path | None, yes: bool, console: Console) -> Answer:
-    keep_ms = _keep_ms(keep)
+def _trim(name: str | None, keep: str, state: Path | None, yes: bool, console: Console, done: _Gone) -> Answer:
+    keep_ms, now_ts = _keep_ms(keep), SystemClock().now_ms()
     session = find(name, state)
     console.zone = ZoneInfo(read_environment().tz)
     found = card(session)
-    from_ts = found.last_ts - keep_ms
-    gone = old(session.folder.journal, from_ts)
+    limit = _limit(session, found.last_ts, keep_ms, now_ts)
+    gone = old(session.folder.journal, limit.from_ts, limit.written_before_ts)
     if not gone:
-        text = f"Nothing to remove: no whole segment of {session.name} lies before {say_time(from_ts, console.zone)}."
+        text = f"Nothing to remove: no whole segment of {session.name} is from before {say_time(limit.from_ts, console.zone)}."
         return Answer(_trim_data(session, gone, removed=False), text)
     size = sum(segment.size for segment in gone)
     console.info(
-        f"{session.name}: {len(gone)} of {found.segments} segments ({_megabytes(size)}) lie before {keep} of its last bar"
+        f"{session.name}: {len(gone)} of {found.segments} segments ({_megabytes(size)}) lie {keep} or more before {limit.said}"
     )
     for segment in gone:
         console.info(f"  {segment.path.name}")
@@ -237,13 +274,13 @@ def _trim(name: str | None, keep: str, state: Path | None, yes: bool, console: C
     if not yes and not console.confirm(asked, session.name):
         return Answer(_trim_data(session, gone, removed=False), "Not confirmed; nothing was removed.", ExitCode.NO)
     data = _trim_data(session, gone, removed=True)
-    trim(session.folder.journal, from_ts)
+    trim(session.folder.journal, limit.from_ts, now_ts, limit.written_before_ts, done.segments.append)
     return Answer(data, f"Removed {len(gone)} segments, {_megabytes(size)}.")
 
 
 def _keep_ms(keep: str) -> int:
     keep_ms = parse_duration(keep, f"brain sessions trim --keep {DEFAULT_KEEP}")
-    if keep_ms < MIN_RETENTION_DAYS * DAY_MS:
+    if keep_ms < KEEP_DAYS * DAY_MS:
         raise UsageError(
             f"--keep was {keep}, expected at least {DEFAULT_KEEP}: what was decided stays explainable for six months (I1)",
             help=f"brain sessions trim --keep {DEFAULT_KEEP}",

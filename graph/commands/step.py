@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from loguru import logger
@@ -14,12 +17,12 @@ from loguru import logger
 from core.errors import BrainError
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import UsageError
-from graph.opening import code_in_use
 from graph.parse import parse_time
-from graph.sessions import Session, find
+from graph.sessions import find
 
 SCHEMA = "brain.step/1"
 EFFECT = "nothing was changed: the stepper only reads the session"
+_OTHER_CODE = "use the version that recorded it, or see what this one makes of it: brain step --other-code"
 _PLAIN_WIDTH, _PLAIN_HEIGHT = 130, 60
 
 
@@ -34,6 +37,7 @@ class StepRequest:
     breaks: tuple[str, ...]
     script: Path | None
     state: Path | None
+    other_code: bool
 
 
 def run_step(request: StepRequest, *, json: bool, color: str) -> int:
@@ -41,21 +45,46 @@ def run_step(request: StepRequest, *, json: bool, color: str) -> int:
     # What the services say while bars are made again was said when they were recorded.
     logger.remove()
     console = Console(color=color, json=json)
-    return run_command(console, SCHEMA, lambda: asyncio.run(_step(request, console)), effect=EFFECT)
+    with _leaving_when_told():
+        return run_command(console, SCHEMA, lambda: asyncio.run(_step(request, console)), effect=EFFECT)
+
+
+@contextmanager
+def _leaving_when_told() -> Iterator[None]:
+    """Whoever is told to go leaves by the door: the terminal and the folder of temporary files are put in order on the way."""
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 async def _step(request: StepRequest, console: Console) -> Answer:
+    from graph.stepping.code import check_code
     from graph.stepping.desk import Desk
+    from graph.stepping.patience import Patience
     from graph.stepping.stepper import stepping
 
     _check(request, console)
     lines = _lines(request.script) if request.script is not None else ()
     session = find(request.session, request.state)
-    _warn_of_other_code(session, console)
-    with stepping(session) as stepper:
+    with stepping(session, other_code=request.other_code) as stepper:
+        other = check_code(stepper.record.openings, other_code=request.other_code, help_=_OTHER_CODE)
+        if other is not None:
+            console.warn(other)
+        stepper.record.on_search = Patience(console.info)
         for node in request.breaks:
             stepper.break_at(node.removeprefix("after:"), after=node.startswith("after:"))
-        desk = Desk(stepper)
+        desk = Desk(stepper, _asked(request))
         try:
             await _stand(request, desk)
             if console.json or request.script is not None:
@@ -73,12 +102,6 @@ def _check(request: StepRequest, console: Console) -> None:
         raise UsageError(
             "brain step was not run from a terminal", help="brain step SESSION --script FILE, or --json", code="CLI-003"
         )
-
-
-def _warn_of_other_code(session: Session, console: Console) -> None:
-    then, now = session.reader().opening().code, code_in_use()
-    if then.get("source") != now["source"]:
-        console.warn("the session was recorded by other code; the stepper stops where this code decides otherwise (REPLAY-001)")
 
 
 async def _stand(request: StepRequest, desk: Any) -> None:
@@ -101,32 +124,46 @@ def _lines(path: Path) -> tuple[tuple[int, str], ...]:
 
 
 async def _script(desk: Any, lines: Sequence[tuple[int, str]], request: StepRequest, console: Console) -> Answer:
+    from graph.stepping.desk import apart
     from graph.stepping.moment import moment
 
     data: dict[str, Any] = {"session": desk.stepper.session.name}
     if console.json:
         data["start"] = {**moment(desk.stepper), **desk.shown()}
+    elif desk.stepper.parted is not None:
+        console.warn(apart(desk.stepper.parted))
     steps: list[dict[str, Any]] = []
-    said: list[str] = []
+    data["steps"] = steps
     for number, line in lines:
+        console.answer(f"> {line}")
         try:
             text = await desk.do(line)
         except BrainError as error:
             error.place = f"{request.script}:{number}"  # type: ignore[attr-defined]
+            error.data = data  # type: ignore[attr-defined]
             raise
         if console.json:
             steps.append({"line": number, "command": line, "says": text, **moment(desk.stepper), **desk.shown()})
         else:
-            said += [f"> {line}", text, *_panes(desk, line, console)]
-    return Answer({**data, "steps": steps}, "\n".join(said))
+            console.answer("\n".join([text, *_panes(desk, line, console)]))
+    return Answer(data)
+
+
+def _asked(request: StepRequest) -> list[str]:
+    """The same session, as ``brain why`` is asked for it."""
+    flags = {"--session": request.session, "--state": None if request.state is None else str(request.state)}
+    asked = [part for flag, value in flags.items() if value is not None for part in (flag, value)]
+    return [*asked, "--other-code"] if request.other_code else asked
 
 
 def _panes(desk: Any, line: str, console: Console) -> list[str]:
+    from graph.stepping.desk import TABLES
     from graph.stepping.panes import Panes
 
     name = line.partition(" ")[0]
-    if name in {"list", "where", "watch"}:
-        return [f"{at:>4}  bar {row.place.bar:<7} {row.time}  {row.text}" for at, row in enumerate(desk.rows, 1)]
+    if name in TABLES:
+        rows = enumerate(desk.window, desk.first + 1)
+        return [f"{at:>4}  bar {row.place.bar:<7} {row.time}  {row.text}" for at, row in rows]
     if name != "show":
         return []
     panes = Panes(_PLAIN_WIDTH, _PLAIN_HEIGHT, color=console.colored(console.out), unicode=_unicode(console))

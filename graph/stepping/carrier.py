@@ -83,6 +83,7 @@ class Carrier:
 
     Attributes:
         walks: the events of the present bar.
+        check: told after every node which one comes next (None: none), before what it wrote is shown; may raise.
         stopped: set whenever an event stands at a border and waits for :meth:`tell`.
     """
 
@@ -94,6 +95,7 @@ class Carrier:
         self._used: list[Used] = []
         self._order: asyncio.Future[Order] | None = None
         self.keep: Keep = lambda: lambda: None
+        self.check: Callable[[str | None], None] = lambda coming: None  # noqa: ARG005
         self.holding = False
         self.walks: list[Walk] = []
         self.stopped = asyncio.Event()
@@ -148,6 +150,7 @@ class Carrier:
         self._used.clear()
         await self._graph.ainvoke(None, cast(Any, from_), context=context)
         place = await self._place(thread)
+        self.check(place.next)
         key = agent(node).writes
         value = place.state[key]  # type: ignore[literal-required]
         walk.turns.append(Turn(node, key, value, context.trace.node_ns[-1][1] / 1e6, tuple(self._used)))

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -25,6 +26,7 @@ from typing import Any, get_origin
 
 from graph.stepping.errors import StepError, nearest
 from graph.stepping.paths import Path, parse_path
+from graph.stepping.values import short
 from tools.state import STATE_TYPES
 
 State = Mapping[str, Any]
@@ -49,7 +51,7 @@ _TOKEN = re.compile(
     r"""\s*(?:
     (?P<op>==|!=|<=|>=|<|>|\(|\)|,)|
     (?P<text>"[^"]*"|'[^']*')|
-    (?P<number>[+-]?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w]))|
+    (?P<number>[+-]?[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w]))|
     (?P<list>\[)|(?P<end>\])|
     (?P<word>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[^\]]*\])*)
     )""",
@@ -57,6 +59,10 @@ _TOKEN = re.compile(
 )
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _COMPARE = {"==", "!=", "in", "contains", *_ORDER}
+_LONGEST = 4_000
+"""Characters of a condition."""
+_DEEPEST = 50
+"""How often a condition may stand inside another."""
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False, "none": None}
 
 
@@ -89,7 +95,7 @@ class _Parser:
     def __init__(self, text: str, symbols: Sequence[str]) -> None:
         self._text, self._symbols = text, symbols
         self._tokens = _tokens(text)
-        self._at = 0
+        self._at = self._depth = 0
         self.roots: set[str] = set()
 
     # --- the grammar --------------------------------------------------------------------------------------
@@ -108,13 +114,23 @@ class _Parser:
 
     def _factor(self) -> Test:
         if self._take("not"):
-            inner = self._factor()
+            with self._inside():
+                inner = self._factor()
             return lambda state: not inner(state)
         if self._take("("):
-            inner = self.condition()
+            with self._inside():
+                inner = self.condition()
             self._expect(")")
             return inner
         return self._comparison()
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._wrong(f"it is nested more than {_DEEPEST} deep")
+        yield
+        self._depth -= 1
 
     def _comparison(self) -> Test:
         left = self._operand()
@@ -130,8 +146,7 @@ class _Parser:
         kind, token = self._peek()
         self._at += 1
         if kind == "number":
-            number = float(token) if any(mark in token for mark in ".eE") else int(token)
-            return _constant(number)
+            return _constant(float(token) if any(mark in token for mark in ".eE") else int(token))
         if kind == "text":
             return _constant(token[1:-1])
         if kind == "list":
@@ -152,9 +167,10 @@ class _Parser:
         return lambda state: (sum(len(value) for place in places for value in place.values(state)),)
 
     def _list(self) -> Operand:
-        members = [self._operand()]
-        while self._take(","):
-            members.append(self._operand())
+        with self._inside():
+            members = [self._operand()]
+            while self._take(","):
+                members.append(self._operand())
         if self._peek()[0] != "end":
             raise self._wrong("the list is not closed")
         self._at += 1
@@ -196,16 +212,20 @@ class _Parser:
             raise self._wrong(f"expected {token!r}, found {self._peek()[1] or 'the end'}")
 
     def _wrong(self, why: str) -> StepError:
-        return StepError(f"condition {self._text!r}: {why}", help='where score >= 7 and regime == "panic"', code="STEP-001")
+        return StepError(
+            f"condition {short(self._text)!r}: {why}", help='where score >= 7 and regime == "panic"', code="STEP-001"
+        )
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
+    if len(text) > _LONGEST:
+        raise StepError(f"a condition has at most {_LONGEST} characters, this has {len(text)}", code="STEP-001")
     tokens: list[tuple[str, str]] = []
-    at = 0
-    while text[at:].strip():
+    at, text = 0, text.rstrip()
+    while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise StepError(f"condition {text!r}: {text[at:].strip()[:10]!r} is not understood", code="STEP-001")
+            raise StepError(f"condition {short(text)!r}: {text[at:].strip()[:10]!r} is not understood", code="STEP-001")
         tokens.append((match.lastgroup, match[match.lastgroup]))
         at = match.end()
     return tokens

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.clock import rfc3339
+from graph.journaling import STATE_EVERY
 from graph.parse import parse_time
+from graph.replaying import Difference
 from graph.stepping.conditions import parse_condition
 from graph.stepping.errors import NotThere, StepError, nearest
+from graph.stepping.forks import RUN_BARS
+from graph.stepping.marks import Hit, Mark
 from graph.stepping.moment import ROWS, differing
-from graph.stepping.record import FieldChange, Hit, Mark
+from graph.stepping.place import Place
+from graph.stepping.record import FieldChange
 from graph.stepping.serializer import load
-from graph.stepping.stepper import Place, Stepper
+from graph.stepping.stepper import Stepper
 from graph.stepping.values import short
 from graph.stepping.what_if import WhatIf
 
@@ -67,9 +73,10 @@ WORDS: tuple[Word, ...] = (
     Word("watch PLACE", "every change of a place in the state and who wrote it, as a table", "w"),
     Word("origin PLACE", "who wrote what stands there now, and when", "o"),
     Word("hit N", "to row N of the last table", "Enter"),
+    Word("rows N", f"{ROWS} rows of the last table, from row N on", "j k"),
     Word("break NODE", "stop before a node, or no longer", "p"),
     Word("break after NODE", "stop after a node, or no longer", "P"),
-    Word("run", "to the next breakpoint; without one to the end of the bar", ">"),
+    Word("run", "to the next breakpoint, in a what-if within 1,000 bars; without one to the end of the bar", ">"),
     Word("set PLACE=VALUE", "what-if: change what the next node reads", "e"),
     Word("compare", "what-if: decided then and now", "="),
     Word("original", "leave the what-if; the session stands where it stood", "x"),
@@ -97,15 +104,18 @@ class Desk:
     """What a person has before them: the stepper, notes, places they came from, the table that was asked for last.
 
     Attributes:
+        asked: how the session was asked for, as flags of ``brain why``.
         rows: of the last table.
+        first: the first of them that is shown.
         table: its title.
         view: how the state is shown: diff, full or raw.
     """
 
     stepper: Stepper
+    asked: Sequence[str] = ()
     rows: list[Row] = field(default_factory=list)
+    first: int = 0
     table: str = ""
-    total: int = 0
     notes: list[Note] = field(default_factory=list)
     trail: list[Place] = field(default_factory=list)
     condition: str = ""
@@ -116,15 +126,17 @@ class Desk:
 
         Raises:
             StepError: it is unknown or cannot be followed; nothing has moved.
-            NotThere: what it looks for does not exist.
+            NotThere: what it looks for does not exist; ``next N`` and ``back N`` have gone as far as there is.
         """
         name, _, rest = line.strip().partition(" ")
         known = {word.name for word in WORDS} | {"help"}
         if name not in known:
             raise StepError(f"{name!r} is no command{nearest(name, sorted(known))}", help="help")
         act: Callable[[str], Awaitable[str]] = getattr(self, f"_{name}")
-        before = self.stepper.place if self.stepper.shown is None else None
+        before, parted = self.stepper.place if self.stepper.shown is None else None, self.stepper.parted
         said = await act(rest.strip())
+        if self.stepper.parted is not None and self.stepper.parted != parted:
+            said += f"\nOTHER CODE: {apart(self.stepper.parted)}"
         if before is not None and name in _JUMPS:
             self.trail.append(before)
         return said
@@ -169,8 +181,13 @@ class Desk:
         return f"{self._here()}: {hit.text}"
 
     async def _run(self, rest: str) -> str:  # noqa: ARG002
-        await self.stepper.run()
-        return self._here() if self.stepper.shown is None else f"{self._here()}; {self._in_short(self.stepper.shown)}"
+        stopped, fork = await self.stepper.run(), self.stepper.shown
+        if fork is None:
+            return self._here()
+        looked = (
+            "" if stopped or not self.stepper.breaks else f"; no breakpoint was come to ({RUN_BARS} bars at most are looked at)"
+        )
+        return f"{self._here()}{looked}; {self._in_short(fork)}"
 
     async def _return(self, rest: str) -> str:  # noqa: ARG002
         if not self.trail:
@@ -182,7 +199,7 @@ class Desk:
 
     async def _list(self, rest: str) -> str:
         mark = _mark(rest)
-        return self._tabulate(mark.value, [_row(hit) for hit in self.stepper.record.marks[mark]])
+        return self._tabulate(mark.value, [_row(hit) for hit in self.stepper.record.every(mark)])
 
     async def _where(self, rest: str) -> str:
         condition = parse_condition(rest, self.stepper.record.symbols)
@@ -210,18 +227,14 @@ class Desk:
 
     async def _origin(self, rest: str) -> str:
         place = self.stepper.path_of(rest)
-        at = self.stepper.place
-        ran = {turn.node for turn in self.stepper.walk.turns} | {"source"}
-        before = [
-            change
-            for change in self.stepper.record.watch(place)
-            if (change.bar, change.event) < (at.bar, at.event)
-            or ((change.bar, change.event) == (at.bar, at.event) and change.node in ran)
-        ]
-        if not before:
+        found, fork = self.stepper.origin(place), self.stepper.shown
+        if found is not None and found.edit is not None:
+            return f"{place} was put there by hand in this what-if: {found.edit}"
+        if found is None or found.change is None:
             raise NotThere(f"nothing has been written to {place} up to here")
-        last = before[-1]
-        return f"{place} is {short(last.new)} since bar {last.bar}, {rfc3339(last.ts)}, written by {last.node}"
+        last = found.change
+        where = f", in {fork.name}" if fork is not None and not found.recorded else self._on_record()
+        return f"{place} is {short(last.new)} since bar {last.bar}, {rfc3339(last.ts)}, written by {last.node}{where}"
 
     async def _hit(self, rest: str) -> str:
         number = _integer(rest, "hit 1")
@@ -230,6 +243,13 @@ class Desk:
         row = self.rows[number - 1]
         await self.stepper.go(row.place)
         return f"{self._here()}: {row.text}"
+
+    async def _rows(self, rest: str) -> str:
+        number = _integer(rest, "rows 201")
+        if not 1 <= number <= len(self.rows):
+            raise NotThere(f"the table has rows 1 to {len(self.rows)}" if self.rows else "there is no table yet")
+        self.first = number - 1
+        return self._counted()
 
     # --- breakpoints and what-ifs ---------------------------------------------------------------------------
 
@@ -250,7 +270,10 @@ class Desk:
         fork = self._fork_of(rest) if rest else self.stepper.shown
         if fork is None:
             raise StepError("no what-if is looked at", help="set PLACE=VALUE, then run, then compare")
-        return "\n".join(comparison(fork))
+        lines = comparison(fork)
+        if self.stepper.other_code:
+            lines.append("OTHER CODE: then is what the other code decided; not all that differs follows from the change by hand")
+        return "\n".join(lines)
 
     async def _original(self, rest: str) -> str:  # noqa: ARG002
         self.stepper.show(None)
@@ -259,6 +282,10 @@ class Desk:
     async def _fork(self, rest: str) -> str:
         self.stepper.show(_full_name(rest))
         return self._here()
+
+    def _on_record(self) -> str:
+        """What to say of something from the record where what is shown is not all from there."""
+        return " (on record)" if self.stepper.shown is not None or self.stepper.parted is not None else ""
 
     async def _drop(self, rest: str) -> str:
         await self.stepper.drop(_full_name(rest))
@@ -283,13 +310,20 @@ class Desk:
         return f"note {len(self.notes)} at {self._here()}"
 
     async def _why(self, rest: str) -> str:  # noqa: ARG002
-        asked = [f"brain why {name}" for name in self._ids()]
-        return "\n".join(asked) or "nothing was wanted here; brain why --none SYMBOL --on DAY says why not"
+        flags = " ".join(shlex.quote(flag) for flag in self.asked)
+        lines = [f"{what}: brain why {name} {flags}".rstrip() for name, what in self._ids().items()]
+        lines = lines or [f"nothing was wanted here; why not: brain why --none SYMBOL --on DAY {flags}".rstrip()]
+        return "\n".join((["of what is on record:"] if self._on_record() else []) + lines[:ROWS])
 
-    def _ids(self) -> list[str]:
+    def _ids(self) -> dict[str, str]:
+        """What ``brain why`` can be asked about this event, and what it is."""
         at = self.stepper.place
-        record = load("record", dict(self.stepper.record.bar(at.bar).made[at.event].outputs)["monitor"])
-        return list(dict.fromkeys((*record.plans, *record.signals, *(ref for _, ref in record.refusals))))[:ROWS]
+        made = self.stepper.record.bar(at.bar).made
+        if at.event >= len(made):
+            return {}
+        seq, record = made[at.event].seq, load("record", dict(made[at.event].outputs)["monitor"])
+        refused = {f"R-{seq}-{place}": f"{code} {ref}" for place, (code, ref) in enumerate(record.refusals, 1)}
+        return {**dict.fromkeys(record.plans, "plan"), **dict.fromkeys(record.signals, "signal"), **refused}
 
     async def _show(self, rest: str) -> str:
         if rest not in {"", "diff", "full", "raw"}:
@@ -301,9 +335,17 @@ class Desk:
         return words_page()
 
     def _tabulate(self, title: str, rows: Sequence[Row]) -> str:
-        self.table, self.rows, self.total = title, list(rows[:ROWS]), len(rows)
-        more = f", the first {ROWS} are shown" if len(rows) > ROWS else ""
-        return f"{title}: {len(rows)} rows{more}"
+        self.table, self.rows, self.first = f"{title}{self._on_record()}", list(rows), 0
+        return self._counted()
+
+    def _counted(self) -> str:
+        shown = f", {self.first + 1} to {self.first + len(self.window)} are shown" if len(self.window) < len(self.rows) else ""
+        return f"{self.table}: {len(self.rows)} rows{shown}"
+
+    @property
+    def window(self) -> list[Row]:
+        """The rows of the last table that are shown as text."""
+        return self.rows[self.first : self.first + ROWS]
 
     def _here(self) -> str:
         stepper = self.stepper
@@ -316,15 +358,28 @@ class Desk:
         return {
             "table": {
                 "title": self.table,
-                "total": self.total,
+                "total": len(self.rows),
+                "first": self.first + 1,
                 "rows": [
-                    {"bar": row.place.bar, "event": row.place.event, "time": row.time, "text": row.text} for row in self.rows
+                    {"bar": row.place.bar, "event": row.place.event, "time": row.time, "text": row.text} for row in self.window
                 ],
             },
             "notes": [{"bar": note.place.bar, "step": note.place.step, "text": note.text} for note in self.notes],
         }
 
 
+def apart(found: Difference) -> str:
+    """Where the record and this code parted, and what is to be seen since."""
+    where = ".".join(found.path) or "all of it"
+    return (
+        f"the record and this code part at bar {found.bar}, node {found.node}, {where}: "
+        f"recorded {short(found.recorded)}, now {short(found.now)}; until the next recorded state "
+        f"(within {STATE_EVERY} bars) all follows from this code"
+    )
+
+
+TABLES = frozenset({"list", "where", "watch", "rows"})
+"""Commands after which a table is shown."""
 _JUMPS = frozenset({"bar", "time", "goto", "prev", "trade", "find", "rfind", "hit", "run"})
 
 

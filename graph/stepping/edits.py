@@ -15,7 +15,7 @@ import msgspec
 
 from graph.stepping.errors import StepError, nearest
 from graph.stepping.paths import Path, Step, without_none
-from graph.stepping.values import plain
+from graph.stepping.values import plain, short
 from tools.state import STATE_TYPES
 
 _FAR_FUTURE_MS = 4_102_444_800_000
@@ -32,6 +32,10 @@ class Bounds:
 
     def allows(self, number: float) -> bool:
         """Whether ``number`` is within them."""
+        try:
+            number = float(number)
+        except OverflowError:
+            return False
         return math.isfinite(number) and self.least <= number <= self.most and not (self.above and number == self.least)
 
     def __str__(self) -> str:
@@ -108,9 +112,9 @@ def _value(path: Path, text: str) -> Any:
     if text[:1] in {"[", "{"}:
         try:
             whole: Any = json.loads(text)
-        except ValueError as error:
-            raise StepError(f"{text!r} for {path} is no JSON: {error}", code="STEP-003") from error
-        _check_numbers(path, path.name, whole)
+            _check_numbers(path, path.name, whole)
+        except (ValueError, RecursionError) as error:
+            raise StepError(f"{short(text)!r} for {path} is no JSON that can be read: {error}", code="STEP-003") from error
         return whole
     if isinstance(kind, type) and issubclass(kind, Enum):
         choices = [str(member.value) for member in kind]
@@ -127,7 +131,7 @@ def _value(path: Path, text: str) -> Any:
         return text.strip("\"'")
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StepError(f"{path} is no single value; give it as JSON, or name a place in it", code="STEP-003") from error
 
 
@@ -142,7 +146,7 @@ def _number(path: Path, kind: Any, text: str) -> Any:
         number = kind(match[1])
     except (ValueError, InvalidOperation) as error:
         raise StepError(f"{path} cannot be {text!r}; it is of type {kind.__name__}", code="STEP-003") from error
-    if not bounds.allows(float(number)):
+    if not bounds.allows(number):
         raise StepError(f"{path} cannot be {text!r}; allowed is {bounds} {bounds.unit}".rstrip(), code="STEP-003")
     return str(number) if kind is Decimal else number
 

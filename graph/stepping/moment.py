@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from core.clock import rfc3339
+from graph.replaying import Difference
 from graph.stepping.carrier import Turn
-from graph.stepping.record import Mark
+from graph.stepping.marks import Mark
 from graph.stepping.stepper import Stepper
 from graph.stepping.values import changes, plain
 from graph.stepping.what_if import Compared, WhatIf
@@ -48,11 +49,25 @@ def header(stepper: Stepper) -> dict[str, Any]:
         "step": place.step,
         "next": stepper.next,
         "what_if": None if stepper.shown is None else str(stepper.shown),
+        "other_code": stepper.other_code,
+        "parted": None if stepper.parted is None else parted(stepper.parted),
+    }
+
+
+def parted(found: Difference) -> dict[str, Any]:
+    """Where the record and the run made again parted."""
+    return {
+        "bar": found.bar,
+        "time": rfc3339(found.ts),
+        "node": found.node,
+        "field": ".".join(found.path),
+        "recorded": found.recorded,
+        "now": found.now,
     }
 
 
 def timeline(stepper: Stepper, width: int = TIMELINE) -> dict[str, Any]:
-    """Bars around this one, a cell each: T trade, R refusal, A alert, G regime, ``.`` nothing of these."""
+    """Bars around this one as recorded, a cell each: T trade, R refusal, A alert, G regime, ``.`` nothing of these."""
     record, bar = stepper.record, stepper.bar
     first = max(record.first_bar, min(bar - width // 2, record.bars - width))
     last = min(first + width, record.bars)
@@ -68,7 +83,7 @@ def path(stepper: Stepper) -> list[dict[str, Any]]:
     rows = [{"node": turn.node, "state": "done", "ms": round(turn.latency_ms, 3)} for turn in stepper.walk.turns]
     if stepper.next is not None:
         rows.append({"node": stepper.next, "state": "next", "ms": None})
-    if stepper.shown is None:
+    if stepper.shown is None and stepper.parted is None:
         recorded = stepper.record.bar(stepper.bar).made
         at = stepper.place.event
         names = [name for name, _ in recorded[at].outputs] if at < len(recorded) else []
@@ -112,10 +127,13 @@ def state(stepper: Stepper) -> dict[str, Any]:
 
 
 def _former(stepper: Stepper, name: str) -> Any:
-    """What the node called ``name`` wrote on the recorded event before; an empty value where it did not run."""
+    """What the node called ``name`` wrote on the event before, in a what-if its own; an empty value where it did not run."""
     at = stepper.place
-    here = stepper.record.bar(at.bar).made[: at.event]
-    before = here or (stepper.record.bar(at.bar - 1).made if at.bar > stepper.record.first_bar else [])
+    own = [] if stepper.shown is None else stepper.shown.own()
+    here = own[-1].made[: at.event] if own else stepper.record.bar(at.bar).made[: at.event]
+    before = here or (own[-2].made if len(own) > 1 else [])
+    if not before and at.bar > stepper.record.first_bar:
+        before = stepper.record.bar(at.bar - 1).made
     payload = dict(before[-1].outputs).get(name) if before else None
     return {} if payload is None else msgspec.msgpack.decode(payload)
 
@@ -126,10 +144,14 @@ def _change(item: Any) -> dict[str, Any]:
 
 def describe(fork: WhatIf) -> dict[str, Any]:
     """A what-if: its edits, where it stands, how it compares."""
-    edits = [{"path": str(edit.path), "old": list(edit.old), "new": edit.new} for edit in fork.edits]
+    edits = [
+        {"path": str(edit.path), "old": list(edit.old), "new": edit.new, "bar": at.bar, "event": at.event, "step": at.step}
+        for at, edit in fork.changed
+    ]
     return {
         "name": fork.name,
         "edits": edits,
+        "place": {"bar": fork.place.bar, "event": fork.place.event, "step": fork.place.step},
         "bar": fork.bar,
         "moved": list(fork.venue.moved),
         "compared": [compared(row) for row in fork.compared[-ROWS:]],

@@ -42,7 +42,7 @@ class Panes:
         """The whole screen: panes, and below them what was said last or ``line`` being typed."""
         shown = moment(desk.stepper)
         layout = Layout()
-        head = 5
+        head = 5 if desk.stepper.shown is None else 6
         needed = sum(max(1, -(-len(part) // self.width)) for part in line.split("\n"))
         foot = min(needed, max(self.height - 14, 2)) + 1
         layout.split_column(
@@ -68,7 +68,11 @@ class Panes:
     def plain(self, desk: Desk) -> str:
         """The panes one below the other, whole, without lines around them: for a script."""
         shown = moment(desk.stepper)
-        parts: list[RenderableType] = [self._cells(desk), Text()]
+        head = shown["header"]
+        parts: list[RenderableType] = (
+            [Text(self._title(head["what_if"] or "", shown))] if head["what_if"] or head["other_code"] else []
+        )
+        parts += [self._cells(desk), Text()]
         for title, pane in (
             ("path", self._path_lines(shown)),
             ("node", self._node_lines(shown)),
@@ -83,8 +87,12 @@ class Panes:
         head = shown["header"]
         closed = ", ".join(f"{tf} {len(symbols)}" for tf, symbols in head["closed"].items())
         closed = closed or head["event"]["kind"]
+        parted = f"parted at bar {head['parted']['bar']}  " if head["parted"] else ""
         where = f"{head['session']}  bar {head['bar']} of {head['bars'][1]}  {head['time'][:16]}Z  closed: {closed}"
-        return self._panel(self._cells(desk), where, shown)
+        lines = [self._cells(desk)]
+        if head["what_if"] is not None:
+            lines.insert(0, Text(head["what_if"]))
+        return self._panel(self._list(lines), f"{parted}{where}", shown)
 
     def _cells(self, desk: Desk) -> Text:
         width = self.width - 4
@@ -92,7 +100,8 @@ class Panes:
         cells = "".join(_CELL_GLYPHS[cell] for cell in found["cells"]) if self._unicode else found["cells"]
         legend = "  ".join(f"{_CELL_GLYPHS[cell] if self._unicode else cell} {word}" for cell, word in _LEGEND)
         head = desk.stepper.next or "end"
-        return Text(f"{cells}\n{' ' * found['here']}^ here, next: {head}\n{legend}", no_wrap=True)
+        whose = "  as recorded" if desk.stepper.shown is not None or desk.stepper.other_code else ""
+        return Text(f"{cells}\n{' ' * found['here']}^ here, next: {head}\n{legend}{whose}", no_wrap=True)
 
     def _path(self, shown: dict[str, Any]) -> Panel:
         return self._panel(self._list(self._path_lines(shown)), "path", shown)
@@ -145,7 +154,7 @@ class Panes:
             pointer = ">" if at == selected else " "
             lines.append(Text(f"{pointer}{at + 1:>4}  bar {row.place.bar:<7} {row.time[:16]}Z  {row.text}", no_wrap=True))
         body = Group(*lines) if lines else Text("nothing was found")
-        return self._panel(body, f"{desk.table}: {desk.total}  (Enter = jump, q = close)", shown)
+        return self._panel(body, f"{desk.table}: {len(desk.rows)}  (Enter = jump, q = close)", shown)
 
     def _foot(self, desk: Desk, line: str) -> Group:
         before, after = sorted(desk.stepper.breaks.before), sorted(desk.stepper.breaks.after)
@@ -157,8 +166,9 @@ class Panes:
     # --- drawing ------------------------------------------------------------------------------------------
 
     def _title(self, title: str, shown: dict[str, Any]) -> str:
-        fork = shown["header"]["what_if"]
-        return title if fork is None else f"[WHAT-IF] {title}"
+        head = shown["header"]
+        labels = [label for label, holds in (("[OTHER CODE]", head["other_code"]), ("[WHAT-IF]", head["what_if"])) if holds]
+        return " ".join([*labels, title])
 
     def _list(self, lines: list[Text]) -> Group:
         """Lines of a pane, each cut at its border rather than folded."""

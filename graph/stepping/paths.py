@@ -17,6 +17,7 @@ from tools.state import STATE_TYPES
 Step = str | int | None
 """Field name, position, or None for every position."""
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _TOKEN = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_]*)|\[([^\]]+)\]")
 
 
@@ -81,7 +82,7 @@ def _words(text: str) -> list[str | tuple[str]]:
 def _position(word: str, symbols: Sequence[str], text: str) -> int | None:
     if word == "*":
         return None
-    if word.isdigit():
+    if _NUMBER.fullmatch(word):
         return int(word)
     matches = [at for at, symbol in enumerate(symbols) if word in {symbol, symbol.partition("/")[0]}]
     if len(matches) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -14,10 +15,12 @@ from typing import TextIO
 
 from core.errors import BrainError
 from graph.replaying import Differs
-from graph.stepping.desk import Desk, words_page
+from graph.stepping.desk import TABLES, Desk, apart, words_page
 from graph.stepping.panes import LEAST, Panes
+from graph.stepping.patience import Patience
 
 _ESCAPE_WAIT_SECONDS = 0.05
+_LOOK_UP_SECONDS = 0.5
 _ARROWS = {"\x1b[C": "n", "\x1b[D": "N", "\x1b[B": "b", "\x1b[A": "B", "\x1bOC": "n", "\x1bOD": "N", "\x1bOB": "b", "\x1bOA": "B"}
 _UP, _DOWN = ("\x1b[A", "\x1bOA"), ("\x1b[B", "\x1bOB")
 KEYS: dict[str, str] = {
@@ -60,25 +63,31 @@ class Terminal:
     def __init__(self, desk: Desk, out: TextIO, *, color: bool, unicode: bool) -> None:
         self._desk, self._out = desk, out
         self._color, self._unicode = color, unicode
-        self._said = "? for help"
+        found = desk.stepper.parted
+        self._said = "? for help" if found is None else apart(found)
         self._help = ""
         self._selected = 0
 
     async def run(self) -> None:
-        """Until ``q``.
+        """Until ``q``, or until nobody is there any more.
 
         Raises:
             Differs: the session made again is not the recorded one, so nothing can be shown from there on.
         """
+        self._desk.stepper.record.on_search = Patience(self._wait)
         with _raw(self._out):
             while True:
                 self._draw(self._said)
                 key = _key()
-                if key in {"q", "\x03", "\x04", ""} and not self._open():
-                    return
-                if key == "\x03":
+                if key in {"", "\x04"} or (key == "q" and not self._open()):
                     return
                 await self._react(key)
+
+    def _wait(self, text: str) -> None:
+        """Words on the last line, while a command takes its time."""
+        width, height = shutil.get_terminal_size(LEAST)
+        self._out.write(f"\x1b[{height};1H{text[:width]}\x1b[K")
+        self._out.flush()
 
     def _open(self) -> bool:
         return bool(self._help or self._desk.table)
@@ -90,9 +99,9 @@ class Terminal:
         elif desk.table and self._in_table(key):
             pass
         elif desk.table and key in {"\r", "\n"}:
-            number, title = self._selected + 1, desk.table
             desk.table = ""
-            await self._do(f"hit {number}" if desk.rows else f"note nothing found for {title}")
+            if desk.rows:
+                await self._do(f"hit {self._selected + 1}")
         elif key == "?":
             self._help = words_page()
         elif key == "d":
@@ -123,7 +132,6 @@ class Terminal:
             self._said = "that key does nothing; ? for help"
             return
         self._draw(f"{line} ...")
-        table = self._desk.table
         try:
             self._said = await self._desk.do(line)
         except Differs:
@@ -133,8 +141,8 @@ class Terminal:
             return
         if line == "help":
             self._help, self._said = self._said, ""
-        if self._desk.table and not table:
-            self._selected = 0
+        if line.partition(" ")[0] in TABLES:
+            self._selected = self._desk.first
 
     def _type(self, start: str) -> str:
         line = start
@@ -143,7 +151,7 @@ class Terminal:
             key = _key()
             if key in {"\r", "\n"}:
                 return line
-            if key in {"\x1b", "\x03", ""}:
+            if key in {"\x1b", ""}:
                 return ""
             if key in {"\x7f", "\x08"}:
                 line = line[:-1]
@@ -169,15 +177,22 @@ def _raw(out: TextIO) -> Iterator[None]:
         out.write("\x1b[?1049h\x1b[?25l")
         yield
     finally:
-        out.write("\x1b[?25h\x1b[?1049l")
-        out.flush()
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
+        with contextlib.suppress(OSError, termios.error):  # the terminal may be gone
+            out.write("\x1b[?25h\x1b[?1049l")
+            out.flush()
+            termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
 def _key() -> str:
     """The next key, or a whole escape sequence; empty where there is nothing more to come."""
     number = sys.stdin.fileno()
-    first = os.read(number, 1)
+    try:
+        # A signal that comes just before a read would wait for the next key.
+        while not select.select([number], [], [], _LOOK_UP_SECONDS)[0]:
+            pass
+        first = os.read(number, 1)
+    except OSError:  # the other side of the terminal is gone
+        return ""
     while first and first[0] >= 0xC0 and len(first) < _length(first[0]):
         first += os.read(number, 1)
     if first == b"\x1b":

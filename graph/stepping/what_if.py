@@ -7,9 +7,10 @@ what-if answers what would have been *decided*; orders that only it has sent are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 from core.canonical import encode
 from core.data.blocks import Batch
 from core.exec.broker import AccountView
-from core.journal.bars import Beginning, Made, RecordedBar
+from core.journal.bars import Beginning, Input, Made, RecordedBar
 from core.journal.records import Answer, EventsIn, State, Word
 from core.journal.tape import Outputs
 from core.monitor.store import Store
@@ -28,13 +29,17 @@ from graph.replaying import RecordedSource, Script
 from graph.rerun import Ports, run_of, throw_away_store
 from graph.stepping.carrier import Carrier, Undo
 from graph.stepping.edits import Edit
+from graph.stepping.errors import StepError
 from graph.stepping.held import Held
+from graph.stepping.place import Place
 from graph.stepping.serializer import load
 from graph.stepping.values import Change, changes, plain
-from tools.state import Execution, RiskDecision
+from tools.state import BrainState, Execution, RiskDecision
 from tools.topology import agent
 
 ACCEPTED = "accepted in what-if; sent nowhere"
+_PAST = 512
+"""Bars of its own that a what-if remembers."""
 
 
 class WhatIfVenue:
@@ -56,9 +61,11 @@ class WhatIfVenue:
         """Symbols on which something was decided otherwise than recorded."""
         return tuple(self._moved)
 
-    def hear(self, events: Sequence[tuple[BrokerEvent, ...]], answers: dict[tuple[str, str], OrderUpdate]) -> None:
+    def hear(self, inputs: Iterable[Input]) -> None:
         """What the recorded bar has: what the broker told, and what it answered."""
-        self._events, self._answers = tuple(events), dict(answers)
+        told = tuple(inputs)
+        self._events = tuple(one.events() for one in told if isinstance(one, EventsIn))
+        self._answers = {one.asked: one.update for one in told if isinstance(one, Answer)}
 
     def move(self, symbols: Sequence[str]) -> None:
         """Something was decided otherwise on ``symbols``: the record tells nothing of them any more."""
@@ -74,10 +81,16 @@ class WhatIfVenue:
                     for order in over
                 )
             )
+        await self.deliver(on_events)
+
+    async def deliver(self, on_events: OnEvents) -> None:
         for group in self._events:
             told = tuple(event for event in group if event.symbol not in self._moved)
             if told:
                 await on_events(told)
+
+    async def wait(self) -> None:
+        """Nothing to wait for: all is on record."""
 
     async def place(self, order: Order) -> OrderUpdate:
         if order.type is OrderType.IOC_LIMIT:
@@ -149,22 +162,58 @@ class Compared:
 
 @dataclass(slots=True)
 class WhatIf:
-    """One what-if: its name, its edits, the run behind it, and how it compares with the record so far."""
+    """One what-if: its name, its edits, the run behind it, and how it compares with the record so far.
+
+    ``born`` is the bar at which it was made, ``changed`` what was changed by hand and where.
+    """
 
     name: str
     held: Held
     venue: WhatIfVenue
     decisions: Decisions
     words: _HeardWords
+    born: int
     bar: int
-    edits: list[Edit] = field(default_factory=list)
+    changed: list[tuple[Place, Edit]] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
-    first_step: int = 0
     recorded: RecordedBar | None = None
     over: bool = False
+    _past: deque[RecordedBar] = field(default_factory=lambda: deque(maxlen=_PAST))
 
     def __str__(self) -> str:
         return f"{self.name}: {', '.join(map(str, self.edits))}"
+
+    @property
+    def edits(self) -> list[Edit]:
+        """What was changed by hand."""
+        return [edit for _, edit in self.changed]
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.bar, len(self.held.walks) - 1, self.held.walk.step)
+
+    async def change(self, edit: Edit, values: BrainState) -> None:
+        """Put ``values``, in which ``edit`` was made, into the state here."""
+        await self.held.follow(self.held.carrier.edit(values))
+        self.changed.append((self.place, edit))
+
+    async def back(self) -> None:
+        """To the border before, inside an event and not behind the last change."""
+        if self.over:
+            raise StepError("this bar is over in the what-if; it goes on only", help="original")
+        if self.changed and self.place <= self.changed[-1][0]:
+            raise StepError("a what-if cannot go back behind its change", help="original")
+        if not await self.held.back():
+            raise StepError("a what-if goes back inside an event only", help="original")
+
+    def own(self) -> list[RecordedBar]:
+        """The last bars as they were decided here, the present one as far as it is."""
+        if self.over or self.recorded is None:
+            return list(self._past)
+        event, outputs = self.held.walk.event, self.held.run.context.trace.outputs
+        made = [*self.decisions.made, Made(event.seq, event.ts, tuple(outputs))]
+        return [*self._past, replace(self.recorded, made=made)]
 
     async def begin(self, bar: RecordedBar) -> None:
         """Let a recorded bar arrive in the what-if, and stand before its first node."""
@@ -175,8 +224,7 @@ class WhatIf:
         """Take in what the record has of ``bar``, without letting it arrive yet."""
         self.bar, self.recorded, self.over = bar.number, bar, False
         self.words.words = [told for told in bar.inputs if isinstance(told, Word)]
-        answers = {told.asked: told.update for told in bar.inputs if isinstance(told, Answer)}
-        self.venue.hear([told.events() for told in bar.inputs if isinstance(told, EventsIn)], answers)
+        self.venue.hear(bar.inputs)
         self.decisions.made.clear()
 
     async def forward(self) -> bool:
@@ -201,17 +249,16 @@ class WhatIf:
         assert self.recorded is not None  # noqa: S101 - begin comes first
         then, now = self.recorded.made, self.decisions.made
         for at in range(max(len(then), len(now))):
-            one = compare(
-                self.bar, self.recorded.batch.ts, then[at] if at < len(then) else None, now[at] if at < len(now) else None
-            )
+            one = compare(self.bar, self.recorded.ts, then[at] if at < len(then) else None, now[at] if at < len(now) else None)
             self.compared.append(one)
-            self.venue.move(_moved(_wanted(then[at : at + 1]), self._wanted(at, now[at : at + 1])))
+            self.venue.move(moved(wanted(then[at : at + 1]), self._wanted(at, now[at : at + 1])))
+        self._past.append(replace(self.recorded, made=list(now)))
         self.over = True
 
     def _wanted(self, at: int, now: Sequence[Made]) -> dict[str, list[bytes]]:
         """What was wanted in event ``at`` of the bar: as execution read it, changes by hand included."""
         if not self.held.carrier.holding or at >= len(self.held.walks):
-            return _wanted(now)
+            return wanted(now)
         state = self.held.walks[at].here.state
         return _by_symbol(state.get("risk"), state.get("execution"))
 
@@ -245,12 +292,13 @@ def decision(made: Made | None) -> dict[str, Any]:
     return {"nodes": [name for name, _ in made.outputs], **{name: whole[name] for name in names}}
 
 
-def _moved(old: dict[str, list[bytes]], new: dict[str, list[bytes]]) -> tuple[str, ...]:
+def moved(old: dict[str, list[bytes]], new: dict[str, list[bytes]]) -> tuple[str, ...]:
     """Symbols on which plans, changes of positions or refused entries are not the recorded ones."""
     return tuple(symbol for symbol in sorted({*old, *new}) if old.get(symbol) != new.get(symbol))
 
 
-def _wanted(made: Sequence[Made]) -> dict[str, list[bytes]]:
+def wanted(made: Sequence[Made]) -> dict[str, list[bytes]]:
+    """What a decision wanted, by symbol: plans, changes of positions, refused entries."""
     outputs = dict(made[0].outputs) if made else {}
     risk, execution = outputs.get("risk_manager"), outputs.get("execution")
     return _by_symbol(load("risk", risk) if risk else None, load("execution", execution) if execution else None)
@@ -282,4 +330,4 @@ def _make(name: str, start: Beginning, state: State, carrier: Carrier, store: St
     def keep_ports() -> Undo:
         return lambda: None
 
-    return WhatIf(name, Held(run, carrier, keep_ports), venue, decisions, words, state.bars)
+    return WhatIf(name, Held(run, carrier, keep_ports), venue, decisions, words, state.bars, state.bars)

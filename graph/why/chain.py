@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from core.clock import rfc3339
-from core.exec.slippage import expected_slippage_bps
-from core.risk.context import exposure_room, worst_case_room
-from core.types import Meta, Plan, Refusal, ScoredSignal
+from core.risk.engine import STAGE
+from core.types import Plan, PlanKind, Refusal, ScoredSignal, TradingState
+from graph.why.admission import admission, passed
 from graph.why.asif import Decided, Idea, World, fate_of
+from graph.why.inputs import equity_against_limits
+from graph.why.life import inputs_text, life
 from graph.why.model import Line, Step
 from graph.why.records import Subject
 from graph.why.seen import regime, rule, seen
-from tools.tools_risk_manager_agent.position_sizer import BarExposure
 
 # --- score and gates ----------------------------------------------------------------------------------------
 
@@ -42,37 +45,76 @@ def score(scored: ScoredSignal | None) -> Step:
     return Step("score", f"{scored.score:g} of 10, {scored.threshold:g} asked for", tuple(lines))
 
 
-def inputs_text(facts: Meta) -> str:
-    """Named facts for people."""
-    return ", ".join(f"{name} {value:.8g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts)
-
-
 def gates(world: World, idea: Idea, decided: Decided) -> Step:
-    """The gates before planning, those that were passed too."""
-    status, scored = world.state["status"], scored_of_idea(idea, decided)
-    refused = next(
-        (one.code.value for one in decided.selection.refusals if (one.symbol, one.strategy) == (idea.symbol, idea.strategy)), ""
-    )
-    health, governor = status.health, status.governor
-    own = [code.value for symbol, code in health.blocked if symbol == idea.symbol]
-    rest = world.context.cooldowns.until(idea.strategy, world.state["event"].ts)
-    news = world.context.calendar.status(world.state["event"].ts, idea.symbol)
+    """The gates before planning, those that were passed too, and those that are not asked of such an idea."""
+    if idea.move is not None:
+        return Step("gates", "not asked: what reduces risk is never held back")
+    refusal = fate_of(idea, decided).refusal
+    if idea.kind is PlanKind.ADD:
+        lines = [*_health_and_state(world, idea), *_due(world, idea)]
+    else:
+        lines = [*_health_and_state(world, idea), *_of_entry(world, idea, scored_of_idea(idea, decided))]
+    if refusal is not None and at_the_gates(world, idea, refusal):
+        return Step("gates", f"stopped by {refusal.code.value}", tuple(lines))
+    reached = idea.kind is PlanKind.ADD or scored_of_idea(idea, decided) is not None
+    return Step("gates", "all passed" if reached else "not reached: there was no signal", tuple(lines))
+
+
+def at_the_gates(world: World, idea: Idea, refusal: Refusal | None) -> bool:
+    """Whether ``refusal`` came before anything was sized: an add meets only health and trading state there."""
+    if refusal is None or idea.kind is PlanKind.ENTRY:
+        return refusal is not None and refusal.stage == "strategy_selection"
+    status = world.state["status"]
+    return status.health.forbids(idea.symbol) is not None or status.governor.state is not TradingState.ACTIVE
+
+
+def _health_and_state(world: World, idea: Idea) -> Iterator[Line]:
+    health, governor = world.state["status"].health, world.state["status"].governor
+    own = [code for symbol, code in health.blocked if symbol == idea.symbol]
+    codes = list(dict.fromkeys([*health.paused, *own]))
+    evidence = [inputs_text(found) for code in codes if (found := world.context.market.health.evidence(world.index, code))]
+    amiss = ", ".join(code.value for code in codes)
+    yield Line("health", amiss or "nothing amiss", "", "; ".join([*evidence, passed(not amiss)]))
+    active = governor.state is TradingState.ACTIVE
+    yield Line("trading state", governor.state.value, "", f"{equity_against_limits(world)}: {passed(active)}")
+
+
+def _due(world: World, idea: Idea) -> Iterator[Line]:
+    """What an add waits for (E5, X16)."""
     position = world.context.ledger.positions.get(idea.symbol)
-    regime_ok = scored is not None and idea.strategy in world.context.config.enable_map.order(scored.regime.value)
-    amiss = ", ".join([*(code.value for code in health.paused), *own])
-    lines = [
-        Line("health", amiss or "nothing amiss", "", _passed(not amiss)),
-        Line("trading state", governor.state.value, "", _passed(governor.state.value == "active")),
-        Line("enabled in the regime", regime_ok, "", _passed(regime_ok)),
-        Line("blackout", {True: "clear", False: "inside a window", None: "not reviewed"}[news], "", _passed(news is not False)),
-        Line("rest until", "" if rest is None else rfc3339(rest), "", _passed(rest is None)),
-        Line("held by", "nobody" if position is None else position.plan.strategy, "", _passed(position is None)),
-    ]
+    if position is None:
+        yield Line("position", "none", "", passed(ok=False))
+        return
+    ts, trigger = world.state["event"].ts, world.context.config.governance.pyramid_trigger_r
+    reached, r_now = position.reached_1r_ts, position.r_now(float(world.context.market.last_close[world.index]))
+    since = "" if reached is None else rfc3339(reached)
+    yield Line("1R reached", since, "", "on a bar before this one: " + passed(reached is not None and reached < ts))
+    yield Line("open profit", r_now, "R", f"at least {trigger:g}: {passed(r_now >= trigger)}")
+    yield Line("adds made before", position.adds, "", f"none: {passed(position.adds == 0)}")
+
+
+def _of_entry(world: World, idea: Idea, scored: ScoredSignal | None) -> Iterator[Line]:
+    ts = world.state["event"].ts
+    if scored is not None:
+        tf, allowed = scored.signal.tf, world.instrument.allowed_tfs
+        yield Line("timeframe", tf.value, "", f"allowed for the symbol: {passed(tf in allowed)}")
+        enabled = idea.strategy in world.context.config.enable_map.order(scored.regime.value)
+        free = enabled and scored.regime not in world.context.strategies[idea.strategy].forbidden_regimes
+        yield Line("enabled in the regime", free, "", f"{scored.regime.value}: {passed(free)}")
+    news = world.context.calendar.status(ts, idea.symbol)
+    yield Line("blackout", {True: "clear", False: "inside a window", None: "not reviewed"}[news], "", passed(news is not False))
+    rest = world.context.cooldowns.until(idea.strategy) if world.context.cooldowns.blocked(idea.strategy, ts) else None
+    yield Line("rest until", "no rest" if rest is None else rfc3339(rest), "", passed(rest is None))
+    owner = _owner(world, idea.symbol)
+    yield Line("held by", owner or "nobody", "", passed(owner is None))
     if scored is not None and scored.parts:
-        lines.append(Line("score", scored.score, f"of {scored.threshold:g}", _passed(scored.score >= scored.threshold)))
-    return Step(
-        "gates", f"stopped by {refused}" if refused else "all passed" if scored is not None else "not reached", tuple(lines)
-    )
+        yield Line("score", scored.score, f"of {scored.threshold:g}", passed(scored.score >= scored.threshold))
+
+
+def _owner(world: World, symbol: str) -> str | None:
+    position = world.context.ledger.positions.get(symbol)
+    pending = (plan.strategy for plan in world.context.orders.pending() if plan.symbol == symbol)
+    return position.plan.strategy if position is not None else next(pending, None)
 
 
 def scored_of_idea(idea: Idea, decided: Decided) -> ScoredSignal | None:
@@ -81,10 +123,6 @@ def scored_of_idea(idea: Idea, decided: Decided) -> ScoredSignal | None:
         (one for one in decided.selection.scored if (one.signal.symbol, one.signal.strategy) == (idea.symbol, idea.strategy)),
         None,
     )
-
-
-def _passed(ok: bool) -> str:
-    return "passed" if ok else "NOT passed"
 
 
 # --- sizing -------------------------------------------------------------------------------------------------
@@ -128,7 +166,7 @@ _SIZING: dict[str, tuple[str, str]] = {
 
 def sizing(world: World, plan: Plan | None, refusal: Refusal | None) -> Step:
     """Line by line, as the engine noted it."""
-    facts = plan.meta if plan is not None else () if refusal is None or refusal.stage != "risk_manager" else refusal.detail
+    facts = plan.meta if plan is not None else refusal.detail if refusal is not None and refusal.stage == STAGE else ()
     if not facts:
         return Step("sizing", "not reached: nothing was sized")
     instrument = world.instrument
@@ -143,182 +181,22 @@ def sizing(world: World, plan: Plan | None, refusal: Refusal | None) -> Step:
     return Step("sizing", f"{plan.qty} at most {plan.entry}, stop {plan.stop}: {plan.risk_usd:.2f} USD at worst", tuple(lines))
 
 
-# --- admission ----------------------------------------------------------------------------------------------
-
-
-def admission(world: World, plan: Plan | None, decided: Decided) -> Step:
-    """What is open and pending, each limit, and the look at the book; checks that were passed too."""
-    if plan is None:
-        return Step("admission", "not reached: there was no plan")
-    governor, limits = world.state["status"].governor, world.context.config.governance
-    before = [one for one in decided.risk.plans if one.id != plan.id]
-    earlier = before[: next((i for i, one in enumerate(decided.risk.plans) if one.id == plan.id), len(before))]
-    view = BarExposure(earlier).view(world.context, governor)
-    cap = limits.max_portfolio_r_pct / 100.0 * view.equity
-    worst = worst_case_room(limits, governor, view.open_drop_usd)
-    room = exposure_room(limits, view.equity, plan.side.sign, view.gross_usd, view.net_usd)
-    notional, slack = float(plan.qty * plan.entry), 1e-9 * view.equity
-    lines = [
-        Line("trading state", governor.state.value, "", _passed(governor.state.value == "active")),
-        Line(
-            "open risk and this",
-            view.open_risk_usd + plan.risk_usd,
-            "USD",
-            f"cap {cap:.4f}: " + _passed(view.open_risk_usd + plan.risk_usd <= cap + slack),
-        ),
-        Line(
-            "worst case",
-            plan.risk_usd,
-            "USD",
-            f"room {worst.usd:.4f} ({worst.code.value}): " + _passed(plan.risk_usd <= worst.usd + slack),
-        ),
-        Line("notional", notional, "USD", f"room {room.usd:.2f} ({room.code.value}): " + _passed(notional <= room.usd + slack)),
-    ]
-    others = sorted({one.symbol for one in (*view.positions, *view.pending)} - {plan.symbol})
-    for other in others:
-        rho = world.context.correlations.between(plan.symbol, other)
-        together = rho is None or abs(rho) > limits.correlation_limit
-        lines.append(
-            Line(f"correlation to {other}", rho, "", f"{'together' if together else 'apart'}, limit {limits.correlation_limit:g}")
-        )
-    lines.append(
-        Line("everything moves together", world.context.portfolio.all_correlated, "", f"{len(others)} open or pending beside it")
-    )
-    admitted = world.context.portfolio.admit(plan, view)
-    lines += _book_checks(world, plan)
-    said = "admitted" if admitted.ok or admitted.refusal is None else f"refused {admitted.refusal.code.value}"
-    return Step("admission", said, (*lines, Line("admission", said)))
-
-
-def _book_checks(world: World, plan: Plan) -> list[Line]:
-    book, instrument = world.context.market.book(world.index, plan.ts), world.instrument
-    if book is None:
-        return [Line("book", None, "", "NOT passed")]
-    needed = max(instrument.min_depth_usd, float(plan.qty * plan.entry))
-    slip = expected_slippage_bps(float(plan.qty * plan.entry), book.spread_bps, book.depth_usd)
-    most = world.context.config.governance.max_expected_slippage_pct * 100.0
-    spread = round(book.spread_bps, 9)
-    return [
-        Line(
-            "spread",
-            spread,
-            "bps",
-            f"at most {instrument.max_spread_bps:g}: " + _passed(book.spread_bps <= instrument.max_spread_bps),
-        ),
-        Line("depth", book.depth_usd, "USD", f"at least {needed:.0f}: " + _passed(book.depth_usd >= needed)),
-        Line("expected slippage", slip, "bps", f"at most {most:g}: " + _passed(slip <= most)),
-    ]
-
-
-# --- what came of it ----------------------------------------------------------------------------------------
-
-
-def orders(subject: Subject) -> Step:
-    """Each order with what was said of it, and each fill against the price that was expected."""
-    if not subject.orders:
-        return Step("orders and fills", "no order was sent")
-    lines = []
-    for order in subject.orders:
-        price = "at market" if order.price is None else f"at {order.price}"
-        why = "" if order.reason is None else f", {order.reason.value}"
-        lines.append(
-            Line(order.client_id, f"{order.purpose.value} {order.side.value} {order.qty} {price}{why}", "", rfc3339(order.ts))
-        )
-        for update in (one for one in subject.updates if one.client_id == order.client_id):
-            code = "" if update.code is None else f" {update.code.value}"
-            lines.append(
-                Line(
-                    "  " + update.status.value,
-                    f"{update.filled} filled{code}",
-                    "",
-                    f"{rfc3339(update.ts)} {update.message}".rstrip(),
-                )
-            )
-        for fill in (one for one in subject.fills if one.client_id == order.client_id):
-            slip = fill.side.sign * (float(fill.price) - fill.expected_price)
-            bps = slip / fill.expected_price * 1e4
-            note = f"expected {fill.expected_price:.8g}, slippage {bps:+.3f} bps ({slip:+.8g} a unit), fee {fill.fee:.6f} USD"
-            lines.append(Line("  fill " + fill.id, f"{fill.qty} at {fill.price}", "", f"{rfc3339(fill.ts)} {note}"))
-    return Step("orders and fills", f"{len(subject.orders)} orders, {len(subject.fills)} fills", tuple(lines))
-
-
-def stops(subject: Subject) -> Step:
-    """The stop from its first place to its last, each move with its reason."""
-    if not subject.fills or not subject.plans:
-        return Step("stop moves", "there was no position")
-    first = subject.plans[0]
-    lines = [Line("initial stop", first.stop, "USD", f"{rfc3339(first.ts)}, from the plan")]
-    moved = [move for move in subject.moves if move.new_stop is not None]
-    lines += [Line(move.reason.value, move.new_stop, "USD", f"{rfc3339(move.ts)}, {inputs_text(move.detail)}") for move in moved]
-    lines += [Line("joint_stop", plan.stop, "USD", f"{rfc3339(plan.ts)}, of the add {plan.id}") for plan in subject.plans[1:]]
-    return Step("stop moves", f"{len(moved)} moves, each tighter", tuple(lines))
-
-
-def leaving(subject: Subject) -> Step:
-    """How it ended."""
-    trade = subject.trade
-    if trade is None:
-        return Step("exit", "it was still open at the end of the records" if subject.fills else "there was no position")
-    closing = [move for move in subject.moves if move.new_stop is None]
-    lines = [
-        Line("reason", trade.exit_reason.value, "", "counts as a stop" if trade.stop_exit else ""),
-        Line("closed", rfc3339(trade.closed_ts)),
-        Line("average exit", trade.exit_price, "USD"),
-        Line("final stop", trade.final_stop, "USD"),
-        Line("takes filled", trade.takes_filled),
-        *(Line("close asked for", rfc3339(move.ts), "", f"{move.reason.value} {inputs_text(move.detail)}") for move in closing),
-    ]
-    return Step("exit", f"{trade.exit_reason.value} at {rfc3339(trade.closed_ts)}", tuple(lines))
-
-
-def money(subject: Subject) -> Step:
-    """Fees, funding and R; the lines add up."""
-    trade = subject.trade
-    if trade is None:
-        paid = sum(fill.fee for fill in subject.fills)
-        return Step("money", "nothing was closed", (Line("fees so far", -paid, "USD"),) if subject.fills else ())
-    lines: list[Line] = [Line("gross", trade.gross, "USD", f"{trade.qty} from {trade.entry_price:.8g} to {trade.exit_price:.8g}")]
-    lines += [Line("  fee", -fill.fee, "USD", f"{fill.purpose.value} {fill.id}") for fill in subject.fills]
-    lines.append(Line("fees", -trade.fees, "USD", "sum of the fills' fees"))
-    lines += [Line("  funding", one.amount, "USD", f"{rfc3339(one.ts)} rate {one.rate:.6g}") for one in subject.funding]
-    lines += [
-        Line("funding", trade.funding, "USD", "negative when paid"),
-        Line("net", trade.net, "USD", "gross - fees + funding"),
-        Line("planned risk", trade.planned_risk_usd, "USD", "the plan's worst case"),
-        Line("R", trade.r_multiple, "R", "net / planned risk" + (", a scratch" if trade.scratch else "")),
-    ]
-    return Step("money", f"{trade.net:+.4f} USD = {trade.r_multiple:+.3f} R", tuple(lines))
-
-
 # --- the whole ----------------------------------------------------------------------------------------------
 
 
 def chain(world: World, idea: Idea, subject: Subject, decided: Decided) -> tuple[Step, ...]:
     """Every step, those that were not reached too."""
-    fate = fate_of(idea, decided)
-    plan = fate.plan if fate.plan is not None else subject.plan
-    if plan is None:  # planned, and refused by admission or at the book
-        plan = next(
-            (
-                one
-                for one in decided.risk.plans
-                if (one.symbol, one.strategy, one.kind) == (idea.symbol, idea.strategy, idea.kind)
-            ),
-            None,
-        )
-    scored = scored_of(subject, decided)
+    fate, judged = fate_of(idea, decided), None if idea.move is not None else decided.judged_of(idea)
+    refusal = fate.refusal or subject.refusal
+    plan = judged.plan if judged is not None else subject.plan
+    at_the_book = refusal if refusal is not None and refusal.stage == "execution" else None
     return (
         seen(world, subject),
         regime(world, subject),
         rule(world, subject),
-        score(scored),
+        score(scored_of(subject, decided)),
         gates(world, idea, decided),
-        sizing(world, plan, fate.refusal or subject.refusal),
-        admission(world, None if idea.manage else plan, decided),
+        sizing(world, plan, None if at_the_gates(world, idea, refusal) else refusal),
+        admission(world, idea, judged, at_the_book),
         *life(subject),
     )
-
-
-def life(subject: Subject) -> tuple[Step, ...]:
-    """What came of it, out of the records alone."""
-    return orders(subject), stops(subject), leaving(subject), money(subject)

@@ -12,7 +12,8 @@ from core.data.sources.base import SourceInfo
 from core.journal.bars import RecordedBar, recorded_bars
 from core.journal.reader import JournalReader
 from core.regimes import CARRIED_BY_H4
-from core.types import OrderPurpose, OrderStatus, PlanKind, Regime, Timeframe
+from core.types import OrderPurpose, OrderStatus, Regime, Timeframe
+from graph.why.life import stops_of
 from graph.why.model import Band, Candle, Chart, Level, Mark
 from graph.why.records import Subject
 
@@ -132,7 +133,7 @@ def _levels(subject: Subject, end: int) -> Iterator[Level]:
     closed = end if subject.trade is None else subject.trade.closed_ts
     opened = subject.fills[0].ts if subject.fills else first.ts
     yield Level("entry limit", float(first.entry), first.ts, max(opened, first.ts), f"worst price of {first.qty}")
-    yield from _stops(subject, opened, closed)
+    yield from _stops(subject, closed)
     done = {update.client_id: update for update in subject.updates if update.status is OrderStatus.FILLED}
     ended = {update.client_id: update.ts for update in subject.updates if update.status is OrderStatus.CANCELED}
     for order in subject.orders:
@@ -142,15 +143,11 @@ def _levels(subject: Subject, end: int) -> Iterator[Level]:
             yield Level("take", float(order.price), order.ts, until, f"{order.qty}, {'filled' if filled else 'not filled'}")
 
 
-def _stops(subject: Subject, opened: int, closed: int) -> Iterator[Level]:
+def _stops(subject: Subject, closed: int) -> Iterator[Level]:
     """The stop as steps over time."""
-    first = subject.plans[0]
-    steps = [(opened, float(first.stop), "initial")]
-    steps += [(move.ts, float(move.new_stop), move.reason.value) for move in subject.moves if move.new_stop is not None]
-    steps += [(plan.ts, float(plan.stop), "joint") for plan in subject.plans if plan.kind is PlanKind.ADD]
-    steps.sort(key=lambda step: step[0])
-    for (since, price, why), (until, _, _) in zip(steps, [*steps[1:], (closed, 0.0, "")], strict=True):
-        yield Level("stop", price, since, max(since, until), why)
+    rested = stops_of(subject)
+    for here, after in zip(rested, (*rested[1:], None), strict=True):
+        yield Level("stop", float(here.price), here.ts, max(here.ts, closed if after is None else after.ts), here.reason)
 
 
 def _marks(subject: Subject) -> Iterator[Mark]:

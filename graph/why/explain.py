@@ -7,7 +7,6 @@ The session's files are only read. What the bar is made again with can reach nei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -19,20 +18,24 @@ from core.codes import RefusalCode
 from core.journal.reader import JournalReader
 from core.journal.records import Opening
 from core.types import Timeframe
-from graph.opening import code_in_use, configuration_of, info_of
+from graph.opening import code_in_use, info_of
 from graph.replaying import Differs
 from graph.rerun import Rerun, standing_before
+from graph.sessions import openings
 from graph.why.afterwards import afterwards
-from graph.why.asif import Decided, Fate, Idea, World, decide, fate_of
-from graph.why.chain import chain, life, scored_of
+from graph.why.asif import Decided, Idea, World, decide, fate_of
+from graph.why.chain import chain, scored_of
 from graph.why.chart import Window, chart_of, span_of, windows
-from graph.why.flips import dials_of, keys_of, nearest_flips, switches_of, told
+from graph.why.flips import told
 from graph.why.gates import gates_in_turn
+from graph.why.inputs import flips_for
+from graph.why.life import life
 from graph.why.model import MOST_REASONS, Flip, Line, Missing, Proof, Reason, Step, Why
 from graph.why.onlooker import Onlooker
+from graph.why.other_code import labels_of, made_again, reading
 from graph.why.reasons import reason_of, reasons_against, reasons_for, reasons_of_move
 from graph.why.records import Records, Subject
-from graph.why.seen import higher_of, keys_of_rule, missing, plain_value
+from graph.why.seen import keys_of_rule, missing, plain_value, seen_by_move
 from graph.why.verdict import verdict
 from tools.context import BrainContext
 from tools.state import BrainState
@@ -64,13 +67,13 @@ class _Asker(Onlooker):
         self.subjects: Sequence[Subject] = ()
         self.found: dict[str, _Seen] = {}
         self.asked: dict[str, bytes] = {}
+        self.known: dict[Idea, tuple[Flip, ...]] = {}
         self.wrote = {}
 
     async def look(self, state: BrainState, context: BrainContext) -> None:
         for subject in self.subjects:
-            index = context.market.index.get(subject.symbol)
-            if index is not None:
-                self.found[subject.id] = await self._ask(World.at(state, context, index), subject)
+            if subject.symbol in context.market.index:
+                self.found[subject.id] = await self._ask(self.world(state, context, subject.symbol), subject)
 
     async def _ask(self, world: World, subject: Subject) -> _Seen:
         idea = idea_of(subject)
@@ -85,10 +88,19 @@ class _Asker(Onlooker):
             chain=chain(world, idea, subject, decided),
         )
 
+    async def _flips(self, world: World, idea: Idea, subject: Subject, decided: Decided) -> tuple[Flip, ...]:
+        """Those of the idea: a trade, its plan and its orders share one."""
+        if idea not in self.known:
+            strategy = world.context.strategies.get(subject.strategy)
+            rule = () if strategy is None else keys_of_rule(strategy.required, subject)
+            self.known[idea] = await flips_for(world, idea, decided, rule, subject.tf, self.apart)
+        return self.known[idea]
+
     async def _reasons(self, world: World, idea: Idea, subject: Subject, decided: Decided) -> tuple[Reason, ...]:
         config = world.context.config
         if subject.move is not None:
-            return reasons_of_move(subject.move, subject.plans[0] if subject.plans else subject.plan, config)
+            plan = subject.plans[0] if subject.plans else subject.plan
+            return reasons_of_move(subject.move, plan, config, seen_by_move(world, subject.move))
         fate = fate_of(idea, decided)
         if fate.done and subject.plan is not None:
             return reasons_for(subject.signal, scored_of(subject, decided), subject.plan, config)
@@ -96,19 +108,6 @@ class _Asker(Onlooker):
         told_first = () if subject.refusal is None else (subject.refusal,)
         others = tuple(one for one in stopped if one.code not in {refusal.code for refusal in told_first})
         return reasons_against((*told_first, *others), config)
-
-    async def _flips(self, world: World, idea: Idea, subject: Subject, decided: Decided) -> tuple[Flip, ...]:
-        async def ask(other: World) -> Fate:
-            return fate_of(idea, await decide(other, self.apart))
-
-        strategy = world.context.strategies.get(subject.strategy)
-        rule = () if strategy is None else keys_of_rule(strategy.required, subject)
-        if idea.manage:
-            trail = subject.plans[0] if subject.plans else subject.plan
-            keys: tuple[str, ...] = () if trail is None else (f"atr@{trail.trail.tf.value}",)
-        else:
-            keys = keys_of(rule, higher_of(subject.strategy), subject.tf)
-        return await nearest_flips(dials_of(world, idea, keys), switches_of(world, idea), ask, fate_of(idea, decided))
 
 
 def _note(subject: Subject, flips: tuple[Flip, ...]) -> str:
@@ -119,7 +118,7 @@ def _note(subject: Subject, flips: tuple[Flip, ...]) -> str:
 
 def idea_of(subject: Subject) -> Idea:
     """What was, or might have been, done."""
-    return Idea(subject.symbol, subject.strategy, subject.side, subject.plan_kind, subject.move is not None)
+    return Idea(subject.symbol, subject.strategy, subject.side, subject.plan_kind, subject.move)
 
 
 @dataclass(slots=True)
@@ -129,10 +128,14 @@ class Explainer:
     Attributes:
         reader: the session's journal.
         records: the session's records.
+        other_code: whether the session may have been recorded by other code; explanations are labelled with it.
+        today: digest of the configuration in force, for a label where it is not the session's; "" where nobody asks.
     """
 
     reader: JournalReader
     records: Records
+    other_code: bool = False
+    today: str | None = ""
 
     async def one(self, name: str) -> Why:
         """Explain what ``name`` names.
@@ -147,20 +150,26 @@ class Explainer:
 
         Raises:
             StateError: the journal cannot be read there.
+            OtherCode: it was recorded by other code, and that was not allowed, or what it left cannot be taken over.
         """
-        onlooker = _Asker()
         in_order = sorted(subjects, key=lambda subject: subject.ts)
         bars = {ts: self.records.bar_of(ts) for ts in dict.fromkeys(subject.ts for subject in in_order)}
+        recorded = openings(self.reader, min(bars.values()), max(bars.values()) + 1)
+        labels = labels_of(recorded, self.today, other_code=self.other_code)
+        with made_again(recorded):
+            return await self._walk(in_order, bars, labels)
+
+    async def _walk(self, in_order: Sequence[Subject], bars: dict[int, int], labels: tuple[str, ...]) -> tuple[Why, ...]:
+        onlooker, drawn = _Asker(), self._windows(in_order)
         found: list[Why] = []
-        drawn = self._windows(in_order)
-        standing: AbstractContextManager[Rerun] = standing_before(self.reader, bars[in_order[0].ts], onlooker)
-        with standing as rerun:
+        read = reading(other_code=self.other_code)
+        with standing_before(self.reader, bars[in_order[0].ts], onlooker, read=read) as rerun:
             for ts, group in groupby(in_order, key=lambda subject: subject.ts):
                 here = list(group)
                 proof = await self._stand(rerun, onlooker, here, bars[ts])
                 for subject in here:
-                    seen = onlooker.found.get(subject.id) or _from_records(subject, configuration_of(rerun.opening), proof)
-                    found.append(_why(rerun.opening, subject, seen, proof, drawn.get(subject.symbol)))
+                    seen = onlooker.found.get(subject.id) or _from_records(subject, read(rerun.opening), proof)
+                    found.append(_why(rerun.opening, subject, seen, proof, drawn.get(subject.symbol), labels))
         return tuple(found)
 
     async def _stand(self, rerun: Rerun, onlooker: _Asker, subjects: list[Subject], bar: int) -> Proof:
@@ -186,7 +195,7 @@ class Explainer:
         if not difference and apart:
             difference = f"bar {bar}: asked apart, {', '.join(apart)} writes another value than in the run"
         now, then = code_in_use(), opening.code
-        config = configuration_of(opening)
+        config = reading(other_code=self.other_code)(opening)
         same_code = "the code in use" if now["source"] == then["source"] else f"the code in use is {now['source'][:12]}"
         lines = [
             Line("bar", bar, "", f"decision {seq_link[0]}"),
@@ -211,14 +220,14 @@ class Explainer:
         return windows(self.reader, info, symbols, first, until)
 
 
-def _why(opening: Opening, subject: Subject, seen: _Seen, proof: Proof, drawn: Window | None) -> Why:
+def _why(opening: Opening, subject: Subject, seen: _Seen, proof: Proof, drawn: Window | None, labels: tuple[str, ...]) -> Why:
     shown = Window(Timeframe.M5.ms)
     if drawn is not None:
         shown = drawn.cut(*span_of(subject, info_of(opening).base_tf[subject.symbol]))
     return Why(
         id=subject.id,
         kind=subject.kind.value,
-        verdict=verdict(subject, opening),
+        verdict=verdict(subject, opening, labels),
         reasons=seen.reasons,
         flips=seen.flips,
         flips_note=seen.note,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from core.codes import RefusalCode
-from core.types import Refusal, TradingState
+from core.types import Refusal
 from graph.node import Node
 from graph.why.asif import Idea, World, decide, fate_of
 
@@ -16,14 +16,8 @@ Lift = Callable[[World, Idea], World]
 
 def _active(world: World, idea: Idea) -> World:  # noqa: ARG001
     limits = world.context.config.governance
-    return world.with_governor(
-        state=TradingState.ACTIVE,
-        day_lock=False,
-        kill_switch=False,
-        governance_changed=False,
-        r_pct=limits.per_trade_r_pct_base,
-        room_usd=world.state["status"].governor.equity,
-    )
+    free = world.with_no_lock()
+    return free.with_governor(r_pct=limits.per_trade_r_pct_base, room_usd=free.state["status"].governor.equity)
 
 
 def _no_minimum(world: World, idea: Idea) -> World:  # noqa: ARG001
@@ -78,7 +72,7 @@ LIFTS: dict[RefusalCode, Lift] = {
     RefusalCode.COOLDOWN: lambda world, _: world.without_rest(),
     RefusalCode.BLACKOUT: lambda world, _: world.with_news(True),
     RefusalCode.SCORE_LOW: lambda world, _: world.with_threshold(0.0),
-    RefusalCode.SYMBOL_OWNED: lambda world, idea: world.without_symbol(idea.symbol),
+    RefusalCode.SYMBOL_OWNED: lambda world, idea: world.alone_in_symbol(idea.strategy),
     RefusalCode.COST_SHARE: lambda world, _: world.with_governance(max_cost_share_of_r=_EVERYTHING),
     RefusalCode.BELOW_MIN_R: lambda world, _: world.with_governance(min_plan_r_pct=0.0),
     RefusalCode.PORTFOLIO_R_CAP: lambda world, _: world.with_governance(max_portfolio_r_pct=100.0),

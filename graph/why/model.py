@@ -14,7 +14,10 @@ MOST_REASONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of it, in one line and in parts. ``money_usd`` and ``r`` are None where no trade was closed."""
+    """What became of it, in one line and in parts. ``money_usd`` and ``r`` are None where no trade was closed.
+
+    ``labels`` say what makes this another thing than the session as it was: other code, another configuration today.
+    """
 
     text: str
     what: str
@@ -24,6 +27,7 @@ class Verdict:
     mode: str
     money_usd: float | None = None
     r: float | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class Flip:
     """How far one input alone would have had to differ for the decision to turn.
 
     ``needed`` is None where no value within ``within`` turns it. ``gives`` is what is decided there, ``verified`` that the
-    nodes were run again at ``needed`` (it turns) and one ``step`` nearer (it does not).
+    nodes were run again at ``needed`` (it turns) and one ``step`` nearer (it does not). ``distance`` is how far that is in
+    the input's own unit (:mod:`graph.why.inputs`), so that inputs can be ranked.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Flip:
     step: Value
     gives: str
     verified: bool
+    distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core.types import Event, EventKind
 from graph.brain import build_nodes
+from graph.why.asif import World
 from tools.context import BrainContext
 from tools.state import BrainState
 from tools.topology import ENTRY
@@ -25,12 +28,15 @@ class Onlooker:
         self.apart = build_nodes()
         self.watching = False
         self.wrote: dict[str, bytes] = {}
+        self._before: dict[str, Any] = {}
 
     async def run(self, event: Event, context: BrainContext) -> BrainState:
         context.trace.begin()
         state: BrainState = {"event": event}
         name: str | None = ENTRY
         watched = self.watching and event.kind is EventKind.BAR
+        if watched:
+            self._before = context.governor.snapshot()
         while name is not None:
             if name == _ASKED_BEFORE and watched:
                 await self.look(state, context)
@@ -40,6 +46,10 @@ class Onlooker:
         if watched:
             self.wrote = dict(context.trace.outputs)
         return state
+
+    def world(self, state: BrainState, context: BrainContext, symbol: str) -> World:
+        """The moment that is looked at, for what-ifs about ``symbol``."""
+        return World.at(state, context, context.market.index[symbol], self._before)
 
     async def look(self, state: BrainState, context: BrainContext) -> None:
         """Look, and leave everything as it is."""

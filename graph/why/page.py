@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from core.clock import rfc3339
+from graph.why.flips import NONE
 from graph.why.model import Chart, Line, Step, Why
 from graph.why.svg import draw
 from graph.why.text import PARTS, shown
@@ -23,6 +24,7 @@ main{max-width:1080px;margin:0 auto;padding:16px}
 .paper{background:repeating-linear-gradient(45deg,var(--surface) 0 8px,var(--border) 8px 10px)}
 .live{background:var(--text)}
 h1{font-size:20px;line-height:1.35;margin:12px 0 4px}
+.label{color:var(--caution);font-weight:700}
 h2{font-size:16px;margin:26px 0 6px;border-bottom:1px solid var(--border);padding-bottom:3px}
 p{margin:4px 0 8px}.muted{color:var(--muted);font-size:13px}
 .scroll{overflow-x:auto}
@@ -54,6 +56,10 @@ details::details-content{content-visibility:visible;display:block}h2{break-after
 """
 
 
+GENERATOR = "brain why"
+"""By this a page is known as one of ours."""
+
+
 def as_page(why: Why) -> str:
     """The page; PAPER or LIVE stands in its title and across its top."""
     mode = why.verdict.mode
@@ -77,6 +83,7 @@ def as_page(why: Why) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="generator" content="{GENERATOR}">
 <title>{escape(mode)} · why {escape(why.id)}</title>
 <style>{_STYLE}</style>
 </head>
@@ -84,12 +91,16 @@ def as_page(why: Why) -> str:
 <div class="mode {"paper" if mode == "PAPER" else "live"}"><span>{escape(mode)}</span></div>
 <main>
 <h1>{escape(why.verdict.text)}</h1>
-<p class="muted"><code>{escape(why.id)}</code> · all times UTC · {escape(why.flips_note)} · {_equal(why)}</p>
+{_labels(why)}<p class="muted"><code>{escape(why.id)}</code> · all times UTC · {escape(why.flips_note)} · {_equal(why)}</p>
 {body}
 </main>
 </body>
 </html>
 """
+
+
+def _labels(why: Why) -> str:
+    return "".join(f'<p class="label">▲ {escape(label)}</p>\n' for label in why.verdict.labels)
 
 
 def _equal(why: Why) -> str:
@@ -115,12 +126,13 @@ def _flips(why: Why) -> str:
     rows = []
     for flip in why.flips:
         needed = "none within its range" if flip.needed is None else shown(flip.needed)
-        change = "" if flip.needed is None else flip.change
-        gives = "" if flip.needed is None else flip.gives + ("" if flip.verified else " (NOT confirmed)")
-        rows.append((flip.name, shown(flip.was), needed, flip.unit, change, gives, flip.within))
-    heads = ("input, all else as it was", "was", "turns at", "unit", "change", "then", "looked for in")
+        change = flip.change.removeprefix(NONE) if flip.needed is None else flip.change
+        gives = flip.gives + ("" if flip.verified else " (NOT confirmed)")
+        far = "" if flip.distance is None else f"{flip.distance:.3g}"
+        rows.append((flip.name, shown(flip.was), needed, flip.unit, change, gives, flip.within, far))
+    heads = ("input, all else as it was", "was", "turns at", "unit", "change", "then", "looked for in", "distance")
     note = f"<p>{escape(why.flips_note)}</p>"
-    return note + (_table(heads, rows, (1, 2)) if rows else "")
+    return note + (_table(heads, rows, (1, 2, 7)) if rows else "")
 
 
 def _missing(why: Why) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from configs.validators import Configuration
 from core.clock import rfc3339
 from core.codes import RefusalCode
-from core.types import Adjustment, Meta, Plan, Refusal, Scalar, ScoredSignal, Signal
+from core.types import Adjustment, Meta, Plan, Refusal, Scalar, ScoredSignal, Side, Signal
 from graph.why.model import MOST_REASONS, Reason
 
 Facts = Mapping[str, Scalar]
@@ -211,16 +211,21 @@ def reasons_for(signal: Signal | None, scored: ScoredSignal | None, plan: Plan, 
     return tuple(found[:MOST_REASONS])
 
 
-def reasons_of_move(move: Adjustment, plan: Plan | None, config: Configuration) -> tuple[Reason, ...]:
-    """What made a stop move, or a position close."""
-    facts: Meta = move.detail
-    observed = ", ".join(f"{name} {number(value)}" for name, value in facts) or "its time was over"
+def reasons_of_move(move: Adjustment, plan: Plan | None, config: Configuration, seen: Meta = ()) -> tuple[Reason, ...]:
+    """What made a stop move, or a position close; ``seen`` are inputs that the change itself does not name."""
+    observed = ", ".join(f"{name} {number(value)}" for name, value in (*seen, *move.detail)) or f"at {rfc3339(move.ts)}"
     limits = {
         "break_even": f"from {config.governance.break_even_r:g} R on, to where leaving nets nothing (X5)",
         "trail": "" if plan is None else f"{plan.trail.atr_multiple:g} x ATR of {plan.trail.tf.value} from the best close (X3)",
         "time_stop": "" if plan is None else f"at the latest {rfc3339(plan.time_stop_ts)} (X4)",
-        "funding_normal": "left when funding is normal again (X4)",
+        "funding_normal": "" if plan is None else _normal(plan.side, config),
         "kill_switch": f"all is closed at {config.governance.kill_switch_drawdown_72h:g} % drawdown in 72 h (X12)",
     }
     rule = "the stop is only ever tightened" if move.new_stop is not None else "the position is closed at market"
     return (Reason(rule, observed, limits.get(move.reason.value, ""), move.reason.value.upper()),)
+
+
+def _normal(side: Side, config: Configuration) -> str:
+    params = config.strategies.funding_rev
+    rate = f"funding at most {params.funding_default:g}" if side is Side.SHORT else "funding at least 0"
+    return f"left when {rate}, or its share at most {params.funding_normal_quantile:g} (X4)"

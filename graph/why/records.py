@@ -46,8 +46,14 @@ from core.types import (
 from graph.exit_codes import UsageError
 from graph.parse import parse_time
 
-_REFUSAL = re.compile(r"R-(\d+)-(\d+)")
+_REFUSAL = re.compile(r"R-([0-9]+)-([0-9]+)")
 _AT = re.compile(r"([A-Z_0-9]+)@(.+)")
+_DIGITS = re.compile(r"[0-9]+")
+_GREATEST = 1 << 60
+"""SQLite's numbers have 63 bits; no decision and no time is as great as this."""
+_LONGEST = 200
+"""No id is longer."""
+_NEAR = 3
 _PLAN_LETTERS = ("P-", "A-", "C-")
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
 
@@ -122,11 +128,12 @@ class Records:
     # --- what there is ------------------------------------------------------------------------------------
 
     def ids(self) -> tuple[str, ...]:
-        """Every id that can be asked about: trades, plans, orders, signals, refusals."""
+        """Every id that can be asked about: trades, plans, orders, signals, what refusals refer to, refusals."""
         found: list[str] = []
-        for table, column in (("trades", "id"), ("plans", "id"), ("orders", "client_id"), ("signals", "id")):
-            found += [str(row[0]) for row in self.reader.query(f"SELECT {column} FROM {table} ORDER BY rowid")]  # noqa: S608 - constants
-        return (*found, *(name for name, _ in self.refusals()))
+        columns = (("trades", "id"), ("plans", "id"), ("orders", "client_id"), ("signals", "id"), ("refusals", "ref"))
+        for table, column in columns:
+            found += [str(row[0]) for row in self.reader.query(f"SELECT DISTINCT {column} FROM {table} ORDER BY rowid")]  # noqa: S608 - constants
+        return (*dict.fromkeys(found), *(name for name, _ in self.refusals()))
 
     def refusals(self) -> Iterator[tuple[str, Refusal]]:
         """Every refusal with its id: ``R-``, the number of the decision, and its place among those of the decision, from 1."""
@@ -138,8 +145,8 @@ class Records:
             yield f"R-{seq}-{place}", REFUSAL.decode(row[:-1])
 
     def refusal_ids_of(self, ref: str) -> tuple[str, ...]:
-        """Refusals of what ``ref`` names."""
-        seqs = self.reader.query("SELECT DISTINCT seq FROM refusals WHERE ref = ?", (ref,))
+        """Refusals of what ``ref`` names, in the order of decisions."""
+        seqs = self.reader.query("SELECT DISTINCT seq FROM refusals WHERE ref = ? ORDER BY seq", (ref,))
         return tuple(name for (seq,) in seqs for name, refusal in self._refusals_of(int(seq)) if refusal.ref == ref)
 
     def bar_of(self, ts: int) -> int:
@@ -166,31 +173,49 @@ class Records:
     def find(self, text: str) -> Subject:
         """What ``text`` names: an id, or ``CODE@TIME`` for the first refusal of that code then (TIME in ms, or as in ``--from``).
 
+        What a refusal refers to (a plan that was not admitted, a signal that was not given) is an id, too.
+
         Raises:
             UsageError: nothing on record has that id; the nearest are named.
         """
-        wanted = text.strip()
-        found = self._refusal(wanted) or self._trade(wanted) or self._plan(wanted) or self._order(wanted) or self._signal(wanted)
-        if found is None:
-            near = difflib.get_close_matches(wanted, self.ids(), n=3, cutoff=0.0)
-            said = f"; nearest: {', '.join(near)}" if near else ""
-            raise UsageError(
-                f"the session has nothing with the id {wanted!r}{said}", help=f"brain why {(*near, 'ID')[0]}", code="WHY-001"
-            )
-        return found
+        wanted = text.encode("utf-8", "replace").decode().strip()[:_LONGEST]
+        for look in (self._refusal, self._trade, self._plan, self._order, self._signal, self._referred_to):
+            found = look(wanted)
+            if found is not None:
+                return found
+        near = self._near(wanted)
+        said = f"; nearest: {', '.join(near)}" if near else ""
+        raise UsageError(
+            f"the session has nothing with the id {wanted!r}{said}", help=f"brain why {(*near, 'ID')[0]}", code="WHY-001"
+        )
+
+    def _near(self, text: str) -> list[str]:
+        """Ids that come nearest: of refusals by their number or their time, of all others by their letters."""
+        exact, at = _REFUSAL.fullmatch(text), _AT.fullmatch(text)
+        if exact is not None:
+            sql = "SELECT DISTINCT seq FROM refusals ORDER BY ABS(seq - ?) LIMIT ?"
+            return [f"R-{seq}-1" for (seq,) in self.reader.query(sql, (_bounded(exact[1]), _NEAR))]
+        if at is not None:
+            known = [str(code) for (code,) in self.reader.query("SELECT DISTINCT code FROM refusals ORDER BY code")]
+            code = next(iter(difflib.get_close_matches(at[1], known, n=1, cutoff=0.0)), "")
+            sql = "SELECT DISTINCT ts FROM refusals WHERE code = ? ORDER BY ABS(ts - ?) LIMIT ?"
+            return [f"{code}@{ts}" for (ts,) in self.reader.query(sql, (code, _time(at[2]) or 0, _NEAR))]
+        return difflib.get_close_matches(text, self.ids(), n=_NEAR, cutoff=0.0)
 
     def _refusal(self, text: str) -> Subject | None:
         exact, at = _REFUSAL.fullmatch(text), _AT.fullmatch(text)
-        if exact is None and at is None:
-            return None
+        found: list[tuple[str, Refusal]] = []
         if exact is not None:
-            found = [(name, refusal) for name, refusal in self._refusals_of(int(exact[1])) if name == text]
-        else:
-            assert at is not None  # noqa: S101 - one of the two matched
-            ts = int(at[2]) if at[2].isdigit() else parse_time(at[2])
-            rows = self.reader.query("SELECT DISTINCT seq FROM refusals WHERE code = ? AND ts = ?", (at[1], ts))
+            found = [(name, refusal) for name, refusal in self._refusals_of(_bounded(exact[1])) if name == text]
+        elif at is not None and (ts := _time(at[2])) is not None:
+            rows = self.reader.query("SELECT DISTINCT seq FROM refusals WHERE code = ? AND ts = ? ORDER BY seq", (at[1], ts))
             found = [pair for (seq,) in rows for pair in self._refusals_of(int(seq)) if pair[1].code == at[1]]
-        return None if not found else self._refused(*found[0])
+        return self._refused(*found[0]) if found else None
+
+    def _referred_to(self, text: str) -> Subject | None:
+        """The first refusal that refers to ``text``."""
+        names = self.refusal_ids_of(text)
+        return self._refused(names[0], self._refused_of(names[0])) if names else None
 
     def _refusals_of(self, seq: int) -> list[tuple[str, Refusal]]:
         names = ", ".join(REFUSAL.names)
@@ -200,6 +225,8 @@ class Records:
     def _refused(self, name: str, refusal: Refusal) -> Subject:
         plan = self.one_plan(refusal.ref)
         is_add = refusal.ref.startswith("A-") or (plan is not None and plan.ts != refusal.ts)
+        if plan is None and is_add:
+            plan = self._entry_held(refusal)
         bare = refusal.ref[2:] if refusal.ref.startswith(_PLAN_LETTERS) else refusal.ref
         signal = None if is_add else self.one_signal(plan.signal_id if plan is not None else bare)
         side = plan.side if plan is not None else signal[0].side if signal is not None else _side_of(refusal)
@@ -217,6 +244,12 @@ class Records:
             refusal=refusal,
         )
 
+    def _entry_held(self, refusal: Refusal) -> Plan | None:
+        """The entry that an add was to join."""
+        where = "symbol = ? AND strategy = ? AND kind = 'entry' AND ts < ?"
+        rows = self._rows(PLAN, "plans", where, (refusal.symbol, refusal.strategy, refusal.ts))
+        return rows[-1] if rows else None
+
     def _trade(self, text: str) -> Subject | None:
         rows = self._rows(TRADE, "trades", "id = ?", (text,))
         if not rows:
@@ -231,9 +264,7 @@ class Records:
     def _order(self, text: str) -> Subject | None:
         rows = self._rows(ORDER, "orders", "client_id = ?", (text,))
         plan = self.one_plan(rows[0].plan_id) if rows else None
-        if plan is None:
-            return None
-        return self._planned(text, Kind.ORDER, plan, rows[0])
+        return None if plan is None else self._planned(text, Kind.ORDER, plan, rows[0])
 
     def _signal(self, text: str) -> Subject | None:
         found = self.one_signal(text)
@@ -264,6 +295,8 @@ class Records:
     def _planned(self, name: str, kind: Kind, plan: Plan, order: Order | None = None) -> Subject:
         life, signal = self._life(plan), self.one_signal(plan.signal_id)
         move = None if order is None else _carried_out(order, life.moves)
+        if order is not None and move is None:
+            plan = _moved_by_add(order, life) or plan
         refused = [self._refused_of(found) for found in self.refusal_ids_of(plan.id)]
         own = [refusal for refusal in refused if refusal.ts == plan.ts]
         return Subject(
@@ -327,6 +360,13 @@ class Records:
         split = len(SIGNAL.names)
         return (SIGNAL.decode(rows[0][:split]), SIGNAL_ROW.decode(rows[0][split:])) if rows else None
 
+    def entries_of(self, symbol: str, since: int, until: int) -> list[tuple[Order, OrderUpdate | None]]:
+        """Entry orders of ``symbol`` after ``since`` up to ``until`` (ms), each with the last word on it."""
+        where = "symbol = ? AND purpose = 'entry' AND ts > ? AND ts <= ?"
+        orders = self._rows(ORDER, "orders", where, (symbol, since, until))
+        updates = [self._rows(UPDATE, "order_events", "client_id = ?", (order.client_id,)) for order in orders]
+        return [(order, answer_to(told, order.client_id)) for order, told in zip(orders, updates, strict=True)]
+
     def _rows(self, codec: RowCodec[Any], table: str, where: str, values: Sequence[Any]) -> list[Any]:
         names = ", ".join(codec.names)
         sql = f"SELECT {names} FROM {table} WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
@@ -339,8 +379,36 @@ def _side_of(refusal: Refusal) -> Side | None:
     return Side(side) if side in set(Side) else None
 
 
+def answer_to(updates: Sequence[OrderUpdate], client_id: str) -> OrderUpdate | None:
+    """The last word on an order."""
+    return next((update for update in reversed(updates) if update.client_id == client_id), None)
+
+
+def _bounded(digits: str) -> int:
+    return min(int(digits[:_LONGEST]), _GREATEST)
+
+
+def _time(text: str) -> int | None:
+    """Milliseconds; None where ``text`` is no time."""
+    if _DIGITS.fullmatch(text):
+        return _bounded(text)
+    try:
+        return parse_time(text)
+    except (UsageError, OverflowError, OSError):
+        return None
+
+
+def _moved_by_add(order: Order, life: _Life) -> Plan | None:
+    """The add whose fill placed this stop: further on, or again because there was more to cover."""
+    adds = [plan for plan in life.plans if plan.kind is PlanKind.ADD and plan.ts <= order.ts]
+    filled = {fill.plan_id for fill in life.fills if fill.purpose is OrderPurpose.ADD and fill.ts <= order.ts}
+    at_once = {fill.plan_id for fill in life.fills if fill.purpose is OrderPurpose.ADD and fill.ts == order.ts}
+    wanted = filled if order.reason is ExitReason.JOINT_STOP else at_once
+    return next((plan for plan in reversed(adds) if order.purpose is OrderPurpose.STOP and plan.id in wanted), None)
+
+
 def _carried_out(order: Order, moves: Sequence[Adjustment]) -> Adjustment | None:
-    """The change that ``order`` carries out; None for what follows from the plan alone (entry, first stop, takes)."""
+    """The change that ``order`` carries out; None for what follows from a plan alone (entry, first stop, takes, add)."""
     if order.purpose in _OPENING or order.reason is None or order.reason in (ExitReason.STOP, ExitReason.TAKE):
         return None
     same = [move for move in moves if move.ts == order.ts and move.reason is order.reason]

@@ -7,8 +7,7 @@ from decimal import Decimal
 
 from core.clock import rfc3339
 from core.regimes import CARRIED_BY_H4
-from core.strategies.score import HIGHER_TIMEFRAME
-from core.types import PlanKind, RegimeView, ScoredSignal, Timeframe
+from core.types import Adjustment, ExitReason, Meta, PlanKind, RegimeView, ScoredSignal, Side, Timeframe
 from graph.why.asif import World, flags_of
 from graph.why.model import Line, Missing, Step, Value
 from graph.why.records import Subject
@@ -105,6 +104,19 @@ def plain_value(value: object) -> Value:
     return value if value is None or isinstance(value, str | int | float | Decimal) else str(value)
 
 
+def seen_by_move(world: World, move: Adjustment) -> Meta:
+    """What a close rests on that its own record does not name: funding, time, equity against its peak."""
+    position, governor = world.context.ledger.positions.get(move.symbol), world.state["status"].governor
+    if move.reason is ExitReason.KILL_SWITCH:
+        return (("equity", governor.equity), ("peak_72h", governor.peak_72h))
+    if position is None or move.new_stop is not None:
+        return ()
+    if move.reason is ExitReason.FUNDING_NORMAL:
+        share = "funding_below" if position.side is Side.SHORT else "funding_above"
+        return (("funding", world.feature("funding")), (share, world.feature(share)))
+    return (("open since", rfc3339(position.opened_ts)), ("now", rfc3339(move.ts)))
+
+
 # --- what was missing ---------------------------------------------------------------------------------------
 
 
@@ -149,8 +161,3 @@ def keys_of_rule(required: tuple[str, ...], subject: Subject) -> tuple[str, ...]
         return required
     own = dict(subject.signal.meta)
     return tuple(key for key in required if key in own)
-
-
-def higher_of(strategy: str) -> Timeframe | None:
-    """The timeframe on which the score asks for agreement."""
-    return HIGHER_TIMEFRAME.get(strategy)

@@ -38,7 +38,7 @@ def shown(value: Value) -> str:
 def as_text(why: Why, strong: Strong = str, *, folded: bool = False) -> str:
     """For a terminal. ``strong`` makes headings stand out; ``folded`` leaves the lines of the chain out."""
     parts = (
-        [why.verdict.text],
+        [why.verdict.text, *(f"! {label}" for label in why.verdict.labels)],
         [f"{n}  {one.rule}: {one.observed}; {one.limit}  [{one.code}]" for n, one in enumerate(why.reasons, start=1)],
         [why.flips_note, *_flips(why.flips)],
         [f"{one.name}: {one.what}; {one.effect}" for one in why.missing] or ["none"],
@@ -56,7 +56,7 @@ def as_text(why: Why, strong: Strong = str, *, folded: bool = False) -> str:
 def _flips(flips: tuple[Flip, ...]) -> Iterator[str]:
     for flip in flips:
         if flip.needed is None:
-            yield f"- {flip.name} {shown(flip.was)} {flip.unit}".rstrip() + f": {flip.change} ({flip.within})"
+            yield f"- {flip.name} {shown(flip.was)} {flip.unit}".rstrip() + f": {flip.change} ({flip.within}): {flip.gives}"
         else:
             seen = "run again" if flip.verified else "NOT confirmed by running again"
             moved = f"{flip.name} {shown(flip.was)} -> {shown(flip.needed)} {flip.unit}".rstrip()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from core.clock import rfc3339
 from core.codes import RefusalCode
 from core.journal.records import Opening
-from core.types import OrderPurpose, OrderStatus, OrderUpdate
+from core.types import OrderPurpose, OrderStatus, PlanKind
 from graph.why.model import Verdict
-from graph.why.records import Kind, Subject
+from graph.why.records import Kind, Subject, answer_to
 
 _ABSTAINED = (RefusalCode.WARMING_UP, RefusalCode.MISSING_INPUT, RefusalCode.BAR_FLAGGED)
 
@@ -17,7 +17,12 @@ def mode_of(opening: Opening) -> str:
     return str(opening.facts.get("mode", "paper")).upper()
 
 
-def verdict(subject: Subject, opening: Opening) -> Verdict:
+def headline(mode: str, labels: tuple[str, ...], *parts: str) -> str:
+    """One line: PAPER or LIVE first, then in a word what makes it another thing than the session as it was."""
+    return " · ".join((mode, *(label.partition(":")[0].upper() for label in labels), *parts))
+
+
+def verdict(subject: Subject, opening: Opening, labels: tuple[str, ...] = ()) -> Verdict:
     """The verdict on ``subject``."""
     state, mode, trade = state_of(subject), mode_of(opening), subject.trade
     side = "" if subject.side is None else f" {subject.side.value}"
@@ -29,31 +34,45 @@ def verdict(subject: Subject, opening: Opening) -> Verdict:
     parts = [state.upper(), f"{what}, {subject.symbol or 'no symbol'}, decided at {rfc3339(subject.ts)}"]
     if subject.refusal is not None:
         parts.append(subject.refusal.code.value)
+    if subject.order is not None and _placed_by_add(subject):
+        parts.append(f"placed by the add {subject.plan.id if subject.plan is not None else ''}")
     money = r = None
     if trade is not None and subject.kind is not Kind.REFUSAL:
         money, r = trade.net, trade.r_multiple
         parts.append(f"its trade {money:+.4f} USD, {r:+.3f} R, left by {trade.exit_reason.value} at {rfc3339(trade.closed_ts)}")
-    return Verdict(f"{mode} · " + " · ".join(parts), what, subject.symbol, rfc3339(subject.ts), state, mode, money, r)
+    at = rfc3339(subject.ts)
+    return Verdict(headline(mode, labels, *parts), what, subject.symbol, at, state, mode, money, r, labels)
+
+
+def _placed_by_add(subject: Subject) -> bool:
+    order = subject.order
+    return order is not None and order.purpose is OrderPurpose.STOP and subject.plan_kind is PlanKind.ADD
 
 
 def state_of(subject: Subject) -> str:
     """In one word what became of it."""
     if subject.order is not None:
-        last = _last(subject, subject.order.client_id)
+        last = answer_to(subject.updates, subject.order.client_id)
         return "sent" if last is None else last.status.value
     if subject.refusal is not None:
         return "abstained" if subject.refusal.code in _ABSTAINED else "refused"
+    if subject.kind is Kind.PLAN and subject.plan is not None and subject.plan_kind is PlanKind.ADD:
+        return _of_add(subject, subject.plan.id)
     if subject.trade is not None:
         return "closed" if subject.kind is Kind.TRADE else "filled"
     if subject.fills:
         return "filled"
     entries = [order for order in subject.orders if order.purpose in (OrderPurpose.ENTRY, OrderPurpose.ADD)]
-    answers = [last for order in entries if (last := _last(subject, order.client_id)) is not None]
+    answers = [last for order in entries if (last := answer_to(subject.updates, order.client_id)) is not None]
     if answers:
         return "sent" if answers[-1].status is OrderStatus.NEW else answers[-1].status.value
     return "not sent"
 
 
-def _last(subject: Subject, client_id: str) -> OrderUpdate | None:
-    said = [update for update in subject.updates if update.client_id == client_id]
-    return said[-1] if said else None
+def _of_add(subject: Subject, plan_id: str) -> str:
+    """Of the add itself, whatever became of the position that it was to join."""
+    if any(fill.plan_id == plan_id for fill in subject.fills):
+        return "filled"
+    sent = [order.client_id for order in subject.orders if order.plan_id == plan_id]
+    answer = answer_to(subject.updates, sent[0]) if sent else None
+    return "not sent" if not sent else "sent" if answer is None or answer.status is OrderStatus.NEW else answer.status.value

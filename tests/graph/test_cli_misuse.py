@@ -62,7 +62,7 @@ MISUSES: list[tuple[tuple[str, ...], str, str]] = [
     (("sessions", "verfy"), "CLI-002", "verify"),
     (("sessions", "--state", "x", "verify"), "CLI-002", "--state belongs behind verify"),
     (("sessions", "trim", "--keep", "long"), "CLI-001", "brain sessions trim --keep"),
-    (("sessions", "trim", "--keep", "10d"), "JRN-009", "183d"),
+    (("sessions", "trim", "--keep", "10d"), "JRN-009", "186d"),
     (("governance",), "CLI-002", "command"),
     (("governance", "sgn"), "CLI-002", "'sign'"),
     (("governance", "verify", "extra"), "CLI-002", "extra"),

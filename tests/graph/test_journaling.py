@@ -40,6 +40,7 @@ def records_of(folder: Path) -> list[Record]:
 def test_every_input_is_in_the_file_before_it_is_handled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Issue 3, 1: at full speed too, at the moment at which the first service hears of it."""
     seen: dict[str, int] = {}
+    asked = UnlockRequest("looked at it", "owner")
 
     def stands(record: Record) -> None:
         seen[type(record).__name__] = seen.get(type(record).__name__, 0) + 1
@@ -57,7 +58,7 @@ def test_every_input_is_in_the_file_before_it_is_handled(tmp_path: Path, monkeyp
 
         def ask(event: Any, state: Any, context: Any) -> None:
             if event.seq == SIGNAL + 5:
-                SessionDir(tmp_path).request_unlock(UnlockRequest("looked at it", "owner"))
+                SessionDir(tmp_path).request_unlock(asked)
 
         return ask
 
@@ -69,11 +70,11 @@ def test_every_input_is_in_the_file_before_it_is_handled(tmp_path: Path, monkeyp
 
     async def placed(venue: JournaledVenue, order: Any) -> Any:
         update = await place(venue, order)
-        stands(Answer(("place", order.client_id), update))
+        stands(Answer(("place", order.client_id), update, order))
         return update
 
     def unlocked(governor: Governor, ts: int, reason: str, who: str) -> bool:
-        stands(Word(ts, WordKind.UNLOCK.value, who, reason))
+        stands(Word(ts, WordKind.UNLOCK.value, who, reason, asked.ref))
         return unlock(governor, ts, reason, who)
 
     monkeypatch.setattr(OrderManager, "handle", handled)
@@ -205,6 +206,18 @@ def test_a_note_is_told_once_and_goes_when_it_is_done(tmp_path: Path) -> None:
     assert folder.waiting_unlock() is None
     folder.request_unlock(UnlockRequest("why", "who"))
     assert [word.kind for word in words.heard(3)] == [WordKind.UNLOCK]
+
+
+def test_the_same_words_said_twice_are_two_words(tmp_path: Path) -> None:
+    """X12: the daemon was killed right after the first was on record, and the person said it again while it was down."""
+    folder = SessionDir(tmp_path)
+    folder.request_unlock(UnlockRequest("why", "who"))
+    (first,) = FolderWords(folder).heard(1)
+    folder.request_unlock(UnlockRequest("why", "who"))
+    words = FolderWords(folder)
+    words.done(first)
+    (second,) = words.heard(2)
+    assert (second.text, second.ref == first.ref) == ("why", False)
 
 
 def test_a_newer_note_outlives_the_word_before_it(tmp_path: Path) -> None:

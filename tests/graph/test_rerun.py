@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from configs.validators import Configuration
 from core.errors import StateError
+from core.exec.orders import OrderManager
 from core.journal.reader import JournalReader
-from core.types import EventKind, TradingState
+from core.types import EventKind, ExitReason, Order, OrderPurpose, OrderSide, OrderType, OrderUpdate, TradingState
 from graph import journaling
 from graph.engines import EngineKind, build_engine
 from graph.replaying import Difference, Differs
@@ -72,6 +75,8 @@ def again(
             before_bar(rerun)
 
     with rerun_from(JournalReader(folder / "journal"), build_engine(engine), config) as rerun:
+        if config is None:
+            rerun.compare_states()
         asyncio.run(all_of(rerun))
         return rerun.bar, rerun.check.compared, rerun.run.parts.recorder.decisions_hash
 
@@ -202,6 +207,91 @@ def test_an_order_that_was_not_placed_then_is_found(tmp_path: Path) -> None:
         asyncio.run(all_of(rerun))
     assert (found.value.difference.bar, found.value.difference.node) == (SIGNAL + 1, "venue")
     assert found.value.difference.recorded is None
+
+
+ALTERED: dict[str, Any] = {
+    "qty": Decimal("0.001"),
+    "price": Decimal("1.5"),
+    "side": OrderSide.BUY,
+    "type": OrderType.MARKET,
+    "purpose": OrderPurpose.EXIT,
+    "reduce_only": False,
+    "reason": ExitReason.KILL_SWITCH,
+}
+"""What the first stop of the session that wins is not."""
+
+
+@pytest.fixture
+def other_stop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make stops be sent with another value in the field that the test names."""
+    send = OrderManager._send
+
+    async def altered(orders: OrderManager, order: Order) -> OrderUpdate:
+        name = request.node.callspec.params["name"]
+        stop = order.purpose is OrderPurpose.STOP
+        return await send(orders, msgspec.structs.replace(order, **{name: ALTERED[name]}) if stop else order)
+
+    return lambda: monkeypatch.setattr(OrderManager, "_send", altered)
+
+
+@pytest.mark.parametrize("name", list(ALTERED))
+def test_an_order_that_was_sent_otherwise_is_found_at_its_field(
+    tmp_path: Path, name: str, other_stop: Callable[[], None]
+) -> None:
+    recorded(won(), tmp_path)
+    other_stop()
+    found = first_difference(tmp_path)
+    assert (found.bar, found.node, found.path[0], found.path[2]) == (SIGNAL + 1, "venue", "place", name)
+    assert found.path[1].endswith("-s1")
+    assert found.now == msgspec.to_builtins(ALTERED[name])
+    assert found.recorded != found.now
+
+
+@pytest.mark.parametrize("name", list(ALTERED))
+def test_going_on_refuses_an_order_that_was_sent_otherwise(
+    tmp_path: Path, name: str, other_stop: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the bar in which the entry was filled and its stop was sent."""
+
+    async def killed(run: Any, event: Any) -> None:
+        raise RuntimeError("killed")
+
+    recorded(won(), tmp_path, RunOptions(until_bars=SIGNAL + 1))
+    with monkeypatch.context() as patch:
+        patch.setattr("graph.run.Run.decide", killed)
+        with pytest.raises(RuntimeError):
+            recorded(won(), tmp_path)
+    other_stop()
+    with pytest.raises(StateError, match=rf"another Answer than the journal has at the same place: order\.{name} is") as refused:
+        recorded(won(), tmp_path)
+    assert refused.value.code == "JRN-005"
+
+
+@pytest.mark.parametrize(("bar", "found_at"), [(1, 1), (3, 3), (5, 5)])
+def test_a_service_that_stands_otherwise_is_found_at_the_next_kept_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bar: int, found_at: int
+) -> None:
+    """Also where no decision has moved yet; at states inside a segment, and where a segment begins."""
+    monkeypatch.setattr(journaling, "SEGMENT_BARS", 6)
+    monkeypatch.setattr(journaling, "STATE_EVERY", 2)
+    recorded(won(), tmp_path, RunOptions(speed=AT_ONCE))
+
+    def before_bar(rerun: Rerun) -> None:
+        if rerun.bar == bar:
+            rerun.run.context.ledger._state.duplicates += 7
+
+    found = first_difference(tmp_path, before_bar=before_bar)
+    assert (found.bar, found.node, found.path) == (found_at, "state", ("ledger", "duplicates"))
+    assert (found.recorded, found.now) == (0, 7)
+
+
+def test_a_past_that_is_fed_otherwise_is_found_before_the_first_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(won(), tmp_path)
+    monkeypatch.setattr(
+        "graph.replaying.RecordedSource.funding_history", lambda self, symbol, before, limit: self._funding[symbol][:-1]
+    )
+    found = first_difference(tmp_path)
+    assert (found.bar, found.node, found.path[:2]) == (0, "state", ("market", "health"))
 
 
 def test_a_session_cut_off_inside_its_last_bar_is_made_again_up_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

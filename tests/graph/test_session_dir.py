@@ -26,6 +26,16 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path: Path)
     assert (error.value.code, "--state DIR" in error.value.help) == ("STATE-002", True)
 
 
+def test_a_full_disk_is_answered_with_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_more: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StateError) as error:
+        SessionDir(tmp_path / "run")
+    assert error.value.help.startswith("free some space, then start again with the same --state")
+
+
 def test_a_session_that_should_be_there_is_not_made_up(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="there is no session in") as error:
         SessionDir(tmp_path / "nothing", create=False)
@@ -34,6 +44,8 @@ def test_a_session_that_should_be_there_is_not_made_up(tmp_path: Path) -> None:
     folder = SessionDir(tmp_path / "run")
     folder.database.touch()
     assert SessionDir(tmp_path / "run", create=False).database == folder.database
+    (tmp_path / "lost" / "journal").mkdir(parents=True)
+    assert SessionDir.at(tmp_path / "lost").journal == tmp_path / "lost" / "journal"
 
 
 def test_an_unlock_waits_until_it_is_taken_away(tmp_path: Path) -> None:
@@ -50,9 +62,16 @@ def test_an_unlock_waits_until_it_is_taken_away(tmp_path: Path) -> None:
 def test_a_later_unlock_replaces_an_earlier_one_whole(tmp_path: Path) -> None:
     folder = SessionDir(tmp_path)
     folder.request_unlock(REQUEST)
-    folder.request_unlock(UnlockRequest("again", "owner"))
-    assert folder.waiting_unlock() == UnlockRequest("again", "owner")
+    later = UnlockRequest("again", "owner")
+    folder.request_unlock(later)
+    assert folder.waiting_unlock() == later
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["unlock.json"]
+
+
+def test_an_unlock_by_hand_without_a_ref_is_read_the_same_each_time(tmp_path: Path) -> None:
+    folder = SessionDir(tmp_path)
+    (tmp_path / "unlock.json").write_text('{"reason": "why", "who": "me"}', encoding="utf-8")
+    assert folder.waiting_unlock() == folder.waiting_unlock() == UnlockRequest("why", "me", "")
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"reason": "x"}', b'{"reason": "x", "who": "y", "z": 1}', b"\xff"])

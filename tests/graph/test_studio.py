@@ -16,6 +16,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from core.data.sources.synthetic import SyntheticSource
 from graph import studio
 from graph.engines import EngineKind
+from graph.opening import code_in_use
+from graph.stepping import code
+from graph.stepping.errors import OtherCode
 from graph.stepping.values import plain
 from tests.support.run import Ran, run_over, short_configuration
 
@@ -76,6 +79,30 @@ async def test_it_can_be_held_changed_and_run_again_between_two_compiles(recorde
     changed = await again.aupdate_state(held.config, {"regimes": other}, as_node="market_regime")
     assert "risk" not in await again.ainvoke(None, changed)
     assert (await again.ainvoke(None, held.config))["risk"] == plain(recorded.states[BAR]["risk"])
+
+
+async def test_nodes_behind_one_that_runs_again_find_services_as_it_left_them(recorded: Ran) -> None:
+    """Not as the former run left them, which had sent an entry."""
+    saver = InMemorySaver()
+    config: Any = {"configurable": {"thread_id": "4"}}
+    graph = studio.build().compile(checkpointer=saver, interrupt_before=["strategy_selection"])
+    await graph.ainvoke({"bar": BAR}, config)
+    held = await graph.aget_state(config)
+    again = studio.build().compile(checkpointer=saver)
+    orders = studio._benches["4"]._fork.held.run.context.orders
+    for _ in range(2):
+        assert (await again.ainvoke(None, held.config))["risk"] == plain(recorded.states[BAR]["risk"])
+        assert [plan.id for plan in orders.pending()] == [recorded.states[BAR]["risk"].plans[0].id]
+        other = {"h1": ["panic", "panic"], "h4": ["unknown", "unknown"]}
+        changed = await again.aupdate_state(held.config, {"regimes": other}, as_node="market_regime")
+        assert "risk" not in await again.ainvoke(None, changed)
+        assert orders.pending() == ()
+
+
+async def test_a_session_of_other_code_is_refused(recorded: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "code_in_use", lambda: {**code_in_use(), "version": "9.9"})
+    with pytest.raises(OtherCode, match=r"this is 9\.9"):
+        await studio.build().compile().ainvoke({"bar": BAR}, {"configurable": {"thread_id": "5"}})
 
 
 async def test_a_value_of_another_type_is_refused(recorded: Ran) -> None:

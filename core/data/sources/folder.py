@@ -68,13 +68,6 @@ def scan(folder: Path) -> tuple[Recording, ...]:
         SourceError: there is no such folder, it holds no perpetual or spot candles, or a file in it cannot be read
             or has other columns.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise SourceError(
-            f"data folder {folder} {what}, expected a folder of recordings",
-            help="brain paper --source replay --data DIR",
-            code="DATA-010",
-        )
     found = tuple(recording for recording in _recordings(folder) if recording.rows)
     if not any(recording.kind in {Kind.PERP, Kind.SPOT} for recording in found):
         inside = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
@@ -82,7 +75,19 @@ def scan(folder: Path) -> tuple[Recording, ...]:
     return found
 
 
-def _recordings(folder: Path) -> Iterator[Recording]:
+def files(folder: Path) -> Iterator[tuple[Kind, Timeframe | None, Path]]:
+    """Every file in ``folder`` that should be a recording, by kind, timeframe (None: funding) and name.
+
+    Raises:
+        SourceError: there is no such folder.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise SourceError(
+            f"data folder {folder} {what}, expected a folder of recordings",
+            help="brain paper --source replay --data DIR",
+            code="DATA-010",
+        )
     for entry in sorted(path for path in folder.iterdir() if path.is_dir()):
         match = _BARS_FOLDER.match(entry.name)
         if match:
@@ -92,10 +97,15 @@ def _recordings(folder: Path) -> Iterator[Recording]:
         else:
             continue
         for path in sorted(entry.glob("*.parquet")):
-            ts = read_columns(path, kind, ("ts",))["ts"]
-            rows = int(ts.size)
-            first, last = (int(ts.min()), int(ts.max())) if rows else (0, 0)
-            yield Recording(kind, tf, path.stem, path, first, last, rows)
+            yield kind, tf, path
+
+
+def _recordings(folder: Path) -> Iterator[Recording]:
+    for kind, tf, path in files(folder):
+        ts = read_columns(path, kind, ("ts",))["ts"]
+        rows = int(ts.size)
+        first, last = (int(ts.min()), int(ts.max())) if rows else (0, 0)
+        yield Recording(kind, tf, path.stem, path, first, last, rows)
 
 
 def read_columns(path: Path, kind: Kind, columns: tuple[str, ...]) -> dict[str, Ints | Floats]:

@@ -166,6 +166,17 @@ def test_a_folder_that_cannot_be_used_is_said_so(folder: Path) -> None:
         assert files(folder) == before
 
 
+def test_a_full_disk_is_answered_with_room_and_never_with_another_session(folder: Path) -> None:
+    """What is open is known in this session alone: who begins another one leaves it to itself."""
+    write(folder, segments=1)
+    with min(folder.iterdir()).open("ab") as file:
+        file.write(b"torn")
+    disk = Disk(folder, lambda _number, name: OSError(28, "No space left on device") if name == "pwrite" else None)
+    with disk.under(), pytest.raises(StateError, match="No space left on device") as refused:
+        JournalWriter(folder)
+    assert refused.value.help == "free some space, then start again with the same --state; nothing runs until then"
+
+
 def test_short_writes_are_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda handle, data, offset: real(handle, bytes(data[:7]), offset))

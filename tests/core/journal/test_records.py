@@ -197,8 +197,17 @@ def test_the_tag_of_a_record_stays_what_the_format_says(record: Record, tag: int
 
 
 def test_a_field_that_a_later_version_adds_at_the_end_is_passed_over() -> None:
-    later = msgspec.msgpack.encode([[7, 5, "unlock", "me", "text", "more"]])
-    assert decode(later) == [Word(5, "unlock", "me", "text")]
+    later = msgspec.msgpack.encode([[7, 5, "unlock", "me", "text", "ref", "more"]])
+    assert decode(later) == [Word(5, "unlock", "me", "text", "ref")]
+
+
+def test_what_was_recorded_before_a_field_was_added_has_its_default() -> None:
+    update = msgspec.to_builtins(OrderUpdate("c", "A", OrderStatus.NEW, 1))
+    before = msgspec.msgpack.encode([[6, ["place", "c"], update], [7, 5, "unlock", "me", "text"]])
+    assert decode(before) == [
+        Answer(("place", "c"), OrderUpdate("c", "A", OrderStatus.NEW, 1), None),
+        Word(5, "unlock", "me", "text", ""),
+    ]
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", msgspec.msgpack.encode([[10, 1]]), msgspec.msgpack.encode([[7, "x"]])])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from core.data.blocks import PriceAt
@@ -308,6 +309,25 @@ def test_another_record_than_the_one_that_stands_there_is_refused(folder: Path) 
     with pytest.raises(StateError, match="another BatchIn than the journal has") as refused:
         writer.append(batch(3))
     assert refused.value.code == "JRN-005"
+
+
+@pytest.mark.parametrize(
+    ("there", "now", "words"),
+    [
+        (batch(2), batch(3), "ts is 14400000, recorded 10800000"),
+        (word("a"), batch(3), "there stands Word"),
+        (
+            Decided(1, 2, (("monitor", msgspec.msgpack.encode({"a": 1, "b": 2})),)),
+            Decided(1, 2, (("monitor", msgspec.msgpack.encode({"a": 1, "b": 3})),)),
+            "outputs.monitor.b is 3, recorded 2",
+        ),
+    ],
+)
+def test_what_differs_from_the_record_that_stands_there_is_named(folder: Path, there: Record, now: Record, words: str) -> None:
+    writer = JournalWriter(folder)
+    writer.expect([there])
+    with pytest.raises(StateError, match=words):
+        writer.append(now)
 
 
 def test_the_same_record_is_the_same_after_it_was_read(folder: Path) -> None:

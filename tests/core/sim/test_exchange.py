@@ -4,6 +4,7 @@ The instruments of the kit cost exactly 1 bp of slippage (half of a 2 bps spread
 100.01 and a seller gets 99.99. Taker fee 5 bps, maker 2 bps.
 """
 
+import asyncio
 import json
 import math
 from decimal import Decimal
@@ -659,3 +660,16 @@ def test_a_restored_exchange_goes_on_as_if_nothing_had_been():
 def test_a_snapshot_of_other_instruments_is_refused():
     with pytest.raises(StateError):
         Floor(instrument()).exchange.restore(Floor().exchange.snapshot())
+
+
+def test_it_has_nothing_to_say_between_two_bars():
+    """Things happen inside bars only: whoever waits for its word waits for ever."""
+    floor = Floor().bar(0, FLAT)
+    run(floor.exchange.deliver(floor.on_events))
+    assert floor.events == []
+
+    async def waited():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(floor.exchange.wait(), 0.01)
+
+    asyncio.run(waited())

@@ -13,7 +13,11 @@ import pytest
 from configs.validators import Governance
 from core.data.sources.scenarios import Scenario
 from core.data.sources.synthetic import SyntheticSource
+from core.journal.records import State
 from core.strategies.quality import SelectionQuality
+from graph import journaling, runner
+from graph.engines import EngineKind
+from graph.run import Run
 from graph.sessions import Session, find
 from tests.support.run import Ran, run_over, short_configuration
 
@@ -43,6 +47,37 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         _easily_worried(patch)
         return asyncio.run(run_over(source, tmp_path_factory.mktemp("recorded") / "made", config=short_configuration()))
+
+
+@pytest.fixture(scope="session")
+def in_pieces(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The same bars in segments of 100, with a state every 16, the second of each a whole one."""
+    source = SyntheticSource((BTC, SOL), bars=650, scenario=Scenario.MIXED, warm_days=60, seed=7)
+    keep = Run.record
+
+    def now_and_then_whole(run: Run, *, whole: bool) -> State:
+        return keep(run, whole=whole or run.bars % 100 == 32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        _easily_worried(patch)
+        patch.setattr(journaling, "SEGMENT_BARS", 100)
+        patch.setattr(journaling, "STATE_EVERY", 16)
+        patch.setattr(runner, "COMMIT_EVERY", 4)
+        patch.setattr(Run, "record", now_and_then_whole)
+        folder = tmp_path_factory.mktemp("recorded") / "pieces"
+        asyncio.run(run_over(source, folder, config=short_configuration()))
+    return find(str(folder))
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """4,300 bars of one symbol, among them a green bonus that comes and goes."""
+    source = SyntheticSource((BTC,), bars=4_300, scenario=Scenario.MIXED, warm_days=60, seed=7)
+    folder = tmp_path_factory.mktemp("recorded") / "long"
+    with pytest.MonkeyPatch.context() as patch:
+        _easily_worried(patch)
+        asyncio.run(run_over(source, folder, engine=EngineKind.DIRECT, config=short_configuration()))
+    return find(str(folder))
 
 
 @pytest.fixture(scope="session")

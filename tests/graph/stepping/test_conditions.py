@@ -80,6 +80,12 @@ def test_a_condition_holds_or_does_not(text: str, holds: bool) -> None:
         ("len(score) > 1", "positions"),
         ("event.closed contains x", "what closed is seen"),
         ("lambda: 1", "is not understood"),
+        ("score > 1__0", "is not understood"),
+        ("score > ٣", "is not understood"),
+        (f"{'not ' * 900}score > 1", "nested more than 50 deep"),
+        (f"{'(' * 900}score > 1", "nested more than 50 deep"),
+        (f"score in {'[' * 900}", "nested more than 50 deep"),
+        (f"where {'not ' * 3_000}score > 1", "at most 4000 characters"),
     ],
 )
 def test_what_is_not_of_the_grammar_is_refused_with_the_reason(text: str, why: str) -> None:

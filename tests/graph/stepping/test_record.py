@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from core.types import Regime
+from graph.names import Names
 from graph.sessions import Session
 from graph.stepping.conditions import parse_condition
-from graph.stepping.errors import NotThere
+from graph.stepping.errors import NotThere, nearest
+from graph.stepping.marks import Mark
 from graph.stepping.paths import parse_path
-from graph.stepping.record import Mark, Record
+from graph.stepping.record import Record
+from tests.support.commands import rows
 from tests.support.run import Ran
 
 BTC, SOL = "BTC/USDT:USDT", "SOL/USDT:USDT"
@@ -42,9 +47,9 @@ def test_refusals_trades_and_requests_are_where_the_run_had_them(record: Record,
             planned.append(bar)
         if "research" in state:
             asked.append(bar)
-    assert [hit.bar for hit in record.marks[Mark.REFUSAL]] == refused
-    assert [hit.bar for hit in record.marks[Mark.TRADE]] == planned
-    assert [hit.bar for hit in record.marks[Mark.REQUEST]] == asked
+    assert [hit.bar for hit in record.every(Mark.REFUSAL)] == refused
+    assert [hit.bar for hit in record.every(Mark.TRADE)] == planned
+    assert [hit.bar for hit in record.every(Mark.REQUEST)] == asked
     assert refused
     assert len(planned) == 3
     assert len(asked) == 1
@@ -53,8 +58,8 @@ def test_refusals_trades_and_requests_are_where_the_run_had_them(record: Record,
 def test_regime_changes_are_where_labels_changed(record: Record, recorded: Ran) -> None:
     rows = [(bar, state["regimes"]) for bar, _, state in events(recorded) if "regimes" in state]
     changed = [bar for (_, before), (bar, now) in pairwise(rows) if now != before]
-    assert [hit.bar for hit in record.marks[Mark.REGIME]] == changed
-    assert record.marks[Mark.REGIME][0].text == f"{BTC} h1: range_lowvol to trend_down"
+    assert [hit.bar for hit in record.every(Mark.REGIME)] == changed
+    assert record.every(Mark.REGIME)[0].text == f"{BTC} h1: range_lowvol to trend_down"
 
 
 def test_the_nearest_mark_is_found_both_ways(record: Record) -> None:
@@ -98,6 +103,50 @@ def test_a_plan_is_found_by_the_ids_of_its_trade_signal_and_order(record: Record
         assert record.plan(name).bar == 287
     with pytest.raises(NotThere, match=f"did you mean .*{plan.id}"):
         record.plan(plan.id[:-1] + "X")
+
+
+@pytest.mark.parametrize("kind", ["whole", "pieces", "long"])
+@pytest.mark.parametrize("by", ["names", "journal", "older journal"])
+def test_every_order_leads_to_its_plan(request: pytest.FixtureRequest, tmp_path: Path, kind: str, by: str) -> None:
+    """Of every kind; by the session's records, by the journal, and where that does not say whose an order is."""
+    session: Session = request.getfixturevalue({"whole": "session", "pieces": "in_pieces", "long": "long"}[kind])
+    record = Record(session.reader(), Names(session.folder.database if by == "names" else None))
+    if by == "older journal":
+        for at in range(len(record.reader.segments)):
+            sent = record._found(at).sent
+            sent.update(dict.fromkeys(sent, ""))
+    shutil.copy(session.folder.database, tmp_path)
+    orders = rows(tmp_path, "SELECT client_id, plan_id, purpose FROM orders")
+    assert {purpose for _, _, purpose in orders} == {"entry", "stop"} | ({"exit"} if kind == "long" else {"add", "take"})
+    for order, plan, _ in orders:
+        hit, planned = record.plan(order), record.plan(plan)
+        assert (hit.bar, hit.event) == (planned.bar, planned.event)
+        assert hit.text == planned.text or by == "older journal"
+    for made_up in (orders[1][0][:-1] + "z", orders[0][0] + "1"):
+        with pytest.raises(NotThere, match="did you mean"):
+            record.plan(made_up)
+
+
+def test_among_very_many_names_the_nearest_is_still_found() -> None:
+    many = [
+        f"P-{1704067200000 + at * 300_000}-range_rev_5m-{symbol}USDT" for at in range(4_200) for symbol in ("BTC", "ETH", "SOL")
+    ]
+    said = nearest("P-1704124800000-range_rev_5m-ETHUSD", many)
+    assert "P-1704124800000-range_rev_5m-ETHUSDT" in said
+    assert len(said) < 200
+    assert nearest("zzz", many) == ""
+
+
+def test_alerts_of_governor_and_selection_are_where_the_run_raised_them(long: Session, session: Session, tmp_path: Path) -> None:
+    for recorded in (long, session):
+        one = Record(recorded.reader())
+        shutil.copy(recorded.folder.database, tmp_path)
+        # What the governor changes is written down after the decision in which it is seen.
+        raised = [seq - code.startswith("bonus") for seq, code in rows(tmp_path, "SELECT seq, code FROM alerts ORDER BY seq")]
+        assert [one.bar(hit.bar).made[0].seq for hit in one.every(Mark.ALERT)] == raised
+    texts = [hit.text for hit in Record(long.reader()).every(Mark.ALERT)]
+    assert texts[:2] == ["bonus", "over: bonus"]
+    assert texts[2].startswith("selection tightened: 50.0 % of the last 2 decided trades won")
 
 
 def test_a_time_leads_to_the_first_bar_that_closed_then_or_later(record: Record) -> None:

@@ -6,21 +6,24 @@ import os
 import pty
 import re
 import select
+import shutil
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
 
 import pytest
 
+from graph.cli import main
 from graph.sessions import Session
 from graph.stepping.desk import WORDS, words_page
-from graph.stepping.terminal import KEYS, PROMPTS
+from graph.stepping.terminal import KEYS, PROMPTS, Terminal
 from tests.support.commands import DEADLINE_SECONDS, Said, brain, command, outside
 from tools.topology import AGENTS
 
@@ -113,7 +116,10 @@ def test_a_time_stands_at_the_bar_that_closed_then(step: Callable[..., Said]) ->
         ((), "next 2\nset regimes.h1[0]=chaos", 2, "STEP-003", "unknown, trend_up"),
         ((), "watch regime", 2, "STEP-002", "did you mean regimes"),
         ((), "where score >", 2, "STEP-001", "expected a value"),
-        ((), "goto alert", 1, "STEP-004", "no later alert"),
+        ((), "prev alert", 1, "STEP-004", "no earlier alert"),
+        ((), "where score > 1__0", 2, "STEP-001", "is not understood"),
+        ((), f"where {'not ' * 3_000}score > 1", 2, "STEP-001", "at most 4000 characters"),
+        ((), "watch regimes.h1[²]", 2, "STEP-002", "no position and no symbol"),
         ((), "hit 3", 1, "STEP-004", "there is no table"),
     ],
 )
@@ -127,6 +133,33 @@ def test_what_cannot_be_followed_is_said_with_its_code_and_line(
     assert error["effect"].startswith("nothing was changed")
     if lines:
         assert error["place"].endswith(f":{lines.count(chr(10)) + 1}")
+
+
+def test_what_a_script_did_before_it_failed_is_not_lost(step: Callable[..., Said]) -> None:
+    lines = "bar 287\nlist trade\nset regimes.h1[0]=panic\nnext\n"
+    said = step("--json", lines=lines)
+    assert (said.code, said.answer["error"]["code"]) == (2, "STEP-003")
+    data = said.answer["data"]
+    assert data["start"]["header"]["bar"] == 0
+    assert [one["command"] for one in data["steps"]] == ["bar 287", "list trade"]
+    assert data["steps"][1]["table"]["total"] == 3
+    said = step(lines=lines)
+    assert said.out.startswith(
+        "> bar 287\nbar 287, 2026-01-06T00:00:00.000Z, before brain\n> list trade\ntrade: 3 rows\n   1  bar 287"
+    )
+    assert said.out.endswith("> set regimes.h1[0]=panic\n")
+    assert "brain does not read regimes" in said.err
+
+
+def test_why_is_asked_of_the_same_session(session: Session, tmp_path: Path) -> None:
+    script = tmp_path / "script.txt"
+    script.write_text("why\n", encoding="utf-8")
+    folder = Path(shutil.copytree(session.folder.root, tmp_path / "made"))
+    said = brain("step", folder.name, "--state", str(folder.parent), "--bar", "287", "--script", str(script))
+    assert f"plan: brain why {ENTRY} --session {folder.name} --state {folder.parent}\n" in said.out
+    name = next(line.split()[3] for line in said.out.splitlines() if line.startswith("signal: "))
+    asked = brain("why", name, "--session", folder.name, "--state", str(folder.parent))
+    assert asked.code == 0, asked.err
 
 
 def test_a_session_that_is_not_there_and_a_script_that_cannot_be_read_are_named(session: Session, tmp_path: Path) -> None:
@@ -161,17 +194,26 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Screen:
     """A child at a terminal of a given size; what its last picture shows, as lines of text."""
 
-    def __init__(self, folder: Path, width: int, height: int, environ: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        width: int,
+        height: int,
+        environ: dict[str, str],
+        program: Callable[..., list[str]] = command,
+    ) -> None:
         self.ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        self.before = termios.tcgetattr(self.ours)
         self.child = subprocess.Popen(
-            command("step", str(folder), "--bar", "287"),
+            program("step", str(folder), "--bar", "287"),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             env=outside({"TERM": "xterm", "PYTHONUTF8": "1", **environ}),
             cwd=tempfile.gettempdir(),
             start_new_session=True,
+            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - without it Ctrl-C is no signal there
         )
         os.close(theirs)
         self.raw = ""
@@ -192,8 +234,11 @@ class Screen:
         os.write(self.ours, keys.encode())
         return self.until(words)
 
-    def leave(self) -> int:
-        os.write(self.ours, b"q")
+    def leave(self, keys: bytes = b"q") -> int:
+        os.write(self.ours, keys)
+        return self.end()
+
+    def end(self) -> int:
         while self._read():
             pass
         return self.child.wait(DEADLINE_SECONDS)
@@ -254,3 +299,124 @@ def test_a_person_steps_changes_compares_and_leaves_without_a_trace(
     finally:
         screen.close()
     assert fingerprint() == before
+
+
+def put_in_order(screen: Screen, folder: Path) -> None:
+    """The terminal shows what it showed and takes keys as it took them; nothing is left in the folder for temporary files."""
+    assert screen.raw.count("\x1b[?1049h") == screen.raw.count("\x1b[?1049l") == 1
+    assert "\x1b[?25h" in screen.raw.split("\x1b[?1049h")[1]
+    assert "Traceback" not in screen.raw
+    assert termios.tcgetattr(screen.ours) == screen.before
+    assert list(folder.glob("brain-rerun-*")) == []
+
+
+@pytest.fixture
+def screen(session: Session, tmp_path: Path) -> Iterator[Callable[..., Screen]]:
+    opened: list[Screen] = []
+
+    def start(program: Callable[..., list[str]] = command) -> Screen:
+        folder = Path(session.folder.root).resolve()
+        opened.append(Screen(folder, 100, 30, {"TMPDIR": str(tmp_path), "NO_COLOR": "1"}, program))
+        opened[0].until("? for help")
+        assert len(list(tmp_path.glob("brain-*"))) == 1
+        return opened[0]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=str)
+def test_whoever_is_told_to_go_leaves_everything_in_order(
+    screen: Callable[..., Screen], tmp_path: Path, fingerprint: Fingerprint, number: signal.Signals, code: int
+) -> None:
+    before = fingerprint()
+    shown = screen()
+    shown.press("n", "before market_regime")
+    shown.child.send_signal(number)
+    assert shown.end() == code
+    put_in_order(shown, tmp_path)
+    assert fingerprint() == before
+
+
+def test_ctrl_c_leaves_a_command_that_is_being_typed(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    shown = screen()
+    shown.press(":goto", ":goto_")
+    assert shown.leave(b"\x03") == 130
+    put_in_order(shown, tmp_path)
+
+
+def test_a_table_is_left_by_its_keys_and_the_end_of_the_input_ends_it_all(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    shown = screen()
+    shown.press("/score > 99\r", "nothing was found")
+    text = shown.press("\r", "path")
+    assert "notes: 0" in text, "Enter on an empty table only closes it"
+    shown.press("/len(risk.plans) > 0\r", ">   1")
+    assert shown.leave(b"\x04") == 0
+    put_in_order(shown, tmp_path)
+
+
+def test_a_fault_leaves_the_terminal_in_order_and_says_where_its_report_is(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    shown = screen(faulty)
+    assert shown.leave(b"d") == 70
+    put_in_order(shown, tmp_path)
+    assert "report" in shown.raw.split("\x1b[?1049l")[1]
+
+
+def faulty(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from tests.graph.stepping.test_step_command import main_faulty as main; main()", *arguments]
+
+
+def main_faulty() -> None:
+    """The console command's entry point, with a key that does not work."""
+
+    async def react(terminal: Terminal, key: str) -> None:
+        raise RuntimeError(f"the key {key} is broken")
+
+    Terminal._react = react  # type: ignore[method-assign, assignment]
+    main()
+
+
+def test_a_terminal_that_goes_away_ends_it(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    shown = screen()
+    shown.press("?", "any key goes back")
+    os.close(shown.ours)
+    assert shown.child.wait(DEADLINE_SECONDS) in {0, 129}
+    assert list(tmp_path.glob("brain-*")) == []
+    shown.ours = os.open(os.devnull, os.O_RDONLY)
+
+
+def test_a_script_is_printed_as_it_happens_and_sigterm_ends_it_too(session: Session, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        command("step", str(session.folder.root.resolve()), "--script", "-"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=outside({"TMPDIR": str(tmp_path)}),
+        cwd=tempfile.gettempdir(),
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(b"bar 3\n" + b"bar 640\nbar 1\n" * 2000)
+    child.stdin.close()
+    assert child.stdout.readline() == b"> bar 3\n"
+    assert child.stdout.readline().startswith(b"bar 3, ")
+    child.terminate()
+    child.stdin = None
+    out, err = child.communicate(timeout=DEADLINE_SECONDS)
+    assert (child.returncode, err) == (143, b"")
+    assert out.count(b"> bar") < 4000
+    assert list(tmp_path.glob("brain-*")) == []
+
+
+def test_ctrl_c_before_anything_has_begun_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    environ = outside()
+    ran = subprocess.run(
+        command("--version"),
+        env={**environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{environ['PYTHONPATH']}"},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"", b"")

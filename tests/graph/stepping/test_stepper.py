@@ -15,8 +15,9 @@ from graph.rerun import standing_before
 from graph.sessions import Session
 from graph.stepping.conditions import parse_condition
 from graph.stepping.errors import NotThere, StepError
-from graph.stepping.record import Mark
-from graph.stepping.stepper import Place, Stepper, stepping
+from graph.stepping.marks import Mark
+from graph.stepping.place import Place
+from graph.stepping.stepper import Stepper, stepping
 from tests.support.run import Ran
 from tools.topology import agent
 
@@ -46,8 +47,8 @@ async def services_after(session: Session, bar: int) -> bytes:
 def interesting(stepper: Stepper) -> list[int]:
     """Bars of every kind, in order."""
     marks = (Mark.TRADE, Mark.FILL, Mark.REGIME, Mark.REQUEST)
-    bars = {hit.bar for mark in marks for hit in stepper.record.marks[mark]}
-    refused = {hit.bar for hit in stepper.record.marks[Mark.REFUSAL][::6]}
+    bars = {hit.bar for mark in marks for hit in stepper.record.every(mark)}
+    refused = {hit.bar for hit in stepper.record.every(Mark.REFUSAL)[::6]}
     return sorted(bars | refused | {0, 1, 648, 649})
 
 
@@ -90,7 +91,7 @@ async def test_services_after_a_bar_that_was_walked_back_and_forth_are_those_of_
                         await stepper.forward()
                 if stepper.bar != bar:
                     break
-            assert stepper._anchors[bar + 1].services == await services_after(session, bar)
+            assert stepper._again._anchors[bar + 1].state.services == await services_after(session, bar)
         await stepper.close()
 
 

@@ -23,8 +23,9 @@ from core.types import Order, OrderPurpose, OrderSide, OrderStatus, OrderType
 from graph.journaling import JournaledVenue, SessionJournal
 from graph.sessions import Session
 from graph.stepping.errors import NotThere, StepError
-from graph.stepping.record import Mark
-from graph.stepping.stepper import Place, Stepper, stepping
+from graph.stepping.marks import Mark
+from graph.stepping.place import Place
+from graph.stepping.stepper import Stepper, stepping
 from graph.stepping.what_if import ACCEPTED, Decisions, WhatIfVenue
 
 SOL = "SOL/USDT:USDT"
@@ -134,7 +135,7 @@ async def test_an_edge_is_asked_again_after_a_change(session: Session) -> None:
 async def test_only_what_the_next_node_reads_can_be_changed(session: Session) -> None:
     with stepping(session) as stepper:
         await before(stepper, "risk_manager", 287)
-        with pytest.raises(StepError, match="risk_manager does not read regimes; it reads event, selection") as caught:
+        with pytest.raises(StepError, match="risk_manager does not read regimes; it reads event") as caught:
             await stepper.change(stepper.path_of("regimes.h1[0]"), "panic")
         assert caught.value.code == "STEP-003"
         await stepper.run()
@@ -200,7 +201,7 @@ async def test_files_of_the_session_are_byte_for_byte_the_same_after_what_ifs(
             monkeypatch.setattr(socket.socket, name, refuse)
         monkeypatch.setattr(socket, "create_connection", refuse)
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
-        for hit in stepper.record.marks[Mark.TRADE]:
+        for hit in stepper.record.every(Mark.TRADE):
             for node, place, value in (
                 ("strategy_selection", "regimes.h1[*]", "panic"),
                 ("strategy_selection", "status.governor.state", "reducing"),

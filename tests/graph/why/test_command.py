@@ -67,6 +67,42 @@ def test_a_folder_for_a_page_is_refused_before_anything_is_written(explained: Ex
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["brain.sqlite", "journal/000001.html", "why.html", "reports/new/why.html"])
+@pytest.mark.parametrize("flags", [(), ("--force",)])
+def test_no_page_is_written_into_a_session(explained: Explained, state: str, place: str, flags: tuple[str, ...]):
+    """Issue 3: nothing overwritten; also not by --force, and not in its place under another name."""
+    said = brain("why", explained.of_kind("trade")[0].id, "--state", state, "--html", f"{state}/{place}", *flags)
+    assert said.code == 2
+    assert "WHY-002" in said.err
+    assert fingerprint(explained.folder) == explained.before
+
+
+def test_no_page_is_written_through_a_link_into_a_session(explained: Explained, state: str, tmp_path: Path):
+    link = tmp_path / "why.html"
+    link.symlink_to(Path(state) / "brain.sqlite")
+    said = brain("why", explained.of_kind("trade")[0].id, "--state", state, "--html", str(link), "--force")
+    assert said.code == 2
+    assert fingerprint(explained.folder) == explained.before
+
+
+def test_only_a_page_of_its_own_is_overwritten_unless_it_is_told_to(explained: Explained, state: str, tmp_path: Path):
+    trade, page = explained.of_kind("trade")[0].id, tmp_path / "why.html"
+    page.write_text("<!doctype html>\n<p>a letter</p>", encoding="utf-8")
+    refused = brain("why", trade, "--state", state, "--html", str(page), "--json")
+    assert (refused.code, refused.answer["error"]["code"]) == (2, "WHY-002")
+    assert "--force" in refused.err
+    assert "a letter" in page.read_text(encoding="utf-8")
+    assert brain("why", trade, "--state", state, "--html", str(page), "--force").code == 0
+    assert 'content="brain why"' in page.read_text(encoding="utf-8")
+    assert brain("why", trade, "--state", state, "--html", str(page)).code == 0
+
+
+@pytest.mark.parametrize("text", ["R-99999999999999999999-1", "SCORE_LOW@99999999999999999999", "SCORE_LOW@²", "\udcff"])
+def test_bad_ids_are_misuse_and_no_fault(state: str, text: str):
+    said = brain("why", text, "--state", state, "--json")
+    assert (said.code, said.answer["error"]["code"]) == (2, "WHY-001")
+
+
 def test_a_session_without_a_journal_says_so(explained: Explained, tmp_path: Path):
     shutil.copy(explained.session.folder.database, tmp_path / "brain.sqlite")
     said = brain("why", "R-1-1", "--state", str(tmp_path))

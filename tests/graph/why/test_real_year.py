@@ -9,8 +9,8 @@ import pytest
 from core.monitor.reader import StoreReader
 from graph.sessions import find
 from graph.why.records import Records
+from tests.graph.why.checks import assert_complete
 from tests.graph.why.conftest import chosen_ids, explain_all, fingerprint
-from tests.graph.why.test_explain import assert_complete, assert_money
 from tests.support.commands import paper
 
 SYMBOLS = "BTC/USDT:USDT,ETH/USDT:USDT,SOL/USDT:USDT"
@@ -45,7 +45,5 @@ def test_every_trade_and_every_code_of_real_months_is_explained(shared_data: Pat
     assert explained_codes == codes
     for why in found.whys.values():
         if why.verdict.symbol:  # research has no market to look at
-            assert_complete(why)
-        if why.kind == "trade":
-            assert_money(why, found.subjects[why.id])
+            assert_complete(found, why)
     assert fingerprint(found.folder) == found.before

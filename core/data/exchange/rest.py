@@ -1,0 +1,93 @@
+"""Market data by REST, through ccxt's unified calls: what is over, and never what is still forming."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.data.blocks import Bars, Ints
+from core.data.quality import select
+from core.data.resample import EMPTY
+from core.types import Timeframe
+
+PAGE = 1_000
+FUNDING_PAGE = 1_000
+_MINUTE = 60_000
+
+
+class Page(Protocol):
+    """Fetches final candles from ``since`` on, at most a page of them, oldest first; with None the newest ones."""
+
+    def __call__(self, since: int | None, limit: int) -> Awaitable[Bars]: ...
+
+
+class VenueRest:
+    """One venue's market data.
+
+    Args:
+        client: of :func:`core.venues.client.make_client`.
+        now: the venue's time (ms).
+        last_row_ms: how long after its close the last candle of an answer is believed to be final.
+    """
+
+    def __init__(self, client: Any, now: Callable[[], float], last_row_ms: int) -> None:
+        self._client, self._now, self._last_row_ms = client, now, last_row_ms
+
+    async def candles(self, symbol: str, tf: Timeframe, since: int | None, limit: int = PAGE) -> Bars:
+        """Final candles of a perpetual."""
+        return self._final(await self._client.fetch_ohlcv(symbol, tf.value, since, limit), tf)
+
+    async def marks(self, symbol: str, tf: Timeframe, since: int | None, limit: int = PAGE) -> Bars:
+        """The same of its mark price; volume is 0."""
+        rows = await self._client.fetch_ohlcv(symbol, tf.value, since, limit, params={"price": "mark"})
+        return self._final([[*row[:5], 0.0] for row in rows], tf)
+
+    async def spot(self, symbol: str, tf: Timeframe, since: int | None, limit: int = PAGE) -> Bars:
+        """The same of the spot market that ``symbol``, a perpetual or a spot symbol, belongs to."""
+        base = symbol.partition(":")[0]
+        return self._final(await self._client.quirks.spot_rows(self._client, base, tf.value, since, limit), tf)
+
+    async def funding(self, symbol: str, since: int | None, limit: int = FUNDING_PAGE) -> tuple[Ints, np.ndarray[Any, Any]]:
+        """Settlements and their rates, oldest first. The venue writes some ms of jitter; they count by the minute."""
+        rows = await self._client.fetch_funding_rate_history(symbol, since, limit)
+        known = {_minute(int(row["timestamp"])): float(row["fundingRate"]) for row in rows if row["fundingRate"] is not None}
+        times = sorted(known)
+        return np.array(times, dtype=np.int64), np.array([known[ts] for ts in times], dtype=np.float64)
+
+    async def book(self, symbol: str, limit: int) -> dict[str, Any]:
+        """A snapshot of the book as ccxt tells it."""
+        told: dict[str, Any] = await self._client.fetch_order_book(symbol, limit)
+        return told
+
+    def _final(self, rows: Sequence[Sequence[Any]], tf: Timeframe) -> Bars:
+        """Whole rows in order. A row is final when a newer one is there, or when its close is long ago.
+
+        Time alone would take a forming candle for a final one if the venue's clock were ahead of its candles.
+        """
+        whole = {int(row[0]): row for row in rows if all(value is not None for value in row[:6])}
+        times = sorted(whole)
+        if times and self._now() < times[-1] + tf.ms + self._last_row_ms:
+            times.pop()
+        if not times:
+            return EMPTY
+        columns = np.array([[float(value) for value in whole[ts][1:6]] for ts in times], dtype=np.float64).T
+        return Bars(np.array(times, dtype=np.int64), *(np.ascontiguousarray(column) for column in columns))
+
+
+async def pages(page: Page, tf: Timeframe, since: int, until: int, limit: int = PAGE) -> Bars:
+    """Candles that open at or after ``since`` and close at or before ``until``, page after page."""
+    found: list[Bars] = []
+    while since + tf.ms <= until:
+        bars = await page(since, limit)
+        bars = select(bars, np.flatnonzero((bars.ts >= since) & (bars.ts + tf.ms <= until)))
+        if not len(bars):
+            break
+        found.append(bars)
+        since = int(bars.ts[-1]) + tf.ms
+    return Bars(*(np.concatenate(columns) for columns in zip(*found, strict=True))) if found else EMPTY
+
+
+def _minute(ts: int) -> int:
+    return (ts + _MINUTE // 2) // _MINUTE * _MINUTE

@@ -1,0 +1,55 @@
+"""Trying again what may go well later, and not what never will."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import numpy as np
+
+from core.venues.errors import status_of
+
+T = TypeVar("T")
+_FIRST_S, _MOST_S = 0.5, 15.0
+_NEVER = frozenset({404, 405, 451})
+"""Nothing is there, or it is not for us; ccxt takes the first for a venue that is away."""
+
+
+def pause_s(fails: int, span: tuple[float, float], random: np.random.Generator) -> float:
+    """Pause after ``fails`` failures on end: twice as long each time within ``span``, with jitter.
+
+    Without it, many that lost the same venue would come back at once.
+    """
+    first, most = span
+    return float(min(first * 2.0 ** min(fails, 30), most) * random.uniform(0.5, 1.0))
+
+
+def hopeless(error: BaseException) -> bool:
+    """Whether asking again cannot help: the request itself is wrong, or refused for what it is."""
+    import ccxt
+
+    wrong = (ccxt.BadRequest, ccxt.BadSymbol, ccxt.AuthenticationError, ccxt.NotSupported, ccxt.ArgumentsRequired)
+    if status_of(error) in _NEVER:
+        return True
+    return isinstance(error, wrong) and not isinstance(error, ccxt.NetworkError)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], patience_s: float, random: np.random.Generator) -> T:
+    """What ``call`` gives, tried again until ``patience_s`` of the loop have passed since the first failure.
+
+    Raises:
+        Exception: the last error, once patience or hope is over.
+    """
+    loop, fails, until = asyncio.get_running_loop(), 0, 0.0
+    while True:
+        try:
+            return await call()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            until = until or loop.time() + patience_s
+            if hopeless(error) or loop.time() >= until:
+                raise
+        await asyncio.sleep(pause_s(fails, (_FIRST_S, _MOST_S), random))
+        fails += 1

@@ -1,0 +1,268 @@
+"""All of one venue, running: its client, its time, its sockets, and what they have told so far.
+
+Binance's streams are proven against the local exchange, with the unmodified client. Bybit and OKX are asked by REST alone,
+through ccxt's unified calls: what of that was run is written in their modules (:mod:`core.venues`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.clock import Clock
+from core.data.blocks import Book, PriceAt
+from core.data.exchange.candles import Candles
+from core.data.exchange.clock import VenueClock
+from core.data.exchange.depth import Books, book_of
+from core.data.exchange.line import Line
+from core.data.exchange.rest import VenueRest
+from core.data.exchange.settings import ExchangeSettings
+from core.errors import SourceError
+from core.types import Timeframe
+from core.venues.budget import Budget
+from core.venues.client import Wiring, make_client
+from core.venues.market_words import CandleSeen, DepthSeen, MarkSeen
+
+_NOTES_MOST = 100
+_FAR = 1 << 62
+_NEVER_S = 1e9
+
+
+@dataclass(slots=True)
+class _Marks:
+    """The last mark price at each of the last two closes' sides: ``before`` is the last one not later than ``close``."""
+
+    last: tuple[int, float] = (-1, 0.0)
+    older: tuple[int, float] = (-1, 0.0)
+    next_funding: int = 0
+
+
+class Venue:
+    """See above.
+
+    Attributes:
+        candles: final candles; none before :meth:`listen`.
+        streamed: open of the last final candle of each symbol that a stream brought.
+        alive_at: when (s, loop) it last told anything of the market.
+        notes: what befell it since they were last taken.
+
+    Args:
+        name: one of :data:`core.venues.client.VENUES`.
+        symbols: internal symbols.
+        base: timeframe of each.
+        clock: the host's.
+        wiring: how it is reached; what is heard, and the budget, are put in here.
+        settings: patience.
+        random: for jitter.
+        read_ntp: the host's own account of its drift.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        symbols: Sequence[str],
+        base: Sequence[Timeframe],
+        clock: Clock,
+        wiring: Wiring,
+        settings: ExchangeSettings,
+        random: np.random.Generator,
+        read_ntp: Callable[[], float | None],
+    ) -> None:
+        self.name, self.symbols, self.base = name, tuple(symbols), tuple(base)
+        self._settings, self._random = settings, random
+        budget = Budget(limit=settings.weight_per_minute, reserve=0.0)
+        self.client: Any = make_client(name, None, replace(wiring, on_raw=self._on_raw, on_link=None, budget=budget))
+        self.clock = VenueClock(clock, step_ms=settings.step_ms, every_s=settings.clock_every_s, read_ntp=read_ntp)
+        self.rest = VenueRest(self.client, self.clock.now, settings.last_row_ms)
+        self.candles = self._collect([_FAR] * len(self.symbols))
+        self.streamed = [-1] * len(self.symbols)
+        self.news = asyncio.Event()
+        self.alive_at = 0.0
+        self.notes: list[str] = []
+        self.garbled = 0
+        self._names: dict[str, int] = {}
+        self._marks = [_Marks() for _ in symbols]
+        self._books = Books({}, self._snapshot)
+        self._lines: list[Line] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load the markets and measure the time; again is harmless.
+
+        Raises:
+            SourceError: a symbol is not listed there.
+            Exception: whatever the client raises when the venue does not answer.
+        """
+        await self.client.load_markets()
+        missing = [symbol for symbol in self.symbols if symbol not in self.client.markets]
+        if missing:
+            raise SourceError(
+                f"{self.name} does not list {', '.join(missing)}", help="choose others with --symbols", code="DATA-041"
+            )
+        self._names = {str(self.client.market(symbol)["id"]): who for who, symbol in enumerate(self.symbols)}
+        if not await self.clock.measure(self.client):
+            raise OSError("the host's clock is being set again and again")
+        self.alive_at = asyncio.get_running_loop().time()
+
+    def listen(self, begin: Sequence[int]) -> None:
+        """Begin to collect: candles that open at or after ``begin``, of each symbol."""
+        settings = self._settings
+        self.candles = self._collect(begin)
+        self.streamed = [opened - tf.ms for opened, tf in zip(begin, self.base, strict=True)]
+        self._books = Books({name: self.symbols[who] for name, who in self._names.items()}, self._snapshot)
+        timeframes = dict(zip(self.symbols, (tf.value for tf in self.base), strict=True))
+        for dial in self.client.quirks.stream_lines(self.client, timeframes):
+            line = Line(
+                self.client,
+                dial,
+                silent_s=_NEVER_S if dial.depth else settings.market_silent_s,
+                backoff_s=settings.backoff_s,
+                random=np.random.default_rng(self._random.integers(2**63)),
+                on_down=self._on_down("books" if dial.depth else "candles and marks"),
+            )
+            self._lines.append(line)
+            self._tasks.append(asyncio.create_task(line.run(), name=f"{self.name} {dial.url}"))
+        self._tasks.append(asyncio.create_task(self.clock.keep(self.client), name=f"{self.name} clock"))
+
+    def _collect(self, begin: Sequence[int]) -> Candles:
+        settings = self._settings
+        return Candles(self.base, begin, hold_closes=settings.hold_closes, most=settings.waiting_most)
+
+    async def close(self) -> None:
+        """End everything."""
+        self._books.forget()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        with suppress(Exception):
+            await self.client.close()
+
+    # --- what is heard --------------------------------------------------------------------------------
+
+    def _on_raw(self, message: Any) -> bool:
+        """Take a message of ours; ccxt need not look at it then. One that cannot be read must not end ccxt's loop."""
+        try:
+            word = self.client.quirks.market_word(message)
+            if word is None:
+                return False
+            self._take(word)
+        except Exception as error:  # noqa: BLE001 - ccxt would go on in silence, with nothing read any more
+            self.garbled += 1
+            self.note(f"{self.name} sent what cannot be read: {type(error).__name__}")
+        return True
+
+    def _take(self, word: CandleSeen | MarkSeen | DepthSeen) -> None:
+        self.alive_at = asyncio.get_running_loop().time()
+        for line in self._lines:
+            if line.dial.depth is isinstance(word, DepthSeen):
+                line.heard()
+        who = self._names.get(word.name)
+        if isinstance(word, DepthSeen):
+            self._books.take(word)
+        elif who is None:
+            return
+        elif isinstance(word, MarkSeen):
+            self._on_mark(who, word)
+        elif word.final and word.tf == self.base[who].value:
+            self.streamed[who] = max(self.streamed[who], word.open_ts)
+            if self.candles.take(who, word.open_ts, word.values):
+                self.news.set()
+
+    def _on_mark(self, who: int, word: MarkSeen) -> None:
+        marks = self._marks[who]
+        if word.ts // self.base[who].ms != marks.last[0] // self.base[who].ms:
+            marks.older = marks.last
+        if word.ts >= marks.last[0]:
+            marks.last = (word.ts, word.price)
+            marks.next_funding = word.next_funding or marks.next_funding
+
+    def _on_down(self, what: str) -> Callable[[str], None]:
+        def down(why: str) -> None:
+            if what == "books":
+                self._books.forget()
+            self.note(f"{self.name}: the stream of {what} broke ({why}); dialled again, what is missed is asked for")
+
+        return down
+
+    def note(self, text: str) -> None:
+        """Words for the next batch."""
+        if len(self.notes) < _NOTES_MOST:
+            self.notes.append(text)
+
+    def alive(self) -> None:
+        """It has answered."""
+        self.alive_at = asyncio.get_running_loop().time()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which nothing was heard of the market."""
+        return asyncio.get_running_loop().time() - self.alive_at
+
+    @property
+    def streaming(self) -> bool:
+        """Whether its candles come by a stream now."""
+        return any(line.up and not line.dial.depth for line in self._lines)
+
+    def redial(self, why: str, *, depth: bool = False) -> None:
+        """Dial the stream of candles (or of books) again: it tells less than it should."""
+        for line in self._lines:
+            if line.dial.depth is depth:
+                line.drop(why)
+
+    # --- what is known --------------------------------------------------------------------------------
+
+    def next_funding(self, who: int) -> int:
+        """When funding is settled next, as last told; 0 where it was not."""
+        return self._marks[who].next_funding
+
+    def marks(self, ts: int, indices: Sequence[int]) -> tuple[PriceAt, ...]:
+        """Mark prices at ``ts``: the last ones not later than that, where they are fresh."""
+        found: list[PriceAt] = []
+        for who in indices:
+            marks = self._marks[who]
+            stamp, price = marks.last if marks.last[0] <= ts else marks.older
+            if 0 <= ts - stamp <= self._settings.mark_fresh_ms:
+                found.append(PriceAt(self.symbols[who], ts, price))
+        return tuple(found)
+
+    async def _snapshot(self, symbol: str) -> dict[str, Any]:
+        return await self.rest.book(symbol, self._settings.depth_levels)
+
+    async def fresh_books(self, indices: Sequence[int]) -> dict[int, Book | None]:
+        """By REST, the books of those symbols whose stream is not fresh; their time is not told yet (0)."""
+        old = [who for who in indices if not self._books.fresh(self.symbols[who], self._settings.book_fresh_ms / 1000.0)]
+        return dict(zip(old, await asyncio.gather(*(self._book_now(who) for who in old)), strict=True))
+
+    async def _book_now(self, who: int) -> Book | None:
+        try:
+            told = await self.rest.book(self.symbols[who], 100)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - without a book nothing is entered: the health gate says so
+            return None
+        self.alive()
+        symbol = self.symbols[who]
+        book, held = book_of(symbol, 0, told["bids"], told["asks"]), self._books.book(symbol, 0)
+        silent = not self._books.fresh(symbol, self._settings.book_silent_s)
+        if silent and book is not None and held is not None and (book.bid, book.ask) != (held.bid, held.ask):
+            self.redial(f"{symbol} moved in silence", depth=True)
+        return book
+
+    def books(self, ts: int, indices: Sequence[int], asked: dict[int, Book | None]) -> tuple[Book, ...]:
+        """The books at this moment: from the stream where it is fresh, else what was asked for."""
+        found: list[Book | None] = []
+        for who in indices:
+            if who in asked:
+                told = asked[who]
+                found.append(None if told is None else told._replace(ts=ts))
+            elif self._books.fresh(self.symbols[who], self._settings.book_fresh_ms / 500.0):
+                found.append(self._books.book(self.symbols[who], ts))
+        return tuple(book for book in found if book is not None)

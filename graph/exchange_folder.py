@@ -1,0 +1,121 @@
+"""The folder of a local exchange: which market it plays, its account, its certificate; one process uses it at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from core.errors import StateError
+from core.sim.server.tls import Certificate, make_certificate
+
+_CERT, _KEY = "exchange-cert.pem", "exchange-key.pem"
+
+
+class ExchangeMarket(msgspec.Struct, frozen=True):
+    """What an exchange that is gone on with must share; ``start`` is the open of the market's first bar (ms).
+
+    ``seed`` is None for recordings, and ``digest`` that of the source (:class:`core.data.sources.base.SourceInfo`).
+    """
+
+    source: str
+    symbols: tuple[str, ...]
+    seed: int | None
+    start: int
+    equity: str
+    digest: str
+
+
+class ExchangeFolder:
+    """Layout of the folder.
+
+    Raises:
+        StateError: it cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"state folder {root} can't be made: {error.strerror}", help="give another one with --state DIR", code="STATE-002"
+            ) from error
+
+    @property
+    def account(self) -> Path:
+        """The exchange's own state; the server writes it."""
+        return self.root / "exchange.json"
+
+    @property
+    def _market(self) -> Path:
+        return self.root / "market.json"
+
+    @property
+    def _time(self) -> Path:
+        return self.root / "time.txt"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else uses the folder until the block ends.
+
+        Raises:
+            StateError: somebody does.
+        """
+        handle = os.open(self.root / "exchange.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise StateError(
+                f"another local exchange uses {self.root}",
+                help="stop it, or give another folder with --state DIR",
+                code="STATE-009",
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def market(self) -> ExchangeMarket | None:
+        """What was played here; None in a new folder.
+
+        Raises:
+            StateError: the file is damaged.
+        """
+        try:
+            return msgspec.json.decode(self._market.read_bytes(), type=ExchangeMarket)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise StateError(
+                f"{self._market} cannot be read: {error}", help="give another folder with --state DIR", code="STATE-004"
+            ) from error
+
+    def keep_market(self, market: ExchangeMarket) -> None:
+        """Write down what is played here."""
+        draft = self._market.with_suffix(".tmp")
+        draft.write_bytes(msgspec.json.encode(market))
+        draft.replace(self._market)
+
+    def time(self) -> int:
+        """Up to when (ms) the exchange's clock can have run; 0 in a new folder, or where nobody could write it down."""
+        try:
+            return int(self._time.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0
+
+    def keep_time(self, ts: int) -> None:
+        """Write down that the clock will not run beyond ``ts`` before the next call."""
+        draft = self._time.with_suffix(".tmp")
+        draft.write_text(str(ts), encoding="utf-8")
+        draft.replace(self._time)
+
+    def certificate(self) -> Certificate:
+        """Made with the folder and kept, so that whoever trusts it once need not do it again."""
+        kept = Certificate(self.root / _CERT, self.root / _KEY)
+        return kept if kept.cert.is_file() and kept.key.is_file() else make_certificate(self.root)

@@ -1,0 +1,143 @@
+"""The real daemon at the local exchange, both in one virtual world: a made market, trades, kills."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from configs.validators import Configuration
+from core.clock import Clock
+from core.data.exchange.settings import ExchangeSettings
+from core.data.sources.base import Source
+from core.exec.live.crash import OnCrashPoint, never
+from core.exec.live.settings import LiveOptions
+from core.sim.server.options import ServerOptions
+from core.sim.tape.source import TapeOptions
+from core.types import Timeframe
+from core.venues.client import Wiring
+from graph.assembly import instruments_for
+from graph.engines import EngineKind, build_engine
+from graph.live.assembly import LiveRequest, Reach, live_daemon
+from graph.live.daemon import LiveDaemon
+from graph.live.local import LOCAL_KEYS, LocalVenue, local_venue
+from graph.runner import RunOptions
+from graph.session_dir import SessionDir
+from tests.support.run import EQUITY, short_configuration
+from tests.support.simulation.clocks import EPOCH_MS
+from tests.support.simulation.world import Node, World, run_world
+
+HOSTS = ("fapi.binance.com", "fstream.binance.com", "api.binance.com")
+OPENS_AFTER_S = 0.5
+BEAT_MS = 600_000
+"""Marks between trades; with it an hour of market takes a hundredth of a second."""
+QUIET = ExchangeSettings(market_silent_s=900.0, book_silent_s=7_200.0)
+"""For a market that tells so little."""
+CALM = LiveOptions(watch_every_s=10.0, audit_every_s=900.0)
+"""Looks at the position that often where nothing happened; what happens is looked at at once all the same."""
+WANTED = dict.fromkeys(Timeframe, 1_440)
+
+
+@dataclass(frozen=True, slots=True)
+class Shifted:
+    """The node's clock, in the time of a market that does not begin when the world does."""
+
+    clock: Clock
+    by_ms: int
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms() + self.by_ms
+
+
+@dataclass
+class Stand:
+    """A world with the venue open."""
+
+    world: World
+    source: Source
+    clock: Clock
+    venue: LocalVenue
+    config: Configuration
+    options: RunOptions
+    daemons: list[LiveDaemon] = field(default_factory=list)
+    look: Callable[[LiveDaemon], object] = lambda _: None
+    crash: OnCrashPoint = never
+    settings: ExchangeSettings = QUIET
+    more: dict[str, Any] = field(default_factory=dict)
+    node: Node | None = None
+
+    @property
+    def session(self) -> Path:
+        """The session's folder in the daemon's present life."""
+        return self.world.nodes["bot"].folder / "session"
+
+    @property
+    def daemon(self) -> LiveDaemon:
+        return self.daemons[-1]
+
+    def start(self, **how: Any) -> Node:
+        return self.world.start("bot", self.bot, **how)
+
+    async def run(self) -> LiveDaemon:
+        """One life from its start to its end."""
+        await self.start().gone
+        return self.daemon
+
+    async def bot(self, node: Node) -> None:
+        request = LiveRequest(
+            self.config,
+            self.source.info.base_tf,
+            SessionDir(node.folder / "session"),
+            EQUITY,
+            self.options,
+            crash=self.crash,
+            **self.more,
+        )
+        reach = Reach(
+            self.clock,
+            LOCAL_KEYS,
+            orders=Wiring(timeout_ms=2_000),
+            options=CALM,
+            wanted=WANTED.__getitem__,
+            settings=self.settings,
+            read_ntp=lambda: None,
+        )
+        async with live_daemon(request, reach, build_engine(EngineKind.DIRECT)) as daemon:
+            self.daemons.append(daemon)
+            await daemon.run(lambda: self.look(daemon))
+
+
+Story = Callable[[Stand], Awaitable[object]]
+
+
+def trade(
+    source: Source,
+    story: Story,
+    *,
+    seed: int = 1,
+    config: Configuration | None = None,
+    bars: int | None = None,
+    options: ServerOptions | None = None,
+    **more: Any,
+) -> None:
+    """Run ``story`` beside a local exchange that plays ``source``."""
+
+    async def scenario(world: World) -> None:
+        used = config or short_configuration()
+        clock = Shifted(world.clocks, source.info.start - EPOCH_MS)
+        given = replace(options or ServerOptions(reaction_ms=50), check_time=False)
+        tape = TapeOptions(mark_every_ms=BEAT_MS)
+        venue = local_venue(source, instruments_for(used, source.info.symbols), clock, EQUITY, options=given, tape=tape)
+
+        async def serve(_node: Node) -> None:
+            await venue.server.start("0.0.0.0", 443)  # noqa: S104 - in memory
+            await asyncio.Event().wait()
+
+        world.start("venue", serve, hosts=HOSTS)
+        await asyncio.sleep(OPENS_AFTER_S)
+        until = RunOptions(market_time=True, until_bars=bars or source.info.batches)
+        await story(Stand(world, source, clock, venue, used, until, more=more))
+
+    run_world(seed, scenario)
