@@ -93,7 +93,8 @@ def assemble(
     if venue is None:
         venue = SimExchange(instruments, equity, leverage_cap=governance.leverage_cap)
         venue = venue if journal is None else JournaledVenue(venue, journal)
-    ledger = Ledger(instruments, starting_equity=equity, scratch_r=governance.scratch_r)
+    bar_ms = [tf.ms for tf in market.base_tf]
+    ledger = Ledger(instruments, starting_equity=equity, scratch_r=governance.scratch_r, bar_ms=bar_ms)
     correlations = Correlations(market.symbols, governance.correlation_window_days, governance.correlation_min_days)
     board = Board(
         ((edge.src, edge.dst) for edge in TOOL_EDGES),

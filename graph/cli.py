@@ -7,7 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import typer
+try:
+    import typer
+except KeyboardInterrupt:  # nothing has begun: no traceback for that
+    raise SystemExit(130) from None
 
 app = typer.Typer(
     name="brain",
@@ -21,6 +24,10 @@ governance_app = typer.Typer(help="The locked limits of risk.", rich_markup_mode
 app.add_typer(governance_app, name="governance")
 sessions_app = typer.Typer(help="Recorded sessions.", rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(sessions_app, name="sessions")
+data_app = typer.Typer(help="Recordings of markets.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+live_app = typer.Typer(help="Live trading, and its approval.", rich_markup_mode=None, invoke_without_command=True)
+app.add_typer(live_app, name="live")
 
 
 class SourceName(StrEnum):
@@ -28,6 +35,13 @@ class SourceName(StrEnum):
 
     SYNTHETIC = "synthetic"
     REPLAY = "replay"
+
+
+class BrokerName(StrEnum):
+    """Where paper orders go."""
+
+    DIRECT = "direct"
+    LOCAL = "local"
 
 
 class ReplayEngine(StrEnum):
@@ -63,6 +77,9 @@ SessionName = Annotated[
 ]
 Sessions = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="Folder of sessions, or of one (default: var/runs).")
+]
+Evidence = Annotated[
+    Path | None, typer.Option("--evidence", metavar="DIR", help="Folder of paper sessions, or of one (default: var/runs).")
 ]
 
 
@@ -106,6 +123,13 @@ def paper(
     configs: Configs = None,
     equity: Annotated[float, typer.Option(min=1.0, metavar="USD", help="Starting equity, USD.")] = 300.0,
     engine: Annotated[EngineName, typer.Option(help="auto, graph (compiled) or direct.")] = EngineName.AUTO,
+    broker: Annotated[
+        BrokerName,
+        typer.Option(help="direct: in process, at any speed; local: the live adapter at a local exchange, in real time."),
+    ] = BrokerName.DIRECT,
+    handover: Annotated[
+        bool, typer.Option("--handover", help="With --broker local: a stop leaves positions under their stops, and closes none.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     color: Color = "auto",
@@ -132,8 +156,43 @@ def paper(
         configs=configs,
         equity=equity,
         engine=engine.value,
+        broker=broker.value,
+        handover=handover,
     )
     raise typer.Exit(run_paper(request, json=json, quiet=quiet, color=color))
+
+
+@app.command()
+def exchange(
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="P", help="Port on this machine; 0 takes a free one.")] = 8443,
+    http: Annotated[bool, typer.Option("--http", help="Plain HTTP instead of TLS.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of recordings to play; without it, a made market.")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Comma-separated: BTC/USDT:USDT or BINANCE:BTCUSDT.P.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed of the made market (default: 7).")] = None,
+    speed: Annotated[str, typer.Option(metavar="N", help="Times real time; at other than 1, timestamps are not checked.")] = "1",
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the account; the next start with it goes on from there.")
+    ] = None,
+    configs: Configs = None,
+    equity: Annotated[float | None, typer.Option(min=1.0, metavar="USD", help="Wallet at the start (default: 300).")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line on stdout: where it listens, and how it ended.")
+    ] = False,
+    quiet: Quiet = False,
+    color: Color = "auto",
+) -> None:
+    """Run a local exchange that speaks Binance USD-M's REST and streams, for a person or any client.
+
+    It says how to reach it, runs until Ctrl-C, and keeps its account. There is no real money and no connection to a real market.
+    """
+    from graph.commands.exchange import ExchangeRequest, run_exchange
+
+    request = ExchangeRequest(port, http, data, symbols, seed, speed, state, configs, equity)
+    raise typer.Exit(run_exchange(request, json=json, quiet=quiet, color=color))
 
 
 @app.command()
@@ -197,7 +256,9 @@ def sessions_verify(
 @sessions_app.command("trim")
 def sessions_trim(
     session: SessionName = None,
-    keep: Annotated[str, typer.Option(metavar="DURATION", help="How far back from its last bar; at least 183d.")] = "183d",
+    keep: Annotated[
+        str, typer.Option(metavar="DURATION", help="How far back from now; from its last bar while it runs.")
+    ] = "186d",
     state: Sessions = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove without asking; without it a script only sees what would go.")
@@ -257,6 +318,9 @@ def step(
         Path | None, typer.Option(metavar="FILE", help="Follow the commands in this file, one a line; - is stdin.")
     ] = None,
     state: Sessions = None,
+    other_code: Annotated[
+        bool, typer.Option("--other-code", help="Also where other code recorded the session; labelled.")
+    ] = False,
     json: Json = False,
     color: Color = "auto",
 ) -> None:
@@ -269,7 +333,7 @@ def step(
     """
     from graph.commands.step import StepRequest, run_step
 
-    request = StepRequest(session, at, bar, trade, tuple(break_ or ()), script, state)
+    request = StepRequest(session, at, bar, trade, tuple(break_ or ()), script, state, other_code)
     raise typer.Exit(run_step(request, json=json, color=color))
 
 
@@ -284,6 +348,10 @@ def why(
     session: Annotated[str | None, typer.Option(metavar="NAME", help="Which session; not needed where there is one.")] = None,
     state: Sessions = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write one page with the chart.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --html overwrite a file that is no such page.")] = False,
+    other_code: Annotated[
+        bool, typer.Option("--other-code", help="Also where other code recorded the session; labelled.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     color: Color = "auto",
@@ -294,7 +362,7 @@ def why(
     """
     from graph.commands.why import WhyRequest, run_why
 
-    request = WhyRequest(id_, none, on, session, state, html)
+    request = WhyRequest(id_, none, on, session, state, html, other_code, force)
     raise typer.Exit(run_why(request, json=json, quiet=quiet, color=color))
 
 
@@ -308,6 +376,90 @@ def explain(
     from graph.commands.explain import run_explain
 
     raise typer.Exit(run_explain(code, json=json, color=color))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    symbols: Annotated[str, typer.Option(metavar="LIST", help="Comma-separated: BTC/USDT:USDT or BINANCE:BTCUSDT.P.")],
+    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="First bar's open (UTC date or time).")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of recordings; only what this command wrote is added to.")],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Last bar's close (UTC date or time; default: now).")
+    ] = None,
+    tf: Annotated[str, typer.Option("--tf", metavar="LIST", help="Timeframes of the candles.")] = "5m,1h",
+    exchange: Annotated[str, typer.Option(metavar="NAME", help="binance, bybit or okx.")] = "binance",
+    address: Annotated[
+        str | None, typer.Option(metavar="URL", help="A local exchange instead: what brain exchange --http prints.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    color: Color = "auto",
+) -> None:
+    """Download history into a folder that brain paper --source replay plays.
+
+    Candles, and for perpetuals funding, mark prices and the hourly spot market. A run that was cut off, by kill -9 too, goes on
+    where it stopped when the same command is given again. No key is needed.
+    """
+    from graph.commands.data import FetchRequest, run_fetch
+
+    request = FetchRequest(exchange, symbols, tf, from_, to, out, address)
+    raise typer.Exit(run_fetch(request, json=json, quiet=quiet, color=color))
+
+
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of recordings.")],
+    json: Json = False,
+    color: Color = "auto",
+) -> None:
+    """Report the quality of recordings; exit 1 where something is wrong.
+
+    Looked for are holes, repeated rows, impossible bars, funding that is missing, and timeframes that disagree.
+    """
+    from graph.commands.data import run_check
+
+    raise typer.Exit(run_check(folder, json=json, color=color))
+
+
+@live_app.callback()
+def live(
+    context: typer.Context,
+    evidence: Evidence = None,
+    state: State = None,
+    configs: Configs = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    color: Color = "auto",
+) -> None:
+    """Show what live trading still needs, by number, and refuse it until nothing is missing.
+
+    Only paper by the wall's clock on a real exchange counts, and a person must have approved it with `brain live approve`.
+    """
+    if context.invoked_subcommand is not None:
+        given = {"--evidence": evidence, "--state": state, "--configs": configs, "--json": json or None, "--quiet": quiet or None}
+        misplaced = [flag for flag, value in given.items() if value is not None]
+        if misplaced:
+            raise typer.BadParameter(f"{misplaced[0]} belongs behind {context.invoked_subcommand}, if it has it")
+        return
+    from graph.commands.live import run_live
+
+    raise typer.Exit(run_live(evidence=evidence, state=state, configs=configs, json=json, quiet=quiet, color=color))
+
+
+@live_app.command("approve")
+def live_approve(
+    evidence: Evidence = None,
+    configs: Configs = None,
+    reviewer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who reviewed the evidence; asked for when not given.")
+    ] = None,
+    no_input: NoInput = False,
+    color: Color = "auto",
+) -> None:
+    """Approve live trading on the evidence there is: with a reason and a typed confirmation, from a terminal only."""
+    from graph.commands.live import run_approve
+
+    raise typer.Exit(run_approve(evidence=evidence, configs=configs, reviewer=reviewer, no_input=no_input, color=color))
 
 
 @governance_app.command("verify")
@@ -335,8 +487,10 @@ def governance_sign(
 
 def main() -> None:
     """Entry point of the console command."""
-    from graph.console import Console, run_app
-
+    try:
+        from graph.console import Console, run_app
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(run_app(app, Console(), sys.argv[1:]))
 
 

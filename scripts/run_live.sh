@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Live trading. Not in this version: the script says so and starts nothing.
-# Exit code 3: refused by a safety rule.
+# Live trading, as a daemon would be started: becomes `brain live`, which refuses (exit code 3) until the evidence is there
+# and a person has approved it. Sets nothing up: what trades money is not installed by the way. Keys come from the environment
+# or .env, never from an argument. All arguments go to the command.
 set -euo pipefail
-cat >&2 <<'END'
-error: live trading is not in this version
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ ! -x .venv/bin/python ]; then
+  cat >&2 <<'END'
+error: Brain is not set up in this folder
    = effect: nothing was started; no order was sent
-   = why: live needs at least a month of paper trading on a real exchange's feed, its gates passed and a signed review
-   = help: scripts/run_paper.sh
+   = help: make paper, which sets up what is needed
 END
-exit 3
+  exit 4
+fi
+exec .venv/bin/python -m graph.cli live "$@"

@@ -22,3 +22,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("market recordings are not at hand (set BRAIN_TEST_DATA)")
     return folder
+
+
+_SHARED = ("tests/graph/why", "tests/graph/stepping")
+"""Folders whose tests share sessions that take long to make."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares something that is costly to make, when several workers share the work."""
+    for item in items:
+        file = item.path.relative_to(item.config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group(next((folder for folder in _SHARED if file.startswith(folder)), file)))

@@ -29,6 +29,7 @@ from core.exec.live.telling import Telling
 from core.types import BrokerEvent, Order, OrderUpdate
 
 OnEvents = Callable[[tuple[BrokerEvent, ...]], Awaitable[None]]
+MayTell = Callable[[], bool]
 
 
 class LiveBroker:
@@ -77,10 +78,10 @@ class LiveBroker:
         )
         self._telling = Telling(self._outbox)
         self._intake = Intake(self._desk)
-        resolver = Resolver(self._desk, self._intake)
+        self._audit = Audit(self._desk, self._intake)
+        resolver = Resolver(self._desk, self._intake, self._audit.fetch_trades)
         self._sender = Sender(self._desk, self._intake, resolver)
         self._maker = Maker(self._desk, self._intake, self._sender, resolver)
-        self._audit = Audit(self._desk, self._intake)
         self._guardian = Guardian(self._desk, self._intake, self._sender, self._audit, stop_of)
         self._recoverer = Recoverer(self._desk, self._intake, resolver, self._sender, self._audit, self._guardian)
         self._ts = 0
@@ -173,8 +174,11 @@ class LiveBroker:
 
     # --- the venue of a run -------------------------------------------------------------------------
 
-    async def advance(self, batch: Batch, on_events: OnEvents) -> None:
-        """Take prices and books from ``batch``, and tell what happened since the last one."""
+    async def advance(self, batch: Batch, on_events: OnEvents, may_tell: MayTell = lambda: True) -> None:
+        """Take prices and books from ``batch``, and tell what happened before it is decided on.
+
+        Where an earlier life had begun this bar, that is what it heard then; :meth:`deliver` tells what has come since.
+        """
         names = tuple(self._desk.instruments)
         for block in batch.bars:
             for row, index in enumerate(block.idx.tolist()):
@@ -186,11 +190,12 @@ class LiveBroker:
         for funding in batch.funding:
             self._intake.rates[funding.symbol, funding.ts] = funding.rate
         self._ts = batch.ts
-        await self.deliver(on_events)
+        while may_tell() and (events := self._telling.before(self._ts)):
+            await on_events(events)
 
-    async def deliver(self, on_events: OnEvents) -> None:
-        """Tell what waits, group by group, until nothing does."""
-        while events := self._telling.next(self._ts):
+    async def deliver(self, on_events: OnEvents, may_tell: MayTell = lambda: True) -> None:
+        """Tell what waits, group by group, until nothing does or ``may_tell`` forbids the next."""
+        while may_tell() and (events := self._telling.next(self._ts)):
             await on_events(events)
 
     async def wait(self) -> None:
@@ -199,9 +204,9 @@ class LiveBroker:
 
     def snapshot(self) -> dict[str, Any]:
         """What the books have heard; orders and fills are in the outbox."""
-        return {"told": self._telling.told, "ts": self._ts}
+        return {"told": self._telling.told, "groups": self._telling.groups, "ts": self._ts}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The books stand where :meth:`snapshot` was taken: what they heard since is told again, in the same groups."""
         self._ts = int(state["ts"])
-        self._telling.restore(int(state["told"]))
+        self._telling.restore(int(state["told"]), int(state["groups"]))

@@ -70,10 +70,15 @@ class Ledger:
         instruments: the run's instruments; arrays of shape (S,) are in this order.
         starting_equity: USD at the start.
         scratch_r: a trade within +/- this many R is a scratch (governance, X6).
+        bar_ms: length of each symbol's base bar: a take that a venue tells inside a bar counts from the close of that bar on.
+            Empty where events come at closes only.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], *, starting_equity: float, scratch_r: float) -> None:
+    def __init__(
+        self, instruments: Sequence[Instrument], *, starting_equity: float, scratch_r: float, bar_ms: Sequence[int] = ()
+    ) -> None:
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
+        self._bar_ms = tuple(bar_ms) or (1,) * len(self._index)
         self._starting = float(starting_equity)
         self._scratch_r = float(scratch_r)
         self._state = _State()
@@ -163,10 +168,12 @@ class Ledger:
         if update.status is OrderStatus.FILLED and update.client_id in takes:
             takes.remove(update.client_id)
             position = self._state.positions[update.symbol]
-            first = update.ts if position.first_take_ts is None else position.first_take_ts
+            bar_ms = self._bar_ms[self._index[update.symbol]]
+            close = -(-update.ts // bar_ms) * bar_ms
+            first = close if position.first_take_ts is None else position.first_take_ts
             changed = replace(position, takes_filled=position.takes_filled + 1, first_take_ts=first)
             if position.reached_1r_ts is None and position.take_reaches_1r():
-                changed = replace(changed, reached_1r_ts=update.ts)
+                changed = replace(changed, reached_1r_ts=close)
             self._state.positions[update.symbol] = changed
 
     def _apply_funding(self, payment: FundingPayment) -> None:

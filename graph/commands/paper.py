@@ -59,6 +59,8 @@ class PaperRequest:
     configs: Path | None
     equity: float
     engine: str
+    broker: str = "direct"
+    handover: bool = False
 
 
 def run_paper(request: PaperRequest, *, json: bool, quiet: bool, color: str) -> int:
@@ -121,6 +123,9 @@ def _run(
         torn = f"the journal's last {journal.cut.bytes} bytes were torn by a crash; they are kept in {journal.cut.kept_in}"
         console.warn(torn)
         logger.warning(torn)
+    if request.broker == "local":
+        journal.close()
+        return _run_local(request, console, stage, options, environment, config, config_folder, source, folder, store, log)
     parts = assemble(config, source, store, request.equity, journal)
     server = _serve(parts, environment, request, console)
     kind = _engine(request, options)
@@ -134,8 +139,52 @@ def _run(
     finally:
         if server is not None:
             server.stop()
+    return _answer(result, daemon, folder, console, signal_seen)
+
+
+def _answer(result: RunResult, daemon: Daemon, folder: SessionDir, console: Console, signal_seen: int | None) -> Answer:
     code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
     return Answer(_data(result, daemon, folder), _summary(result, daemon, folder, console.zone), code)
+
+
+def _run_local(
+    request: PaperRequest,
+    console: Console,
+    stage: _Stage,
+    options: RunOptions,
+    environment: Environment,
+    config: Configuration,
+    config_folder: Path,
+    source: Source,
+    folder: SessionDir,
+    store: Store,
+    log: LogHandle,
+) -> Answer:
+    """The same through the live adapter, at a local exchange that plays the source (issue 4, point 5)."""
+    from graph.commands.paper_local import drive_local
+    from graph.live.assembly import LiveRequest
+    from graph.live.daemon import LiveDaemon
+
+    kind, servers = _engine(request, options), list[MetricsServer]()
+
+    def ready(daemon: LiveDaemon) -> str:
+        stage.daemon = daemon
+        daemon.watch_lost_records(lambda: log.lost)
+        server = _serve(daemon.parts, environment, request, console)
+        servers.extend([] if server is None else [server])
+        served = "not served" if server is None else server.url
+        return f"session {folder.root}, engine {kind.value}, metrics {served}, orders to a local exchange in real time"
+
+    changed = GovernanceWatch(config_folder, config.governance_digest).changed
+    live = LiveRequest(
+        config, source.info.base_tf, folder, request.equity, options, _identity(request), changed, handover=request.handover
+    )
+    try:
+        result, daemon, signal_seen = asyncio.run(drive_local(live, source, build_engine(kind), store, console, ready))
+    finally:
+        for server in servers:
+            server.stop()
+    return _answer(result, daemon, folder, console, signal_seen)
 
 
 async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResult, int | None]:
@@ -199,7 +248,20 @@ def _options(request: PaperRequest) -> RunOptions:
         raise UsageError(
             "--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR"
         )
+    if request.broker == "local":
+        _refuse_other_pace(request)
+        return RunOptions(None, request.until_bars, after, market_time=True)
+    if request.handover:
+        raise UsageError("--handover belongs to --broker local: the direct one ends with the run", help="brain paper --help")
     return RunOptions(parse_speed(request.speed or default), request.until_bars, after)
+
+
+def _refuse_other_pace(request: PaperRequest) -> None:
+    """Sockets, time-outs and a venue's clock know no other time than the real one."""
+    if request.speed is not None and parse_speed(request.speed) != 1.0:
+        raise UsageError(
+            f"--speed was {request.speed}, --broker local runs in real time", help="leave --speed out, or --broker direct"
+        )
 
 
 def _source(request: PaperRequest) -> Source:
@@ -230,7 +292,7 @@ def _source(request: PaperRequest) -> Source:
 
 def _engine(request: PaperRequest, options: RunOptions) -> EngineKind:
     if request.engine == "auto":
-        return EngineKind.DIRECT if options.speed is None else EngineKind.GRAPH
+        return EngineKind.DIRECT if options.bulk else EngineKind.GRAPH
     return EngineKind(request.engine)
 
 

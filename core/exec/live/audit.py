@@ -225,12 +225,15 @@ class Audit:
     # --- fills and money --------------------------------------------------------------------------
 
     async def fetch_trades(self, symbol: str) -> None:
-        """Take in every fill of ``symbol`` that is not on record."""
-        account, after = self._desk.account, self._outbox.last_trade.get(symbol)
+        """Take in every fill of ``symbol`` that is not on record; one may be missing between others that the stream told."""
+        account, after = self._desk.account, self._outbox.audited.get(symbol)
         since = min((row.sent_ms for row in self._outbox.rows.values() if row.symbol == symbol and row.sent_ms), default=0)
         if after is None and not since:
             return
-        for trade in await account.trades(symbol, after_id=after, since=since):
+        trades = await account.trades(symbol, after_id=after, since=since)
+        for trade in trades:
+            if self._outbox.has_trade(symbol, trade.trade_id):
+                continue
             told = trade
             if self._intake.row_of(symbol, "", trade.venue_id) is None:
                 seen = await account.order_of(symbol, trade.venue_id)
@@ -239,6 +242,8 @@ class Audit:
                     if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:
                         self._intake.order(seen)
             self._intake.trade(told)
+        if trades:
+            self._outbox.audit(symbol, trades[-1].trade_id)
 
     async def _money(self) -> None:
         self._intake.hear(await self._desk.account.balance())

@@ -28,6 +28,7 @@ from core.exec.live.outbox_schema import (
     INSERT_OFFSET,
     INSERT_TOLD,
     INSERT_TRANSITION,
+    UPSERT_AUDITED,
     UPSERT_ORDER,
     Group,
     decode_event,
@@ -47,6 +48,8 @@ class Outbox:
 
     Attributes:
         rows: every order ever meant, by client id, oldest first; changed through this class only.
+        audited: by symbol, the number of the last fill up to which the venue was asked for every one.
+        groups: how many groups of events were ever told.
         owed: events that nobody has taken yet, with their numbers; ``on_owed`` is called when some were added.
         failure: why the last write did not reach the disk; None while all is well.
 
@@ -90,7 +93,6 @@ class Outbox:
         for row in self.rows.values():
             self._families.setdefault(row.told_as, []).append(row)
         self._active = {client_id: row for client_id, row in self.rows.items() if not row.state.over}
-        self.last_trade: dict[str, int] = {}
         self._held: dict[str, Decimal] = {}
         self._trades: set[tuple[str, int]] = set()
         self._booked: dict[str, Decimal] = {}
@@ -98,15 +100,15 @@ class Outbox:
             self._count(row["symbol"], row["trade_id"], row["side"], Decimal(row["qty"]), Decimal(row["told"]))
         for row in self._db.execute("SELECT symbol, qty FROM offsets"):
             self._held[row["symbol"]] = self.held(row["symbol"]) + Decimal(row["qty"])
+        self.audited: dict[str, int] = dict(self._db.execute("SELECT symbol, trade_id FROM audited").fetchall())
         self._funded = {row["id"] for row in self._db.execute("SELECT id FROM funding")}
         self.last_funding: int = self._db.execute("SELECT COALESCE(MAX(ts), 0) FROM funding").fetchone()[0]
         self._seq: int = self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0]
-        self._groups: int = self._db.execute("SELECT COALESCE(MAX(no), 0) FROM told").fetchone()[0]
+        self.groups: int = self._db.execute("SELECT COALESCE(MAX(no), 0) FROM told").fetchone()[0]
 
     def _count(self, symbol: str, trade_id: int, side: str, qty: Decimal, told: Decimal) -> None:
         sign = 1 if side == "buy" else -1
         self._trades.add((symbol, trade_id))
-        self.last_trade[symbol] = max(trade_id, self.last_trade.get(symbol, 0))
         self._held[symbol] = self.held(symbol) + sign * qty
         self._booked[symbol] = self.booked(symbol) + sign * told
 
@@ -224,6 +226,12 @@ class Outbox:
         self._change((CrashPoint.FILL_BEFORE, CrashPoint.FILL_AFTER), row, changes, statements, events, must=False)
         self._count(trade.symbol, trade.trade_id, trade.side.value, trade.qty, told)
 
+    def audit(self, symbol: str, trade_id: int) -> None:
+        """Every fill of ``symbol`` up to this one is on record."""
+        if self.audited.get(symbol) != trade_id:
+            self._commit(None, [(UPSERT_AUDITED, (symbol, trade_id))], must=False)
+            self.audited[symbol] = trade_id
+
     def fund(self, payment: FundingSeen, events: Iterable[BrokerEvent]) -> bool:
         """A funding payment, and what the books are owed for it; False where it is on record already."""
         if payment.id in self._funded:
@@ -282,15 +290,15 @@ class Outbox:
         self.owed = deque((row["seq"], decode_event(row["kind"], row["body"])) for row in rows)
         self.on_owed()
 
-    def groups_after(self, seq: int) -> tuple[Group, ...]:
-        """How events behind ``seq`` were told before, group by group."""
-        rows = self._db.execute("SELECT upto, ts FROM told WHERE upto > ? ORDER BY no", (seq,))
+    def groups_after(self, number: int) -> tuple[Group, ...]:
+        """How events were told before, group by group, without the first ``number`` of them."""
+        rows = self._db.execute("SELECT upto, ts FROM told WHERE no > ? ORDER BY no", (number,))
         return tuple(Group(row["upto"], row["ts"]) for row in rows)
 
     def telling(self, group: Group) -> None:
         """These events are told now; after a crash they are told again, in the same group."""
-        self._groups += 1
-        statement = (INSERT_TOLD, (self._groups, group.upto, group.ts))
+        self.groups += 1
+        statement = (INSERT_TOLD, (self.groups, group.upto, group.ts))
         self._commit((CrashPoint.TOLD_BEFORE, CrashPoint.TOLD_AFTER), [statement], must=False)
 
     # --- writing ------------------------------------------------------------------------------------

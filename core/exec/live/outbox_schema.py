@@ -26,6 +26,7 @@ CREATE = (
     "CREATE TABLE offsets (symbol TEXT NOT NULL, qty TEXT NOT NULL, ts INTEGER NOT NULL, why TEXT NOT NULL)",
     "CREATE TABLE funding (id TEXT PRIMARY KEY, symbol TEXT NOT NULL, ts INTEGER NOT NULL, amount TEXT NOT NULL)",
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body TEXT NOT NULL)",
+    "CREATE TABLE audited (symbol TEXT PRIMARY KEY, trade_id INTEGER NOT NULL)",
     "CREATE TABLE told (no INTEGER PRIMARY KEY, upto INTEGER NOT NULL, ts INTEGER NOT NULL)",
 )
 # names and number of columns are the code's own
@@ -37,6 +38,7 @@ INSERT_TRANSITION = "INSERT INTO transitions (client_id, state, ts, note) VALUES
 INSERT_FILL = "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_OFFSET = "INSERT INTO offsets VALUES (?, ?, ?, ?)"
 INSERT_FUNDING = "INSERT INTO funding VALUES (?, ?, ?, ?)"
+UPSERT_AUDITED = "INSERT INTO audited VALUES (?, ?) ON CONFLICT (symbol) DO UPDATE SET trade_id=excluded.trade_id"
 INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?)"
 INSERT_TOLD = "INSERT INTO told VALUES (?, ?, ?)"
 
@@ -45,7 +47,10 @@ _KIND_OF = {kind: name for name, kind in _KINDS.items()}
 
 
 class Group(NamedTuple):
-    """Events that were told together: up to and with number ``upto``, at the bar of ``ts`` or after it."""
+    """Events that were told together: up to and with number ``upto``, at the bar of ``ts`` or after it.
+
+    One without events (``upto`` is that of the one before) says that everything told before the decisions of that bar was told.
+    """
 
     upto: int
     ts: int

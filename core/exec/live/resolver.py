@@ -7,6 +7,7 @@ look-up knows after that, several times over, what rests in no book, and what th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from core.codes import RefusalCode
 from core.exec.live.desk import Desk
@@ -18,10 +19,16 @@ _SLOWEST = 10
 
 
 class Resolver:
-    """Finds out. One task an order; orders of different symbols do not wait for each other."""
+    """Finds out. One task an order; orders of different symbols do not wait for each other.
 
-    def __init__(self, desk: Desk, intake: Intake) -> None:
-        self._desk, self._intake = desk, intake
+    Args:
+        desk: what the parts share.
+        intake: hears what was found.
+        fetch_trades: takes in what was missed of a symbol's fills.
+    """
+
+    def __init__(self, desk: Desk, intake: Intake, fetch_trades: Callable[[str], Awaitable[None]]) -> None:
+        self._desk, self._intake, self._fetch_trades = desk, intake, fetch_trades
 
     async def resolve(self, row: Row) -> None:
         """Until ``row`` is in doubt no more. Whatever happens to it meanwhile by another way ends this too."""
@@ -63,19 +70,14 @@ class Resolver:
         account, outbox = self._desk.account, self._desk.outbox
         try:
             resting = await account.open_orders(row.symbol)
-            trades = await account.trades(row.symbol, after_id=outbox.last_trade.get(row.symbol), since=row.sent_ms)
-            for trade in trades:
-                if self._intake.row_of(trade.symbol, trade.client_id, trade.venue_id) is None:
-                    seen = await account.order_of(trade.symbol, trade.venue_id)
-                    if seen is not None and seen.client_id == row.client_id:
-                        self._intake.order(seen)
+            await self._fetch_trades(row.symbol)
             held = {position.symbol: position.qty for position in await account.positions()}
         except Exception:  # noqa: BLE001 - a witness that does not answer has not said that there is nothing
             return False
         for seen in resting:
             if seen.client_id == row.client_id:
                 self._intake.order(seen)
-        # what was missed of other orders is their audit's; it must be settled before this one is judged
+        # what else is amiss is the audit's; it must be settled before this one is judged
         agreed = held.get(row.symbol, 0) == outbox.held(row.symbol)
         if not agreed:
             self._intake.on_doubt(row.symbol)

@@ -211,12 +211,12 @@ def test_a_take_counts_when_its_order_is_filled_whole():
 
 def test_a_take_that_is_told_inside_a_bar_counts_from_the_close_of_that_bar_on():
     """X16: a real venue tells it when it happens; an add waits for the close after the one of that bar all the same."""
-    books = Ledger([made_instrument(BTC)], starting_equity=300.0, scratch_r=0.15, bar_ms=[300_000])
-    books.expect(made_plan())
-    books.apply(fill(1, OrderSide.BUY, OrderPurpose.ENTRY, "0.010", "50000"))
-    books.apply(fill(2, OrderSide.SELL, OrderPurpose.TAKE, "0.002", "51000", plan_id="p"))
-    books.apply(done("t2", 300_001))
-    assert books.positions[BTC].first_take_ts == 600_000
+    books = Ledger([instrument(BTC)], starting_equity=1_000.0, scratch_r=0.15, bar_ms=[300_000])
+    books.expect(plan())
+    books.apply(fill(1, BUY, ENTRY, "1", "100", ts=600_012))
+    books.apply(fill(2, SELL, TAKE, "0.25", "105", client_id="t1", ts=700_001))
+    books.apply(done("t1", 700_001))
+    assert (books.positions[BTC].first_take_ts, books.positions[BTC].reached_1r_ts) == (900_000, 900_000)
 
 
 def test_a_take_that_closes_the_position_counts_too():

@@ -120,6 +120,7 @@ def trade(
     config: Configuration | None = None,
     bars: int | None = None,
     options: ServerOptions | None = None,
+    levels: int = 10,
     **more: Any,
 ) -> None:
     """Run ``story`` beside a local exchange that plays ``source``."""
@@ -128,7 +129,7 @@ def trade(
         used = config or short_configuration()
         clock = Shifted(world.clocks, source.info.start - EPOCH_MS)
         given = replace(options or ServerOptions(reaction_ms=50), check_time=False)
-        tape = TapeOptions(mark_every_ms=BEAT_MS)
+        tape = TapeOptions(mark_every_ms=BEAT_MS, book_levels=levels)
         venue = local_venue(source, instruments_for(used, source.info.symbols), clock, EQUITY, options=given, tape=tape)
 
         async def serve(_node: Node) -> None:

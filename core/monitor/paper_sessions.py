@@ -1,0 +1,154 @@
+"""What a session on disk says of paper trading, and which sessions count together: the ground that J5 is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from core.codes import RefusalCode
+from core.monitor.schema import Alert, AlertLevel, EquityPoint
+from core.types import TradeRecord
+
+RECOVERED, RECOVERY, HALTED = "recovered", "recovery", "symbol_halted"
+"""Codes of the alerts of a start at which exchange and books agreed, of what it had to say besides (a page: they did not agree),
+and of a symbol or account on which nothing is opened any more."""
+_FUTURE_MS = 60_000
+"""What a clock that is off may explain; a bar later than that was not seen on the wall's clock."""
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GateTurn:
+    """A health gate closed or opened; ``symbol`` empty: for the whole system."""
+
+    ts: int
+    symbol: str
+    gate: RefusalCode
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start that compared exchange and books: whether they agreed, and what was halted since (empty: nothing)."""
+
+    agreed: bool
+    halted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSession:
+    """What a session on disk says. Money in USD, times ms UTC.
+
+    ``why_not``: why it cannot count; None where it can. ``wall_clock``: whether it ran by the wall's clock on a real exchange at
+    all, also where it cannot count. ``up``: stretches without a hole, in order. ``max_dd_pct``: the worst on every bar, which the
+    hourly ``equity`` may have missed. ``pages``: alerts that called a person. ``seal``: digest of its record up to decision ``seq``,
+    and ``sealed`` of that up to the decision that was asked for.
+    """
+
+    name: str
+    why_not: str | None
+    wall_clock: bool = False
+    code: str = ""
+    symbols: tuple[str, ...] = ()
+    up: tuple[Span, ...] = ()
+    start_equity: float = 0.0
+    equity: tuple[EquityPoint, ...] = ()
+    max_dd_pct: float = 0.0
+    trades: tuple[TradeRecord, ...] = ()
+    gates: tuple[GateTurn, ...] = ()
+    pages: tuple[Alert, ...] = ()
+    starts: tuple[Start, ...] = ()
+    seq: int = -1
+    seal: str = ""
+    sealed: str = ""
+
+    @property
+    def first_ts(self) -> int:
+        return self.up[0][0]
+
+    @property
+    def last_ts(self) -> int:
+        return self.up[-1][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Sessions that count, in order of time and without overlap, and those that do not, with why."""
+
+    sessions: tuple[PaperSession, ...]
+    excluded: tuple[tuple[str, str], ...]
+
+    @property
+    def trades(self) -> tuple[TradeRecord, ...]:
+        return tuple(trade for session in self.sessions for trade in session.trades)
+
+
+def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
+    """Which sessions count. No moment counts twice: of those that overlap, the one that began first does."""
+    chosen: list[PaperSession] = []
+    excluded: list[tuple[str, str]] = []
+    able = []
+    for session in sessions:
+        why = session.why_not or _odd_times(session, now_ms)
+        if why is None:
+            able.append(session)
+        else:
+            excluded.append((session.name, why))
+    for session in sorted(able, key=lambda s: (s.first_ts, -s.last_ts, s.name)):
+        if chosen and session.first_ts <= chosen[-1].last_ts:
+            excluded.append((session.name, f"it overlaps with {chosen[-1].name}, and no time counts twice"))
+        else:
+            chosen.append(session)
+    return Counted(tuple(chosen), tuple(sorted(excluded)))
+
+
+def _odd_times(session: PaperSession, now_ms: int) -> str | None:
+    if not session.up:
+        return "it has no bars"
+    if session.last_ts > now_ms + _FUTURE_MS:
+        return "its bars lie in the future, so its time was not the wall's"
+    return None
+
+
+# --- from the records ------------------------------------------------------------------------------------------------
+
+
+def spans_up(closes: Sequence[int], step_ms: int) -> tuple[Span, ...]:
+    """Stretches in which announcements (``closes``, ms, in order) came at most two base bars apart."""
+    spans: list[Span] = []
+    begun = closes[0] if closes else 0
+    for before, after in pairwise(closes):
+        if after - before > 2 * step_ms:
+            spans.append((begun, before))
+            begun = after
+    return (*spans, (begun, closes[-1])) if closes else ()
+
+
+def starts_of(alerts: Iterable[Alert]) -> tuple[Start, ...]:
+    """Starts that ``alerts``, in the order in which they were recorded, tell of."""
+    starts: list[Start] = []
+    for alert in alerts:
+        if alert.code == RECOVERED:
+            starts.append(Start(agreed=True))
+        elif alert.code == RECOVERY and alert.level is AlertLevel.PAGE and (not starts or starts[-1].agreed):
+            starts.append(Start(agreed=False))  # one for each difference; all are of one start
+        elif alert.code == HALTED and starts:
+            starts[-1] = replace(starts[-1], halted=alert.message)
+    return tuple(starts)
+
+
+_CLOSES = {"paused": True, "blocked": True, "resumed": False, "unblocked": False}
+_WHOLE_SYSTEM = ("paused", "resumed")
+
+
+def gate_turn(alert: Alert) -> GateTurn | None:
+    """The turn of a health gate that ``alert`` tells of (as :mod:`graph.health_alerts` writes it); None where it tells none."""
+    closed = _CLOSES.get(alert.code)
+    if closed is None:
+        return None
+    # a symbol has no space in it, and stands before the code where the gate is one symbol's
+    first, *rest = alert.message.split(maxsplit=2)
+    symbol, code = ("", first) if alert.code in _WHOLE_SYSTEM else (first, rest[0])
+    return GateTurn(alert.ts, symbol, RefusalCode(code.rstrip(":")), closed)

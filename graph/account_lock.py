@@ -1,0 +1,82 @@
+"""One daemon for one account on a machine, whatever folders it uses: a lock file that is named after the account's key.
+
+The key itself stands nowhere: the file is named by a digest of it. The system lets go of the lock when the process ends, however
+it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import StateError
+from core.venues.keys import Keys
+
+_FLOCK = struct.Struct("hhqqi4x")
+"""struct flock of Linux: kind, whence, start, length, pid."""
+_WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+def account_file(keys: Keys, environ: Mapping[str, str] | None = None) -> Path:
+    """The lock file of an account: below ``XDG_STATE_HOME``, else ``~/.local/state``, so that every checkout shares it."""
+    home = (os.environ if environ is None else environ).get("XDG_STATE_HOME") or "~/.local/state"
+    name = hashlib.sha256(b"brain account\0" + keys.api_key.encode()).hexdigest()[:16]
+    return Path(home).expanduser() / "brain" / "accounts" / f"{name}.lock"
+
+
+def held(path: Path) -> bool:
+    """Whether a daemon holds the lock. It is asked and not tried: who tries would stand in a starting daemon's way.
+
+    Raises:
+        StateError: it cannot be looked at.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        kind, *_ = _FLOCK.unpack(fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE))
+    finally:
+        os.close(handle)
+    return bool(kind != fcntl.F_UNLCK)
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold the account while the block runs.
+
+    Raises:
+        StateError: another daemon trades it, or the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        try:
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+        except BlockingIOError as error:
+            raise StateError(
+                "another daemon on this machine trades the same account",
+                help=f"stop it first; it holds {path}",
+                code="STATE-013",
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _unusable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"the account's lock file {path} cannot be used: {error.strerror or error}",
+        help="see that this account may read and write there, or name another place with XDG_STATE_HOME",
+        code="STATE-002",
+    )

@@ -1,0 +1,142 @@
+"""The daemon at an exchange: recovery before the first bar, and an end that leaves nothing behind that nobody watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from loguru import logger
+
+from core.exec.broker_ccxt import LiveBroker
+from core.exec.live.recovery import Recovery
+from core.journal.records import Word
+from core.monitor.schema import AlertLevel
+from graph.assembly import Assembly
+from graph.engines import Engine
+from graph.runner import Daemon, RunOptions
+from graph.session_dir import SessionDir
+from graph.words import WordKind
+
+LEAVE_WITHIN_S = 30.0
+"""How long a stop waits until everything is closed."""
+_HEAR_OUT_S = 10.0
+"""How long an end waits for entries of which nobody knows yet what became."""
+_ASK_AGAIN_S = 3.0
+"""Exits that were not taken are asked for again after this long."""
+
+
+class LiveDaemon(Daemon):
+    """A daemon whose venue is a live broker.
+
+    When it is asked to stop it closes every position at market, reduce-only, and waits for that; with ``handover``, or when
+    asked a second time, it leaves them under their stops instead (X34). What it closed is on record between two bars.
+
+    Attributes:
+        recovery: what the start found; None before.
+        left: positions that were still open at the end, with their signed quantity.
+
+    Args:
+        broker: the venue of ``parts``, restored with it and not started.
+        handover: positions stay.
+        leave_within_s: how long the end may take.
+    """
+
+    def __init__(
+        self,
+        parts: Assembly,
+        engine: Engine,
+        folder: SessionDir,
+        options: RunOptions,
+        broker: LiveBroker,
+        governance_changed: Callable[[], bool] = lambda: False,
+        identity: Mapping[str, str] | None = None,
+        *,
+        handover: bool = False,
+        leave_within_s: float = LEAVE_WITHIN_S,
+    ) -> None:
+        super().__init__(parts, engine, folder, options, governance_changed, identity)
+        self._broker, self._handover, self._leave_within_s = broker, handover, leave_within_s
+        self._hurry = asyncio.Event()
+        self.recovery: Recovery | None = None
+        self.left: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """Ask the run to end; asked twice, positions are left under their stops."""
+        if self._stop.is_set():
+            self._hurry.set()
+        super().stop()
+
+    async def _through(self, after_ts: int | None) -> None:
+        """Nothing is opened before exchange and outbox agree; where they do not, what is concerned stays halted (F6)."""
+        self.recovery = await self._broker.start()
+        self._tell(self.recovery)
+        await super()._through(after_ts)
+        await self._hear_out()
+        if self._stop.is_set():
+            await self._leave()
+
+    def _tell(self, recovery: Recovery) -> None:
+        for sentence in (*recovery.actions, *recovery.warnings):
+            logger.info("recovery: {}", sentence)
+        alert, ts = self._parts.recorder.alert, self._broker.account().ts
+        for sentence in recovery.warnings:
+            alert(ts, AlertLevel.WARNING, "recovery", sentence)
+        for difference in recovery.differences:
+            alert(ts, AlertLevel.PAGE, "recovery", f"{difference}; nothing is opened on {difference.symbol} until it agrees")
+
+    async def _hear(self, *others: asyncio.Future[Any]) -> None:
+        word = self._journal.expected_word()
+        if word is not None and word.kind == WordKind.SHUTDOWN:
+            await self._run.said(word)
+        else:
+            await super()._hear(*others)
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    async def _hear_out(self) -> None:
+        """What was ordered at the last bar is known to the books before they are closed."""
+        late = asyncio.ensure_future(asyncio.sleep(_HEAR_OUT_S))
+        try:
+            while self._parts.context.orders.pending() and not late.done():
+                await self._hear(late)
+        finally:
+            late.cancel()
+
+    async def _leave(self) -> None:
+        """Close what is open within the bounded time, and say what is left."""
+        if not (self._handover or self._hurry.is_set() or self._flat or self._journal.catching_up):
+            late = asyncio.ensure_future(asyncio.sleep(self._leave_within_s))
+            hurry = asyncio.ensure_future(self._hurry.wait())
+            try:
+                while not (self._flat or late.done() or hurry.done()):
+                    await self._close(hurry, late)
+            finally:
+                late.cancel()
+                hurry.cancel()
+        self._say_what_is_left()
+
+    @property
+    def _flat(self) -> bool:
+        context = self._parts.context
+        return not (context.ledger.positions or context.orders.pending())
+
+    async def _close(self, *others: asyncio.Future[Any]) -> None:
+        """Ask for every exit once, and hear what comes of it for a while."""
+        await self._run.said(Word(self._broker.account().ts, WordKind.SHUTDOWN.value))
+        self._commit()
+        again = asyncio.ensure_future(asyncio.sleep(_ASK_AGAIN_S))
+        try:
+            while not (self._flat or again.done() or any(other.done() for other in others)):
+                await self._hear(again, *others)
+        finally:
+            again.cancel()
+
+    def _say_what_is_left(self) -> None:
+        positions = self._parts.context.ledger.positions
+        self.left = {symbol: str(position.side.sign * position.qty) for symbol, position in positions.items()}
+        if self.left:
+            held = ", ".join(f"{qty} {symbol}" for symbol, qty in self.left.items())
+            level = AlertLevel.INFO if self._handover else AlertLevel.WARNING
+            text = f"left at the exchange under their stops: {held}; the next start with this --state goes on with them"
+            self._parts.recorder.alert(self._broker.account().ts, level, "left_open", text)
