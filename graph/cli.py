@@ -35,6 +35,7 @@ class SourceName(StrEnum):
 
     SYNTHETIC = "synthetic"
     REPLAY = "replay"
+    EXCHANGE = "exchange"
 
 
 class BrokerName(StrEnum):
@@ -100,7 +101,8 @@ def home(context: typer.Context, version: Annotated[bool, typer.Option("--versio
 @app.command()
 def paper(
     source: Annotated[
-        SourceName, typer.Option(help="synthetic: a made market, nothing else needed; replay: recorded history.")
+        SourceName,
+        typer.Option(help="synthetic: a made market, nothing else needed; replay: recorded history; exchange: a real market."),
     ] = (SourceName.SYNTHETIC),
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of recordings, for --source replay.")] = None,
     symbols: Annotated[
@@ -124,9 +126,15 @@ def paper(
     equity: Annotated[float, typer.Option(min=1.0, metavar="USD", help="Starting equity, USD.")] = 300.0,
     engine: Annotated[EngineName, typer.Option(help="auto, graph (compiled) or direct.")] = EngineName.AUTO,
     broker: Annotated[
-        BrokerName,
-        typer.Option(help="direct: in process, at any speed; local: the live adapter at a local exchange, in real time."),
-    ] = BrokerName.DIRECT,
+        BrokerName | None,
+        typer.Option(
+            help="direct: in process, at any speed; local: the live adapter at a local exchange, in real time"
+            " (default: direct; local for --source exchange)."
+        ),
+    ] = None,
+    exchange: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose market, for --source exchange (default: binance).")
+    ] = None,
     handover: Annotated[
         bool, typer.Option("--handover", help="With --broker local: a stop leaves positions under their stops, and closes none.")
     ] = False,
@@ -156,7 +164,8 @@ def paper(
         configs=configs,
         equity=equity,
         engine=engine.value,
-        broker=broker.value,
+        broker=None if broker is None else broker.value,
+        exchange=exchange,
         handover=handover,
     )
     raise typer.Exit(run_paper(request, json=json, quiet=quiet, color=color))
@@ -395,7 +404,7 @@ def data_fetch(
     quiet: Quiet = False,
     color: Color = "auto",
 ) -> None:
-    """Download history into a folder that brain paper --source replay plays.
+    """Download history into a folder of recordings, for replay.
 
     Candles, and for perpetuals funding, mark prices and the hourly spot market. A run that was cut off, by kill -9 too, goes on
     where it stopped when the same command is given again. No key is needed.

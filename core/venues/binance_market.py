@@ -26,7 +26,7 @@ def stream_lines(client: Any, timeframes: Mapping[str, str]) -> tuple[StreamLine
 
 
 def _line(client: Any, category: str, streams: list[str], *, depth: bool) -> StreamLine:
-    url = f"{client.get_ws_url('linear', category)}/{client.stream('linear', f'brain {category}')}"
+    url = f"{client.get_ws_url('linear', category)}/{client.stream('linear', f'own {category}')}"
     return StreamLine(url, {"method": "SUBSCRIBE", "params": streams, "id": client.request_id(url)}, depth)
 
 

@@ -1,4 +1,4 @@
-"""``brain data``: recording a venue's history, and looking how good recordings are."""
+"""``brain data fetch`` and ``brain data check``: recording a venue's history, and looking how good recordings are."""
 
 from __future__ import annotations
 

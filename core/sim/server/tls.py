@@ -38,7 +38,7 @@ class Certificate:
 def make_certificate(folder: Path, hosts: tuple[str, ...] = VENUE_HOSTS) -> Certificate:
     """Make a key and a certificate for ``hosts`` and loopback in ``folder``; the key is readable by its owner only."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "brain local exchange")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local exchange")])
     names: list[x509.GeneralName] = [x509.DNSName(host) for host in (*hosts, "localhost")]
     names += [x509.IPAddress(IPv4Address("127.0.0.1")), x509.IPAddress(IPv6Address("::1"))]
     signed = (
