@@ -24,10 +24,10 @@ WORKERS ?= 2
 
 ARGS ?=
 
-.PHONY: help setup paper test lint types imports bench docs acceptance lock clean format
+.PHONY: help setup paper test lint types imports bench docs acceptance crash-matrix lock clean format
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(DEV_SET)  ## install everything for development into .venv (pinned and hashed)
 
@@ -62,6 +62,10 @@ docs: $(DEV_SET)  ## write the generated pages of docs/
 
 acceptance: $(DEV_SET)  ## long runs over real recordings (BRAIN_TEST_DATA, else ../shared/data)
 	$(BIN)/pytest -m acceptance $(ARGS)
+
+LIVES ?= 10000
+crash-matrix: $(DEV_SET)  ## kill the live broker at every point under every fault, LIVES=10000 times in simulation
+	$(BIN)/python -m tests.faults.crash_matrix --lives $(LIVES) $(ARGS)
 
 lock: $(VENV)/.made  ## resolve both lock files anew, keeping what still fits
 	$(UV) pip compile pyproject.toml --all-extras --group dev $(COMPILE) -o requirements.lock

@@ -55,7 +55,7 @@ def paper_session(
     if why_not is not None:  # most are replays and made markets: they need not be read
         return PaperSession(session.name, why_not)
     try:
-        return _read(session, reader, said[-1], _why_not_now(session, said, config, on_bars), approved_seq)
+        return _read(session, reader, said, _why_not_now(session, said, config, on_bars), approved_seq)
     except StateError as error:
         return PaperSession(session.name, error.what, wall_clock=True)
 
@@ -90,9 +90,10 @@ def _other_rules(opening: Opening, config: Configuration) -> str | None:
 
 
 def _read(
-    session: Session, reader: JournalReader, opening: Opening, why_not: str | None, approved_seq: int | None
+    session: Session, reader: JournalReader, said: tuple[Opening, ...], why_not: str | None, approved_seq: int | None
 ) -> PaperSession:
-    info = info_of(opening)
+    opening = said[-1]
+    info, codes = info_of(opening), {one.code.get("source", "") for one in said}
     up = _up(reader, min(tf.ms for tf in info.base_tf.values()))
     since = up[0][0] if up and reader.segments[0].first_bar else 0  # records of bars that were trimmed away prove nothing
     with records_of(session.folder) as records:
@@ -102,7 +103,7 @@ def _read(
             name=session.name,
             why_not=why_not,
             wall_clock=True,
-            code=opening.code.get("source", ""),
+            code=codes.pop() if len(codes) == 1 else "",
             symbols=info.symbols,
             up=up,
             start_equity=equity_of(opening),

@@ -339,7 +339,7 @@ class JournaledSource:
             self._ahead = self._source.batches(last.ts - 1)
             now = await anext(self._ahead, None)
             if now is not None:
-                check_junction(last, now, self.info.symbols)
+                check_junction(last, now, self.info.symbols, whole=not self.info.name.startswith("exchange:"))
 
     @property
     def info(self) -> SourceInfo:

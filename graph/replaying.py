@@ -141,17 +141,26 @@ def state_differs(recorded: State, now: State) -> Differs | None:
         for saved in (a, b):
             _drop_what_is_not_on_record(saved)
         if msgspec.msgpack.encode(a) != msgspec.msgpack.encode(b):
-            found = first_difference(a, b)
-            return Differs(Difference(max(recorded.bars - 1, 0), recorded.ts, max(recorded.seq - 1, 0), "state", *found))
+            path, was, is_now = first_difference(a, b)
+            bar, seq = max(recorded.bars - 1, 0), max(recorded.seq - 1, 0)
+            return Differs(Difference(bar, recorded.ts, seq, "state", path, _shown(was), _shown(is_now)))
     return None
+
+
+def _shown(value: Any) -> Any:
+    """Arrays are kept as their bytes, which no report can hold."""
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def _drop_what_is_not_on_record(saved: dict[str, Any]) -> None:
     saved.pop("exchange", None)  # a record by itself, compared by its answers
     saved.pop("regime_score", None)  # against what a made market knows of itself; it decides nothing
     saved.get("telemetry", {}).pop("warnings", None)  # some come from around the run: signed limits, a report not written
-    for frame in saved.get("features", {}).get("frames", {}).values():
-        frame.pop("out", None)  # some of it is calculated when it is looked at; all follows from the frame's memory
+    # What is calculated when it is looked at stands otherwise after a stop; all of it follows from what is kept beside it.
+    features = saved.get("features", {})
+    features.get("streams", {}).get("rows", {}).pop("basis_rank", None)
+    for frame in features.get("frames", {}).values():
+        frame.pop("out", None)
 
 
 class RecordedSource:

@@ -43,8 +43,8 @@ class PaperSession:
 
     ``why_not``: why it cannot count; None where it can. ``wall_clock``: whether it ran by the wall's clock on a real exchange at
     all, also where it cannot count. ``up``: stretches without a hole, in order. ``max_dd_pct``: the worst on every bar, which the
-    hourly ``equity`` may have missed. ``pages``: alerts that called a person. ``seal``: digest of its record up to decision ``seq``,
-    and ``sealed`` of that up to the decision that was asked for.
+    hourly ``equity`` may have missed. ``pages``: alerts that called a person. ``code``: digest of the code, empty where it
+    changed on the way. ``seal``: digest of the record up to decision ``seq``, ``sealed`` of that up to the one asked for.
     """
 
     name: str

@@ -7,9 +7,8 @@ import os
 import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from loguru import logger
@@ -22,8 +21,10 @@ from core.monitor.logger import LogHandle, LogSettings, configure
 from core.monitor.metrics import ExporterError, MetricsServer
 from core.monitor.store import Store
 from core.monitor.telemetry import RunResult
+from core.types import Timeframe
 from graph.assembly import Assembly, assemble
-from graph.commands.common import read_configuration, read_environment, say_time, secrets_of
+from graph.commands.common import read_configuration, read_environment, secrets_of
+from graph.commands.paper_answer import data_of, summary_of
 from graph.console import NOTHING_STARTED, Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
@@ -33,7 +34,7 @@ from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
 from graph.sessions import RUNS
-from graph.status import verdict, watch
+from graph.status import watch
 
 SCHEMA = "brain.paper/1"
 DEFAULT_SYNTHETIC_SPEED = "1500"
@@ -59,8 +60,14 @@ class PaperRequest:
     configs: Path | None
     equity: float
     engine: str
-    broker: str = "direct"
+    broker: str | None = None
     handover: bool = False
+    exchange: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether orders go to a local exchange; a real market's can go nowhere else."""
+        return (self.broker or ("local" if self.source == "exchange" else "direct")) == "local"
 
 
 def run_paper(request: PaperRequest, *, json: bool, quiet: bool, color: str) -> int:
@@ -89,7 +96,7 @@ def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
     console.zone = ZoneInfo(environment.tz)
     require_mode(environment, Mode.PAPER)
     config, config_folder = read_configuration(request.configs)
-    source = _source(request)
+    source = None if request.source == "exchange" else _source(request)
     folder = SessionDir(_state_folder(request))
     with ExitStack() as stack:
         log = configure(LogSettings(folder=folder.logs, level=environment.log_level, secrets=console.secrets))
@@ -107,15 +114,15 @@ def _run(
     environment: Environment,
     config: Configuration,
     config_folder: Path,
-    source: Source,
+    source: Source | None,
     folder: SessionDir,
     store: Store,
     log: LogHandle,
     stack: ExitStack,
 ) -> Answer:
-    for sentence in source.info.missing:
+    for sentence in () if source is None else source.info.missing:
         console.warn(sentence)
-    for sentence in source.info.notes:
+    for sentence in () if source is None else source.info.notes:
         console.info(sentence)
     journal = open_journal(folder.journal, store)
     stack.callback(journal.close)
@@ -123,7 +130,7 @@ def _run(
         torn = f"the journal's last {journal.cut.bytes} bytes were torn by a crash; they are kept in {journal.cut.kept_in}"
         console.warn(torn)
         logger.warning(torn)
-    if request.broker == "local":
+    if request.local or source is None:
         journal.close()
         return _run_local(request, console, stage, options, environment, config, config_folder, source, folder, store, log)
     parts = assemble(config, source, store, request.equity, journal)
@@ -144,7 +151,7 @@ def _run(
 
 def _answer(result: RunResult, daemon: Daemon, folder: SessionDir, console: Console, signal_seen: int | None) -> Answer:
     code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
-    return Answer(_data(result, daemon, folder), _summary(result, daemon, folder, console.zone), code)
+    return Answer(data_of(result, daemon, folder), summary_of(result, daemon, folder, console.zone), code)
 
 
 def _run_local(
@@ -155,13 +162,13 @@ def _run_local(
     environment: Environment,
     config: Configuration,
     config_folder: Path,
-    source: Source,
+    source: Source | None,
     folder: SessionDir,
     store: Store,
     log: LogHandle,
 ) -> Answer:
-    """The same through the live adapter, at a local exchange that plays the source (issue 4, point 5)."""
-    from graph.commands.paper_local import drive_local
+    """The same through the live adapter, at a local exchange that plays the source or a real market (issue 4, point 5)."""
+    from graph.commands.paper_local import drive_local, made_daemon
     from graph.live.assembly import LiveRequest
     from graph.live.daemon import LiveDaemon
 
@@ -176,11 +183,11 @@ def _run_local(
         return f"session {folder.root}, engine {kind.value}, metrics {served}, orders to a local exchange in real time"
 
     changed = GovernanceWatch(config_folder, config.governance_digest).changed
-    live = LiveRequest(
-        config, source.info.base_tf, folder, request.equity, options, _identity(request), changed, handover=request.handover
-    )
+    base_tf = _real_base(request) if source is None else source.info.base_tf
+    live = LiveRequest(config, base_tf, folder, request.equity, options, _identity(request), changed, handover=request.handover)
+    making = made_daemon(live, source, build_engine(kind), store)
     try:
-        result, daemon, signal_seen = asyncio.run(drive_local(live, source, build_engine(kind), store, console, ready))
+        result, daemon, signal_seen = asyncio.run(drive_local(making, console, ready, handover=request.handover))
     finally:
         for server in servers:
             server.stop()
@@ -225,6 +232,7 @@ def _refuse_foreign_flags(request: PaperRequest) -> None:
     flags = {
         "replay": (("--data", request.data), ("--from", request.start), ("--to", request.end)),
         "synthetic": (("--seed", request.seed), ("--scenario", request.scenario)),
+        "exchange": (("--exchange", request.exchange),),
     }
     for source, owned in flags.items():
         for flag, value in owned:
@@ -248,7 +256,12 @@ def _options(request: PaperRequest) -> RunOptions:
         raise UsageError(
             "--source replay needs --data DIR, a folder of recordings", help="brain paper --source replay --data DIR"
         )
-    if request.broker == "local":
+    if request.source == "exchange" and (not request.local or request.exchange not in (None, "binance")):
+        raise UsageError(
+            "--source exchange hears Binance USD-M and trades at a local exchange; another is not to be had here",
+            help="brain paper --source exchange --exchange binance --broker local",
+        )
+    if request.local:
         _refuse_other_pace(request)
         return RunOptions(None, request.until_bars, after, market_time=True)
     if request.handover:
@@ -262,6 +275,12 @@ def _refuse_other_pace(request: PaperRequest) -> None:
         raise UsageError(
             f"--speed was {request.speed}, --broker local runs in real time", help="leave --speed out, or --broker direct"
         )
+
+
+def _real_base(request: PaperRequest) -> dict[str, Timeframe]:
+    from core.data.sources.synthetic import DEFAULT_SYMBOLS
+
+    return dict.fromkeys(parse_symbols(request.symbols) or DEFAULT_SYMBOLS, Timeframe.M5)
 
 
 def _source(request: PaperRequest) -> Source:
@@ -312,48 +331,3 @@ def _serve(parts: Assembly, environment: Environment, request: PaperRequest, con
             raise
         console.warn(f"{error.what}; the replay goes on without metrics")
         return None
-
-
-def _data(result: RunResult, daemon: Daemon, folder: SessionDir) -> dict[str, Any]:
-    parts = daemon.parts
-    return {
-        **result.to_dict(),
-        "state": parts.context.governor.view.state.value,
-        "open_positions": len(parts.context.ledger.positions),
-        "unlocks": _unlocks(parts),
-        "governance_digest": parts.context.config.governance_digest,
-        "decisions_hash": parts.recorder.decisions_hash,
-        "session": str(folder.root),
-    }
-
-
-def _unlocks(parts: Assembly) -> int:
-    """How often a kill-switch was lifted in this session, by a person or by ``--unlock-after``."""
-    return int(parts.store.query("SELECT COUNT(*) FROM alerts WHERE code = 'unlocked'")[0][0])
-
-
-def _summary(result: RunResult, daemon: Daemon, folder: SessionDir, zone: tzinfo) -> str:
-    """The run for people: how it stands, what happened, in money and in R, what was refused, and how to go on."""
-    parts, now = daemon.parts, verdict(daemon)
-    start, end = result.equity_start or 0.0, result.equity_end or 0.0
-    factor = "not assessable" if result.profit_factor is None else f"{result.profit_factor:.2f}"
-    won = "not assessable" if result.winrate is None else f"{result.winrate:.1%} of {result.trades - result.scratches} decided"
-    refused = ", ".join(f"{code} {n}" for code, n in sorted(result.refusals.items(), key=lambda item: -item[1])) or "none"
-    until, held = say_time(parts.clock.now_ms(), zone), ", ".join(parts.context.ledger.positions) or "no open position"
-    lines = [
-        f"{result.bars} bars ({result.symbol_bars} symbol-bars), {result.decisions} decisions up to {until}",
-        f"state     {now}; {held}",
-        "signals   " + ", ".join(f"{name} {n}" for name, n in result.signals.items()),
-        f"plans     {result.plans} planned, {result.orders} orders, {result.trades} trades ({result.scratches} scratches)",
-        f"refused   {refused}",
-        f"equity    {start:.2f} -> {end:.2f} USD, worst drawdown {result.max_dd_pct:.2f} %, {result.pnl_r:+.2f} R",
-        f"costs     fees {result.fees:.2f}, funding {result.funding:+.2f} USD",
-        f"quality   profit factor {factor}, won {won}",
-        f"data      books {result.books}, issues {', '.join(f'{k} {n}' for k, n in result.data_issues.items()) or 'none'}",
-        f"locks     {result.daily_locks} daily, {result.kill_switches} kill-switch, unlocked {_unlocks(parts)} times",
-        f"decisions {parts.recorder.decisions_hash}",
-        f"session   {folder.root}",
-    ]
-    if now.remedy:
-        lines.append(f"to do     {now.remedy.replace('DIR', str(folder.root))}")
-    return "\n".join(lines)

@@ -33,6 +33,7 @@ class LiveDaemon(Daemon):
     asked a second time, it leaves them under their stops instead (X34). What it closed is on record between two bars.
 
     Attributes:
+        broker: the venue, to be asked what it knows.
         recovery: what the start found; None before.
         left: positions that were still open at the end, with their signed quantity.
 
@@ -56,7 +57,7 @@ class LiveDaemon(Daemon):
         leave_within_s: float = LEAVE_WITHIN_S,
     ) -> None:
         super().__init__(parts, engine, folder, options, governance_changed, identity)
-        self._broker, self._handover, self._leave_within_s = broker, handover, leave_within_s
+        self.broker, self._handover, self._leave_within_s = broker, handover, leave_within_s
         self._hurry = asyncio.Event()
         self.recovery: Recovery | None = None
         self.left: dict[str, str] = {}
@@ -69,9 +70,10 @@ class LiveDaemon(Daemon):
 
     async def _through(self, after_ts: int | None) -> None:
         """Nothing is opened before exchange and outbox agree; where they do not, what is concerned stays halted (F6)."""
-        self.recovery = await self._broker.start()
+        self.recovery = await self.broker.start()
         self._tell(self.recovery)
-        await super()._through(after_ts)
+        # 0: cut off before its first bar, it begins where it would have begun
+        await super()._through(after_ts or None)
         await self._hear_out()
         if self._stop.is_set():
             await self._leave()
@@ -79,7 +81,7 @@ class LiveDaemon(Daemon):
     def _tell(self, recovery: Recovery) -> None:
         for sentence in (*recovery.actions, *recovery.warnings):
             logger.info("recovery: {}", sentence)
-        alert, ts = self._parts.recorder.alert, self._broker.account().ts
+        alert, ts = self._parts.recorder.alert, self.broker.account().ts
         for sentence in recovery.warnings:
             alert(ts, AlertLevel.WARNING, "recovery", sentence)
         for difference in recovery.differences:
@@ -123,7 +125,7 @@ class LiveDaemon(Daemon):
 
     async def _close(self, *others: asyncio.Future[Any]) -> None:
         """Ask for every exit once, and hear what comes of it for a while."""
-        await self._run.said(Word(self._broker.account().ts, WordKind.SHUTDOWN.value))
+        await self._run.said(Word(self.broker.account().ts, WordKind.SHUTDOWN.value))
         self._commit()
         again = asyncio.ensure_future(asyncio.sleep(_ASK_AGAIN_S))
         try:
@@ -139,4 +141,4 @@ class LiveDaemon(Daemon):
             held = ", ".join(f"{qty} {symbol}" for symbol, qty in self.left.items())
             level = AlertLevel.INFO if self._handover else AlertLevel.WARNING
             text = f"left at the exchange under their stops: {held}; the next start with this --state goes on with them"
-            self._parts.recorder.alert(self._broker.account().ts, level, "left_open", text)
+            self._parts.recorder.alert(self.broker.account().ts, level, "left_open", text)

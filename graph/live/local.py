@@ -15,6 +15,7 @@ from core.sim.server.app import ExchangeServer
 from core.sim.server.options import API_KEY, API_SECRET, ServerOptions
 from core.sim.server.redirect import LoopbackResolver
 from core.sim.server.tls import Certificate
+from core.sim.tape.base import MarketTape
 from core.sim.tape.listings import liquidity_of, listing_of
 from core.sim.tape.source import SourceTape, TapeOptions
 from core.venues.client import Wiring
@@ -46,16 +47,24 @@ def local_venue(
         SourceError: the source has no perpetual, or one for which there is no instrument.
         StateError: the state file of ``options`` cannot be read.
     """
-    perps = [instrument for instrument in instruments if instrument.is_perp]
     played = SourceTape(source, instruments, options=tape)
-    exchange = LocalExchange(
-        [listing_of(one, source.info.start) for one in perps],
-        clock,
-        wallet=Decimal(repr(equity)),
-        liquidity=liquidity_of(perps),
-    )
+    exchange = _exchange(instruments, clock, equity, source.info.start)
     played.position_sign = exchange.position_sign
     return LocalVenue(exchange, ExchangeServer(exchange, played, clock, options))
+
+
+def relayed_venue(
+    tape: MarketTape, instruments: Sequence[Instrument], clock: Clock, equity: float, options: ServerOptions
+) -> LocalVenue:
+    """An exchange whose market somebody else makes: ``tape`` is fed from outside."""
+    exchange = _exchange(instruments, clock, equity, 0)
+    return LocalVenue(exchange, ExchangeServer(exchange, tape, clock, options))
+
+
+def _exchange(instruments: Sequence[Instrument], clock: Clock, equity: float, onboard_ts: int) -> LocalExchange:
+    perps = [instrument for instrument in instruments if instrument.is_perp]
+    listings = [listing_of(one, onboard_ts) for one in perps]
+    return LocalExchange(listings, clock, wallet=Decimal(repr(equity)), liquidity=liquidity_of(perps))
 
 
 def local_wiring(port: int, certificate: Certificate | Path) -> Wiring:

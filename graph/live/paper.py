@@ -7,8 +7,10 @@ run meets here is what a live one meets: a client, sockets, TLS, an account that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 from core.clock import Clock
 from core.data.sources.base import Source
@@ -16,12 +18,14 @@ from core.monitor.store import Store
 from core.sim.server.options import ServerOptions
 from core.sim.server.pace import PacedClock
 from core.sim.server.persistence import StateFile
+from core.venues.client import Wiring
 from graph.assembly import instruments_for
 from graph.engines import Engine
 from graph.exchange_folder import ExchangeFolder
 from graph.live.assembly import LiveRequest, Reach, live_daemon
 from graph.live.daemon import LiveDaemon
-from graph.live.local import LOCAL_KEYS, local_venue, local_wiring
+from graph.live.local import LOCAL_KEYS, LocalVenue, local_venue, local_wiring, relayed_venue
+from graph.live.relay import MarketRelay
 
 _HOST = "127.0.0.1"
 _KEEP_TIME_S = 1.0
@@ -42,24 +46,52 @@ async def daemon_at_local(request: LiveRequest, source: Source, engine: Engine, 
         options = ServerOptions(check_time=False, state_file=folder.account)
         instruments = instruments_for(request.config, source.info.symbols)
         venue = local_venue(source, instruments, clock, request.equity, options=options)
-        keeping = asyncio.create_task(_keep_time(folder, clock), name="time of the local exchange")
-        try:
-            certificate = folder.certificate()
-            address = (await venue.server.start(_HOST, 0, certificate)).rest
-            port = int(address.rpartition(":")[2])
-            reach = Reach(
-                clock,
-                LOCAL_KEYS,
-                data={"binanceusdm": local_wiring(port, certificate)},
-                orders=local_wiring(port, certificate),
-                read_ntp=lambda: None,
-            )
+        async with _kept_time(folder, clock), _served(venue, folder) as wiring:
+            # a client each: data and orders share neither budget nor session
+            reach = Reach(clock, LOCAL_KEYS, {"binanceusdm": wiring()}, wiring(), read_ntp=lambda: None)
             async with live_daemon(request, reach, engine, store) as daemon:
                 yield daemon
+
+
+@asynccontextmanager
+async def daemon_at_real_market(request: LiveRequest, real: Reach, engine: Engine, store: Store) -> AsyncIterator[LiveDaemon]:
+    """A daemon that hears a real market and trades at a local exchange, which plays that very market (X32).
+
+    Args:
+        request: what is to be run.
+        real: how the real exchange is reached; its keys and the wiring of orders are not used: nothing is sent there.
+        engine: carries events through the brain.
+        store: the session's records.
+
+    Raises:
+        StateError: the folder is in use, or of another run.
+        SourceError: the market cannot be reached.
+    """
+    folder = ExchangeFolder(request.folder.root / "exchange")
+    with folder.held():
+        instruments = instruments_for(request.config, tuple(request.base_tf))
+        relay = MarketRelay(request.base_tf, next(iter(real.data.values())), real.settings)
+        options = ServerOptions(check_time=False, state_file=folder.account)  # both ends have one clock
+        venue = relayed_venue(relay.tape, instruments, real.clock, request.equity, options)
+        try:
+            async with _served(venue, folder) as wiring:
+                await relay.start()
+                reach = replace(real, keys=LOCAL_KEYS, orders=wiring())
+                async with live_daemon(request, reach, engine, store) as daemon:
+                    yield daemon
         finally:
-            keeping.cancel()
-            await venue.server.close()
-            folder.keep_time(clock.now_ms())
+            await relay.close()
+
+
+@asynccontextmanager
+async def _served(venue: LocalVenue, folder: ExchangeFolder) -> AsyncIterator[Callable[[], Wiring]]:
+    """The exchange on loopback; how to reach it."""
+    certificate = folder.certificate()
+    try:
+        address = (await venue.server.start(_HOST, 0, certificate)).rest
+        yield partial(local_wiring, int(address.rpartition(":")[2]), certificate)
+    finally:
+        await venue.server.close()
 
 
 def _begin(folder: ExchangeFolder, source: Source) -> int:
@@ -68,10 +100,18 @@ def _begin(folder: ExchangeFolder, source: Source) -> int:
     return max(played, folder.time())
 
 
-async def _keep_time(folder: ExchangeFolder, clock: Clock) -> None:
+@asynccontextmanager
+async def _kept_time(folder: ExchangeFolder, clock: Clock) -> AsyncIterator[None]:
     """After a kill the clock must not go back behind what the daemon was told."""
-    while True:
-        folder.keep_time(clock.now_ms() + round(2_000 * _KEEP_TIME_S))
-        await asyncio.sleep(_KEEP_TIME_S)
 
+    async def keep() -> None:
+        while True:
+            folder.keep_time(clock.now_ms() + round(2_000 * _KEEP_TIME_S))
+            await asyncio.sleep(_KEEP_TIME_S)
 
+    keeping = asyncio.create_task(keep(), name="time of the local exchange")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        folder.keep_time(clock.now_ms())

@@ -112,7 +112,7 @@ def test_every_command_and_flag_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("run `brain live`, or set MODE=paper", ["brain live"]),
+        ("run `brain trade`, or set MODE=paper", ["brain trade"]),
         ("run `brain {environment.mode}`", ["brain {environment.mode}"]),
         ("brain governance verfy", ["brain governance verfy"]),
         ("then `brain governance`", ["brain governance"]),

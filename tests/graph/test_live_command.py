@@ -1,4 +1,4 @@
-"""`brain live` refuses by number until evidence and approval are there, and `brain live approve` is a person's alone (J5, K1, X37)."""
+"""`brain live` refuses by number until evidence and approval are there; approving is a person's alone (J5, K1, X37)."""
 
 from __future__ import annotations
 
@@ -26,21 +26,9 @@ from tests.support.paper_month import DAY, END_MS, HOUR, PaperRun, record
 
 NOW = END_MS + HOUR
 KEY, SECRET = "K" * 64, "S" * 64
-DEMANDS = [
-    "paper_days",
-    "paper_sessions",
-    "profit_factor",
-    "max_drawdown",
-    "forward_test",
-    "health_gates",
-    "no_critical_error",
-    "recovery_agreed",
-    "governance_signed",
-    "review_signed",
-    "keys",
-    "state_folder",
-    "account",
-]
+DEMANDS = """
+    paper_days paper_sessions profit_factor max_drawdown forward_test health_gates no_critical_error recovery_agreed
+    governance_signed review_signed keys state_folder account""".split()  # noqa: SIM905
 REVIEWER, REASON, CONFIRM = "Reviewer [", "Why is it right to trade real money now? ", f"Type {WORD} to go on: "
 BY = ("--reviewer", "a colleague")
 YES = [(REASON, "a good month\n"), (CONFIRM, f"{WORD}\n")]
@@ -69,8 +57,10 @@ def asked(home: Path, *more: str, environ: dict[str, str] | None = None) -> Said
 def later(*arguments: str) -> list[str]:
     """The command in a process whose month has just ended."""
     program = (
-        "from core.clock import VirtualClock; from graph.commands import live; "
-        f"live.SystemClock = lambda: VirtualClock({NOW}); from graph.cli import main; main()"
+        "from core.clock import VirtualClock; from graph import readiness; from graph.commands import live; "
+        f"live.SystemClock = lambda: VirtualClock({NOW}); "
+        f"live.source_digest = readiness.source_digest = lambda: {source_digest()!r}; "  # whatever is edited meanwhile
+        "from graph.cli import main; main()"
     )
     return [sys.executable, "-c", program, *arguments]
 
@@ -245,9 +235,20 @@ def test_what_does_not_pass_cannot_be_approved(home: Path) -> None:
 # --- void ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def approved(home: Path) -> Path:
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good month that a person approved; to be copied."""
+    home = tmp_path_factory.mktemp("approved")
+    configs_in(home / "configs")
+    record(home / "runs")
     assert approve(home, *BY, answers=YES).code == 0
+    return home
+
+
+@pytest.fixture
+def approved(signed: Path, tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    shutil.copytree(signed, home)
     assert missing(asked(home)) == []
     return home
 
@@ -285,10 +286,7 @@ def test_other_code_voids_it_until_it_is_approved_again(approved: Path, monkeypa
 
 
 def test_another_strategy_voids_it_and_the_evidence_with_it(approved: Path) -> None:
-    path = approved / "configs" / "strategies.yaml"
-    text = path.read_text()
-    line = next(line for line in text.splitlines() if line.strip().startswith("validity_bars:"))
-    path.write_text(text.replace(line, line.split(":")[0] + ": 9", 1))
+    rewrite(approved / "configs" / "strategies.yaml", "shock_sigma: -4.0", "shock_sigma: -4.5")
     said = asked(approved)
     assert "the strategies are others than those that were approved" in void(said)
     assert "under other rules: strategies.yaml" in said.answer["data"]["not_counted"][0]["why"]

@@ -230,6 +230,8 @@ class Audit:
         since = min((row.sent_ms for row in self._outbox.rows.values() if row.symbol == symbol and row.sent_ms), default=0)
         if after is None and not since:
             return
+        # our clock may have been ahead when the first order was sent, by as much as the venue lets pass: its fill is older then
+        since -= self._desk.options.max_clock_offset_ms
         trades = await account.trades(symbol, after_id=after, since=since)
         for trade in trades:
             if self._outbox.has_trade(symbol, trade.trade_id):
@@ -237,6 +239,8 @@ class Audit:
             told = trade
             if self._intake.row_of(symbol, "", trade.venue_id) is None:
                 seen = await account.order_of(symbol, trade.venue_id)
+                if seen is None and any(row.symbol == symbol and row.state.doubtful for row in self._outbox.unresolved()):
+                    return  # it may be of an order of which nobody knows; the venue will name it
                 if seen is not None:
                     told = replace(trade, client_id=seen.client_id, forced=account.forced(seen.client_id))
                     if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from configs.validators import Configuration
 from core.clock import Clock
 from core.data.exchange.settings import ExchangeSettings
 from core.data.sources.base import Source
+from core.exec.live.audit import Difference
 from core.exec.live.crash import OnCrashPoint, never
 from core.exec.live.settings import LiveOptions
+from core.monitor.store import Store
 from core.sim.server.options import ServerOptions
 from core.sim.tape.source import TapeOptions
 from core.types import Timeframe
@@ -23,6 +26,7 @@ from graph.engines import EngineKind, build_engine
 from graph.live.assembly import LiveRequest, Reach, live_daemon
 from graph.live.daemon import LiveDaemon
 from graph.live.local import LOCAL_KEYS, LocalVenue, local_venue
+from graph.live.paper import daemon_at_real_market
 from graph.runner import RunOptions
 from graph.session_dir import SessionDir
 from tests.support.run import EQUITY, short_configuration
@@ -58,15 +62,19 @@ class Stand:
     world: World
     source: Source
     clock: Clock
-    venue: LocalVenue
+    make_venue: Callable[[Path], LocalVenue]
     config: Configuration
     options: RunOptions
+    venue: LocalVenue = field(init=False)
     daemons: list[LiveDaemon] = field(default_factory=list)
     look: Callable[[LiveDaemon], object] = lambda _: None
     crash: OnCrashPoint = never
     settings: ExchangeSettings = QUIET
+    relayed: bool = False
+    """Whether the venue is a real market's stand-in: heard only, orders go to an exchange of the daemon's own."""
     more: dict[str, Any] = field(default_factory=dict)
-    node: Node | None = None
+    differences: tuple[Difference, ...] | None = None
+    """What did not agree at the end of a life that came to its end."""
 
     @property
     def session(self) -> Path:
@@ -84,6 +92,11 @@ class Stand:
         """One life from its start to its end."""
         await self.start().gone
         return self.daemon
+
+    async def serve(self, node: Node) -> None:
+        self.venue = self.make_venue(node.folder)
+        await self.venue.server.start("0.0.0.0", 443)  # noqa: S104 - in memory
+        await asyncio.Event().wait()
 
     async def bot(self, node: Node) -> None:
         request = LiveRequest(
@@ -104,9 +117,24 @@ class Stand:
             settings=self.settings,
             read_ntp=lambda: None,
         )
-        async with live_daemon(request, reach, build_engine(EngineKind.DIRECT)) as daemon:
+        async with self._daemon(request, reach) as daemon:
             self.daemons.append(daemon)
             await daemon.run(lambda: self.look(daemon))
+            self.differences = await daemon.broker.compare()
+
+    @asynccontextmanager
+    async def _daemon(self, request: LiveRequest, reach: Reach) -> AsyncIterator[LiveDaemon]:
+        engine = build_engine(EngineKind.DIRECT)
+        if not self.relayed:
+            async with live_daemon(request, reach, engine) as daemon:
+                yield daemon
+            return
+        store = Store(request.folder.database)
+        try:
+            async with daemon_at_real_market(request, reach, engine, store) as daemon:
+                yield daemon
+        finally:
+            store.close()
 
 
 Story = Callable[[Stand], Awaitable[object]]
@@ -121,24 +149,26 @@ def trade(
     bars: int | None = None,
     options: ServerOptions | None = None,
     levels: int = 10,
+    keeps: bool = False,
     **more: Any,
 ) -> None:
-    """Run ``story`` beside a local exchange that plays ``source``."""
+    """Run ``story`` beside a local exchange that plays ``source``; one that ``keeps`` its account can be restarted."""
 
     async def scenario(world: World) -> None:
         used = config or short_configuration()
         clock = Shifted(world.clocks, source.info.start - EPOCH_MS)
         given = replace(options or ServerOptions(reaction_ms=50), check_time=False)
         tape = TapeOptions(mark_every_ms=BEAT_MS, book_levels=levels)
-        venue = local_venue(source, instruments_for(used, source.info.symbols), clock, EQUITY, options=given, tape=tape)
 
-        async def serve(_node: Node) -> None:
-            await venue.server.start("0.0.0.0", 443)  # noqa: S104 - in memory
-            await asyncio.Event().wait()
+        def make_venue(folder: Path) -> LocalVenue:
+            kept = replace(given, state_file=folder / "exchange.json") if keeps else given
+            instruments = instruments_for(used, source.info.symbols)
+            return local_venue(source, instruments, clock, EQUITY, options=kept, tape=tape)
 
-        world.start("venue", serve, hosts=HOSTS)
-        await asyncio.sleep(OPENS_AFTER_S)
         until = RunOptions(market_time=True, until_bars=bars or source.info.batches)
-        await story(Stand(world, source, clock, venue, used, until, more=more))
+        stand = Stand(world, source, clock, make_venue, used, until, more=more)
+        world.start("venue", stand.serve, hosts=HOSTS)
+        await asyncio.sleep(OPENS_AFTER_S)
+        await story(stand)
 
     run_world(seed, scenario)

@@ -37,7 +37,7 @@ def test_a_batch_brings_prices_books_and_rates_and_takes_away_what_happened():
         events = [event for group in heard for event in group]
         assert [type(event) for event in events] == [Fill, OrderUpdate]
         assert (events[0].expected_price, events[0].spread_bps) == (50_000.0, pytest.approx(2.0))
-        assert b.broker.snapshot() == {"told": 2, "ts": now + 1}
+        assert b.broker.snapshot() == {"told": 2, "groups": 3, "ts": now + 1}
 
     tell(story)
 

@@ -114,11 +114,14 @@ def test_fills_make_the_position_and_the_next_life_counts_them_the_same(outbox):
     outbox.fill(made, trade(5, "0.2"), 4, to=None, told=D("0.1"), events=())
     outbox.fill(made, trade(6, "0.1", OrderSide.SELL), 5, to=State.DONE, told=D(0), events=())
     outbox.settle(BTC, D("0.05"), 6, "said so")
+    outbox.audit(BTC, 1)
+    outbox.audit(BTC, 5)
+    outbox.audit(BTC, 5)
     for one in (outbox, kept := again(outbox)):
         assert one.held(BTC) == D("0.65")
         assert one.booked(BTC) == D("0.6")
         assert one.holdings() == {BTC: D("0.65")}
-        assert one.last_trade == {BTC: 6}
+        assert one.audited == {BTC: 5}
         assert one.fills == 3
         assert one.has_trade(BTC, 5)
         assert not one.has_trade(BTC, 2)
@@ -167,7 +170,7 @@ def test_events_are_owed_until_they_are_told_and_told_again_in_the_same_groups(o
     assert telling.next(100) == (FILL,)
     assert telling.next(100) == ()
     assert not telling.ready.is_set()
-    before = telling.told
+    before = telling.told, telling.groups
     outbox.move(made, State.DONE, 4, events=(UPDATE,))
     outbox.fund(FundingSeen(BTC, 8, "x1", D(1)), (FundingPayment(BTC, 8, 0.1, 5e4, D(1), 1.0),))
     assert len(telling.next(200)) == 2
@@ -175,7 +178,7 @@ def test_events_are_owed_until_they_are_told_and_told_again_in_the_same_groups(o
 
     kept = again(outbox)
     telling = Telling(kept)
-    telling.restore(before)
+    telling.restore(*before)
     assert telling.repeating
     late = msgspec.structs.replace(UPDATE, message="only in this life")
     kept.note(kept.rows["a-e0"], events=(late,))
@@ -183,8 +186,41 @@ def test_events_are_owed_until_they_are_told_and_told_again_in_the_same_groups(o
     assert [type(event) for event in telling.next(200)] == [OrderUpdate, FundingPayment]
     assert not telling.repeating
     assert telling.next(200) == (late,)
-    telling.restore(telling.told)
+    telling.restore(telling.told, telling.groups)
     assert not telling.ready.is_set()
+    kept.close()
+
+
+def test_a_bar_that_an_earlier_life_had_begun_hears_before_its_decisions_what_it_heard_then(outbox):
+    """F6: the fill of an order that is yet to be decided again must wait for that."""
+    made, telling = row(), Telling(outbox)
+    payment = FundingPayment(BTC, 8, 0.1, 5e4, D(1), 1.0)
+    outbox.fund(FundingSeen(BTC, 8, "x1", D(1)), (payment,))
+    assert telling.before(100) == (payment,)
+    assert telling.before(100) == ()
+    outbox.add(made, 1, must=True)  # decided at the bar
+    outbox.move(made, State.SENT, 2)
+    outbox.fill(made, trade(1), 3, to=State.PARTIAL, told=D("0.5"), events=(FILL,))
+    assert telling.next(100) == (FILL,)
+    outbox.move(made, State.DONE, 4, events=(UPDATE,))
+
+    kept = again(outbox)
+    telling = Telling(kept)
+    assert telling.before(100) == (payment,)
+    assert telling.before(100) == ()
+    begun = telling.told, telling.groups
+    assert telling.next(100) == (FILL,)
+    assert telling.before(200) == (UPDATE,)
+    telling.restore(*begun)
+    assert telling.before(200) == (FILL,)
+    assert telling.before(200) == (UPDATE,)
+    assert telling.before(200) == ()
+    for bar in (50, 200):  # the first is before all that was told, the second takes up what was left out
+        telling.restore(0, 0)
+        heard = [telling.before(bar) for _ in range(4)]
+        assert heard == ([()] * 4 if bar == 50 else [(payment,), (FILL,), (UPDATE,), ()])
+    telling.restore(0, 0)
+    assert [telling.next(100), telling.next(100)] == [(payment,), (FILL,)]
     kept.close()
 
 

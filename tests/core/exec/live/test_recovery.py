@@ -187,6 +187,42 @@ def test_fills_that_were_missed_between_two_lives_are_told_and_nothing_is_told_t
     tell(story)
 
 
+def test_an_order_in_doubt_is_judged_though_fills_of_others_were_missed():
+    """F6: the two wait for each other where the fills are fetched only after every doubt is cleared."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.take(qty="0.004"))
+        b.inject(F.DROP_BEFORE, method="POST", path=ALGO)
+        await b.broker.place(b.stop())
+        await b.broker.stop()
+        await b.market.play(b.market.trade("50600"))
+        async with asyncio.timeout(30.0):
+            assert (await b.start()).agreed
+        assert b.rows()[b.stop().client_id] is State.ABSENT
+        assert b.held() == b.broker.position_qty(BTC) == D("0.006")
+
+    tell(story)
+
+
+def test_a_fill_that_the_stream_lost_between_two_others_is_asked_for():
+    """F6: the last fill on record says nothing of those before it."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.take(qty="0.004"))
+        await b.broker.place(b.take("k0000000b-BTCUSDT-0123-t4", "50900.0", "0.003"))
+        b.inject(F.MISSING_EVENT, times=0)
+        await b.market.play(b.market.trade("50600"))
+        b.market.server.clear_faults()
+        await b.market.play(b.market.trade("51000"))
+        assert (await b.restart()).agreed
+        assert await b.broker.compare() == ()
+        assert b.held() == b.broker.position_qty(BTC) == D("0.003")
+
+    tell(story)
+
+
 def test_what_the_books_heard_after_their_snapshot_is_told_again():
     async def story(b: Bench):
         saved = b.broker.snapshot()

@@ -1,0 +1,155 @@
+"""A real market as the tape of the local exchange: trades, best levels and marks of Binance USD-M, as they come.
+
+Its own client and sockets, beside those of the data source: what the source makes bars of and what orders are filled by are the
+same market. Proven with a second local exchange in the real one's place; no real venue can be reached from where it is tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from core.data.exchange.line import Line
+from core.data.exchange.settings import ExchangeSettings
+from core.errors import SourceError
+from core.sim.local.values import BookTick, FundingTick, MarkTick, OrderSide, Tick, TradeTick
+from core.sim.tape.relay import RelayTape
+from core.types import Timeframe
+from core.venues.client import Wiring, make_client
+from core.venues.market_words import StreamLine
+
+_VENUE = "binanceusdm"
+_NEVER_S = 1e9
+_FIRST_PRICE_S = 60.0
+_LEVELS = "depth20@500ms"
+
+
+class MarketRelay:
+    """Feeds ``tape`` until it is closed.
+
+    Args:
+        base_tf: the base timeframe by internal symbol; perpetuals.
+        wiring: how the real venue is reached.
+        settings: patience.
+    """
+
+    def __init__(self, base_tf: Mapping[str, Timeframe], wiring: Wiring, settings: ExchangeSettings | None = None) -> None:
+        self._settings = settings or ExchangeSettings()
+        self._symbols = tuple(base_tf)
+        self._client: Any = make_client(_VENUE, None, replace(wiring, on_raw=self._on_raw, on_link=None))
+        names = [symbol.partition(":")[0].replace("/", "") for symbol in base_tf]
+        self.tape = RelayTape(f"relay:{_VENUE}", dict.fromkeys(names, ()))
+        self.garbled = 0
+        self._lines: list[Line] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._due: dict[str, tuple[int, Decimal]] = {}
+        self._priced: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
+
+    async def start(self) -> None:
+        """Dial, and wait until every market has told a price: without one nothing can be filled.
+
+        Raises:
+            SourceError: a symbol is not listed, or is not told of.
+        """
+        try:
+            await self._client.load_markets()
+        except Exception as error:
+            raise SourceError(
+                f"{_VENUE} cannot be used: {type(error).__name__}",
+                help="check the network and the venue's status page, then start again; brain doctor checks the rest",
+                code="DATA-040",
+            ) from error
+        missing = [symbol for symbol in self._symbols if symbol not in self._client.markets]
+        if missing:
+            raise SourceError(
+                f"{_VENUE} does not list {', '.join(missing)}", help="choose others with --symbols", code="DATA-041"
+            )
+        ids = [str(self._client.market(symbol)["lowercaseId"]) for symbol in self._symbols]
+        prints = [f"{name}@{stream}" for stream in ("aggTrade", "markPrice@1s") for name in ids]
+        for category, streams in (("market", prints), ("public", [f"{name}@{_LEVELS}" for name in ids])):
+            self._hold(category, streams)
+        try:
+            async with asyncio.timeout(_FIRST_PRICE_S):
+                for priced in self._priced.values():
+                    await priced.wait()
+        except TimeoutError as error:
+            silent = ", ".join(name for name, priced in self._priced.items() if not priced.is_set())
+            raise SourceError(
+                f"{_VENUE} told no price of {silent} within {_FIRST_PRICE_S:.0f} s",
+                help="look at the venue's status page, then start again",
+                code="DATA-040",
+            ) from error
+
+    def _hold(self, category: str, streams: list[str]) -> None:
+        client = self._client
+        url = f"{client.get_ws_url('linear', category)}/{client.stream('linear', f'relay {category}')}"
+        request = {"method": "SUBSCRIBE", "params": streams, "id": client.request_id(url)}
+        line = Line(
+            client,
+            StreamLine(url, request, category == "public"),
+            silent_s=self._settings.market_silent_s if category == "market" else _NEVER_S,
+            backoff_s=self._settings.backoff_s,
+            random=np.random.default_rng(len(self._lines)),
+            on_down=lambda _why: None,
+        )
+        self._lines.append(line)
+        self._tasks.append(asyncio.create_task(line.run(), name=f"relay of {category}"))
+
+    async def close(self) -> None:
+        """End everything; what was heard is still played."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self.tape.close()
+        with suppress(Exception):
+            await self._client.close()
+
+    # --- what is heard ----------------------------------------------------------------------------
+
+    def _on_raw(self, message: Any) -> bool:
+        """Take a message of ours; one that cannot be read must not end ccxt's loop."""
+        kind = message.get("e") if isinstance(message, dict) else None
+        if kind not in ("aggTrade", "depthUpdate", "markPriceUpdate"):
+            return False
+        try:
+            for line in self._lines:
+                if line.dial.depth is (kind == "depthUpdate"):
+                    line.heard()
+            for tick in self._ticks(kind, message):
+                self.tape.push(tick)
+        except (KeyError, ValueError, ArithmeticError, TypeError):
+            self.garbled += 1
+        return True
+
+    def _ticks(self, kind: str, told: Mapping[str, Any]) -> list[Tick]:
+        name = str(told["s"])
+        if name not in self._priced:
+            return []
+        if kind == "aggTrade":
+            taker = OrderSide.SELL if told["m"] else OrderSide.BUY
+            self._priced[name].set()
+            return [TradeTick(name, int(told["T"]), int(told["l"]), Decimal(told["p"]), Decimal(told["q"]), taker)]
+        if kind == "depthUpdate":
+            return [BookTick(name, int(told["T"]), int(told["u"]), _levels(told["b"]), _levels(told["a"]))]
+        return self._mark(name, told)
+
+    def _mark(self, name: str, told: Mapping[str, Any]) -> list[Tick]:
+        """A mark; where the next settlement is a later one than before, that one has just been settled."""
+        ts, mark, due = int(told["E"]), Decimal(told["p"]), int(told["T"])
+        ticks: list[Tick] = []
+        before, rate = self._due.get(name, (due, Decimal(0)))
+        if due > before > 0:
+            ticks.append(FundingTick(name, ts, rate, mark))
+        self._due[name] = due, Decimal(told["r"] or 0)
+        return [*ticks, MarkTick(name, ts, mark, Decimal(told["i"]), self._due[name][1], due)]
+
+
+def _levels(rows: Any) -> tuple[tuple[Decimal, Decimal], ...]:
+    return tuple((Decimal(price), Decimal(qty)) for price, qty in rows)

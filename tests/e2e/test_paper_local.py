@@ -1,0 +1,58 @@
+"""``brain paper`` on the live adapter, over real sockets with TLS (issue 4, point 5), and how it is used wrongly."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.commands import DEADLINE_SECONDS, brain, outside, soon_warm, wait_until
+
+MISUSES = [
+    (("--broker", "local", "--speed", "5"), "real time"),
+    (("--handover",), "--broker local"),
+    (("--source", "exchange", "--broker", "direct"), "local exchange"),
+    (("--source", "exchange", "--exchange", "kraken"), "binance"),
+    (("--exchange", "binance"), "--source exchange"),
+    (("--source", "exchange", "--seed", "3"), "--seed belongs to --source synthetic"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), MISUSES)
+def test_flags_that_do_not_go_together_are_refused_before_anything_starts(arguments: tuple[str, ...], said: str) -> None:
+    answer = brain("paper", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+
+
+@pytest.mark.slow
+def test_a_run_over_real_sockets_starts_and_ends_when_asked_to(tmp_path: Path) -> None:
+    """F5: the account of the local exchange is in the session's folder."""
+    answer = until_started(tmp_path)
+    assert answer["ok"], answer
+    assert answer["data"]["open_positions"] == 0
+    assert (tmp_path / "session" / "exchange" / "exchange.json").is_file()
+
+
+def until_started(tmp_path: Path) -> dict[str, Any]:
+    """One run, asked to stop as soon as it has said where it is."""
+    log = tmp_path / "said.txt"
+    with log.open("w", encoding="utf-8") as said:
+        arguments = ("paper", "--broker", "local", "--symbols", "BTC/USDT:USDT", "--json", "--state", str(tmp_path / "session"))
+        child = subprocess.Popen(
+            soon_warm(*arguments), stdout=subprocess.PIPE, stderr=said, text=True, env=outside(), cwd=tempfile.gettempdir()
+        )
+        try:
+            wait_until(lambda: "in real time" in log.read_text(encoding="utf-8") or child.poll() is not None)
+            child.send_signal(signal.SIGTERM)
+            out, _ = child.communicate(timeout=DEADLINE_SECONDS)
+        finally:
+            child.kill()
+            child.wait()
+    answer: dict[str, Any] = json.loads(out)
+    return answer

@@ -1,0 +1,222 @@
+"""What happens in one life, fixed by its number: every crash point meets every fault, action and side in turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from core.exec.live.crash import CrashPoint
+from core.sim.server.faults import Fault, FaultKind
+from core.types import Side
+from tests.support.simulation import network
+from tests.support.simulation.disk import Loss
+
+PLAIN, ALGO = "/fapi/v1/order", "/fapi/v1/algoOrder"
+
+
+class Action(StrEnum):
+    """What the bot is about when it dies."""
+
+    ENTRY = "entry"
+    STOP = "stop"
+    TAKE = "take"
+    EXIT = "exit"
+    ADD = "add"
+
+
+class Leg(StrEnum):
+    """Where the price goes after that."""
+
+    CALM = "calm"
+    STOPPED = "stopped"
+    """Through the working stop."""
+    CRASH = "crash"
+    """Through the catastrophe stop too."""
+
+
+NONE = "none"
+MARKET_ONLY = (FaultKind.DEPTH_GAP, FaultKind.LATE_FINAL, FaultKind.MISSING_FINAL)
+"""They befall market data, which is not in this world."""
+FAULTS = (
+    NONE,
+    *(kind.value for kind in FaultKind if kind not in MARKET_ONLY),
+    *(f"net_{kind.name.lower()}" for kind in network.Kind),
+)
+IN_RECOVERY = (CrashPoint.RESOLVED, CrashPoint.BACKFILLED, CrashPoint.ADOPTED, CrashPoint.COVERED)
+"""Passed at a start only: a first life must have died before."""
+LOOKED_UP = (CrashPoint.FOUND_BEFORE, CrashPoint.FOUND_AFTER, CrashPoint.ABSENT_BEFORE, CrashPoint.ABSENT_AFTER)
+_HALF_DONE = (
+    CrashPoint.SENT_AFTER,
+    CrashPoint.REPLIED,
+    CrashPoint.ACK_BEFORE,
+    CrashPoint.FILL_BEFORE,
+    CrashPoint.DONE_BEFORE,
+    CrashPoint.TOLD_AFTER,
+)
+"""Where a life leaves most to its successor."""
+_STARTING = (
+    *IN_RECOVERY,
+    *LOOKED_UP,
+    CrashPoint.UNKNOWN_BEFORE,
+    CrashPoint.UNKNOWN_AFTER,
+    CrashPoint.FILL_BEFORE,
+    CrashPoint.FILL_AFTER,
+    CrashPoint.SENT_AFTER,
+    CrashPoint.REPLIED,
+    CrashPoint.TOLD_AFTER,
+)
+_REFUSED = (-1111, -2019, -2021, -2022, -4164, -5028)
+_POWER = (Loss.UNSYNCED, Loss.LATEST, Loss.SECTORS)
+_STRIDE = 3_571
+"""Prime to the number of cells: neighbouring lives are far apart in the matrix, so that few of them are a sample of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Where a life of the bot ends: when it passes ``point`` for the ``nth`` time; and what is left of its disk."""
+
+    point: CrashPoint
+    nth: int
+    loss: Loss
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The exchange dies too: when (s after the action began) and for how long."""
+
+    after_s: float
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One life."""
+
+    number: int
+    point: CrashPoint
+    fault: str
+    action: Action
+    side: Side
+    leg: Leg
+    kills: tuple[Kill, ...]
+    venue_faults: tuple[Fault, ...]
+    link_fault: network.Fault | None
+    link_fault_s: float
+    outage: Outage | None
+    tight_cap: bool
+    snapshot_every: int
+
+    def __str__(self) -> str:
+        kills = ", ".join(f"{kill.point}#{kill.nth} {kill.loss.name.lower()} {kill.down_s:.1f}s" for kill in self.kills)
+        outage = "" if self.outage is None else f", exchange down {self.outage.down_s:.1f}s"
+        return f"{self.side} {self.action}, {self.fault}, price {self.leg}, killed at {kills}{outage}"
+
+
+def cell_of(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), faults: Sequence[str] = FAULTS) -> Cell:
+    """The cell of a life; ``points`` and ``faults`` restrict the matrix."""
+    space = [points, faults, tuple(Action), tuple(Side)]
+    size = len(points) * len(faults) * len(Action) * len(Side)
+    place, picked = number * _STRIDE % size, []
+    for axis in space:
+        place, at = divmod(place, len(axis))
+        picked.append(axis[at])
+    point, fault, action, side = picked
+    chance = Random(f"{number}/cell")
+    link = _link_fault(fault, chance)
+    return Cell(
+        number=number,
+        point=point,
+        fault=fault,
+        action=action,
+        side=side,
+        leg=chance.choices(tuple(Leg), (5, 3, 1))[0],
+        kills=_kills(point, chance),
+        venue_faults=(*_needed(point, action, chance), *_venue_faults(fault, action, chance)),
+        link_fault=link,
+        link_fault_s=chance.uniform(0.5, 4.0),
+        outage=Outage(chance.uniform(0.0, 4.0), chance.uniform(0.2, 3.0)) if chance.random() < 1 / 6 else None,
+        tight_cap=chance.random() < 0.25,
+        snapshot_every=1,
+    )
+
+
+def _kills(point: CrashPoint, chance: Random) -> tuple[Kill, ...]:
+    first_in_line = [point]
+    if point in IN_RECOVERY or (point in LOOKED_UP and chance.random() < 0.5):
+        first_in_line.insert(0, chance.choice(_HALF_DONE))
+    elif chance.random() < 0.3:
+        first_in_line.append(chance.choice(_STARTING))
+    return tuple(_kill(at, 1 if at in IN_RECOVERY else chance.choice((1, 1, 1, 2, 3)), chance) for at in first_in_line)
+
+
+def _kill(point: CrashPoint, nth: int, chance: Random) -> Kill:
+    loss = Loss.KILL if chance.random() < 0.5 else chance.choice(_POWER)
+    down = chance.choice(((0.05, 1.0), (1.0, 6.0), (1.0, 6.0), (15.0, 40.0)))
+    return Kill(point, nth, loss, chance.uniform(*down))
+
+
+def _path(action: Action, chance: Random) -> str:
+    """The call that the action is about; a position's stop is placed at each of them."""
+    if action is Action.STOP:
+        return ALGO
+    return PLAIN if chance.random() < 0.7 else ALGO
+
+
+def _needed(point: CrashPoint, action: Action, chance: Random) -> tuple[Fault, ...]:
+    """What must go wrong, or the point is never passed."""
+    path, name = _path(action, chance), point.value.rpartition("_")[0]
+    if name == "rejected":
+        return (Fault(FaultKind.REJECT, "POST", path, code=chance.choice(_REFUSED), message="refused"),)
+    if name == "throttled":
+        return (Fault(FaultKind.THROTTLE, "POST", path),)
+    if name == "absent":
+        return (Fault(FaultKind.DROP_BEFORE, "POST", path),)
+    if name in ("unknown", "found"):
+        silent = Fault(FaultKind.MISSING_EVENT, times=chance.randint(1, 6))
+        return silent, Fault(FaultKind.UNKNOWN, "POST", path, executed=name == "found" or chance.random() < 0.5)
+    return ()
+
+
+def _venue_faults(fault: str, action: Action, chance: Random) -> tuple[Fault, ...]:
+    if fault == NONE or fault.startswith("net_"):
+        return ()
+    kind, path = FaultKind(fault), _path(action, chance)
+    method = chance.choice(("POST", "POST", "POST", "DELETE", "GET"))
+    nth, times, executed = chance.choice((1, 1, 2)), chance.choice((1, 1, 2)), chance.random() < 0.5
+    match kind:
+        case FaultKind.REJECT:
+            return (Fault(kind, method, path, nth=nth, times=times, code=chance.choice(_REFUSED), message="refused"),)
+        case FaultKind.HANG | FaultKind.SLOW | FaultKind.LATE | FaultKind.QUEUED | FaultKind.FOUND_LATE:
+            delay_ms = chance.choice((300, 1_500, 2_500, 6_000))
+            return (Fault(kind, "POST", path, nth=nth, times=times, executed=executed, delay_ms=delay_ms),)
+        case FaultKind.DUPLICATE_EVENT | FaultKind.MISSING_EVENT:
+            return (Fault(kind, stream=chance.choice(("", "ORDER_TRADE_UPDATE", "ALGO_UPDATE")), times=chance.randint(1, 8)),)
+        case FaultKind.REORDERED_EVENT:
+            return (Fault(kind, times=chance.randint(1, 8), delay_ms=chance.choice((0, 40, 2_000))),)
+        case FaultKind.SILENT_SOCKET | FaultKind.DISCONNECT:
+            return (Fault(kind, stream="private", executed=executed, after_ms=chance.randint(0, 300)),)
+        case FaultKind.KEY_EXPIRY:
+            return (Fault(kind, after_ms=chance.randint(0, 300)),)
+        case FaultKind.CLOCK_JUMP:  # a start refuses more than 1.5 s
+            return (Fault(kind, delay_ms=chance.choice((-1_300, -700, 700, 1_300))),)
+        case FaultKind.STUCK_TRIGGER:
+            return (Fault(kind, delay_ms=chance.randint(2_000, 12_000), after_ms=chance.randint(0, 3_000)),)
+        case _:
+            return (Fault(kind, method, path, nth=nth, times=times, executed=executed),)
+
+
+def _link_fault(fault: str, chance: Random) -> network.Fault | None:
+    if not fault.startswith("net_"):
+        return None
+    kind = network.Kind[fault.removeprefix("net_").upper()]
+    way = chance.choice(tuple(network.Way))
+    return network.Fault(kind, "bot", "exchange", way=way, delay_s=chance.uniform(0.1, 1.5), times=chance.choice((1, 2, None)))
+
+
+def matrix_size(points: Sequence[CrashPoint] = tuple(CrashPoint), faults: Sequence[str] = FAULTS) -> int:
+    """How many cells there are."""
+    return len(list(itertools.product(points, faults, Action, Side)))

@@ -1,0 +1,305 @@
+"""One world: an exchange, a bot, what befalls both, and what must hold all the while and at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import logging
+import ssl
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import ccxt
+import pytest
+
+from core.errors import BrainError
+from core.exec.live.crash import CrashPoint
+from core.sim.server.app import ExchangeServer
+from core.sim.server.options import Latencies, ServerOptions, Span
+from core.sim.server.tls import VENUE_HOSTS
+from tests.faults.crash_matrix.cells import FAULTS, Action, Cell, cell_of
+from tests.faults.crash_matrix.market import ACTION_BAR, BAR_MS, FIRST_BAR_MS, QTY, PathTape, PricePath, WatchedExchange
+from tests.faults.crash_matrix.rules import Agreement, Bot, Broken, Witness
+from tests.faults.crash_matrix.trader import ENTRY_BAR, Trader
+from tests.support.simulation.clocks import EPOCH_MS
+from tests.support.simulation.world import Node, Outcome, World, _silence, run_world
+
+LOOK_S = 0.25
+_PATIENCE_S = 12.0
+"""A point that was not passed so long after the action began: the life ends there and then."""
+_END_S = 200.0
+_REACHED_S = 2.0
+"""After the exchange is back, its client needs a moment to find it."""
+
+
+@dataclass
+class Story:
+    """A life while it is lived; ``ended`` names the points at which the bot died."""
+
+    world: World
+    cell: Cell
+    ended: list[str] = field(default_factory=list)
+    trader: Trader | None = None
+    server: ExchangeServer | None = None
+    kills: int = 0
+    calm: bool = False
+    unreachable: int = 0
+
+    def __post_init__(self) -> None:
+        self.path = PricePath(self.cell, EPOCH_MS)
+        self.witness = Witness(self.cell.side, self._exchange_ms, self.world.note)
+        self.agreement = Agreement(self.witness)
+        self.seen: Counter[CrashPoint] = Counter()
+
+    def _exchange_ms(self) -> int:
+        return EPOCH_MS + round(self.world.loop.time() * 1000)
+
+    # --- the exchange -----------------------------------------------------------------------------
+
+    async def serve(self, node: Node) -> None:
+        exchange = WatchedExchange(self.world.clocks, self.witness)
+        latencies = Latencies(Span(1, 5), Span(1, 20), Span(1, 5), Span(1, 30))
+        state_file = None if self.cell.outage is None else node.folder / "exchange.json"
+        options = ServerOptions(seed=self.cell.number, latencies=latencies, state_file=state_file)
+        self.server = ExchangeServer(exchange, PathTape(self.path), self.world.clocks, options)
+        await self.server.start("0.0.0.0", 443)  # noqa: S104 - in memory
+        await self.server.finished()
+
+    async def outage(self) -> None:
+        """The exchange dies and comes back, on its own state."""
+        assert self.cell.outage is not None
+        await asyncio.sleep(self.cell.outage.after_s)
+        self._unreachable(+1)
+        self.world.kill("exchange")
+        await asyncio.sleep(self.cell.outage.down_s)
+        self.world.restart("exchange")
+        await asyncio.sleep(_REACHED_S)
+        self._unreachable(-1)
+
+    def _unreachable(self, change: int) -> None:
+        self.unreachable += change
+        self.look()
+
+    # --- the bot ----------------------------------------------------------------------------------
+
+    async def live(self, node: Node) -> None:
+        while True:
+            self.trader = Trader(
+                self.cell, node.folder, self.world.clocks, self.path, EPOCH_MS, note=self.world.note, crash=self.passed
+            )
+            try:
+                await self.trader.start()
+                break
+            except (ccxt.BaseError, BrainError, TimeoutError) as error:
+                self.world.note("start failed", type(error).__name__)
+                await self.trader.broker.stop()
+                await asyncio.sleep(1.0)
+        self.look()
+        await self.trader.run()
+
+    def passed(self, point: CrashPoint) -> None:
+        """The bot passes a point; where the cell says so, it is dead."""
+        if self.kills >= len(self.cell.kills) or not self.armed:
+            return
+        kill = self.cell.kills[self.kills]
+        self.seen[point] += point is kill.point
+        if self.seen[kill.point] == kill.nth and point is kill.point:
+            self.ended.append(point.value)
+            self.world.note("at", point)
+            self.world.kill("bot")
+
+    @property
+    def armed(self) -> bool:
+        return self.world.loop.time() * 1000 >= self._action_ms()
+
+    def _action_ms(self) -> int:
+        bar = ENTRY_BAR if self.cell.action is Action.ENTRY else ACTION_BAR
+        return FIRST_BAR_MS + bar * BAR_MS - 20
+
+    @property
+    def up(self) -> bool:
+        """Whether the bot lives and has recovered."""
+        return not self._dead and self.trader is not None and self.trader.recovered
+
+    @property
+    def _dead(self) -> bool:
+        return "bot" not in self.world.nodes or self.world.nodes["bot"].life in self.world.loop.dead
+
+    def look(self) -> None:
+        """Tell the witness what the bot can do now; it looks at the position then."""
+        helpless = self._dead or self.unreachable > 0
+        self.witness.becomes(Bot.HELPLESS if helpless else Bot.UP if self.up else Bot.STARTING)
+        self.witness.look()
+
+    # --- what befalls them ------------------------------------------------------------------------
+
+    async def trouble(self) -> None:
+        """The cell's faults, from the moment of the action on."""
+        cell, world = self.cell, self.world
+        await asyncio.sleep(self._action_ms() / 1000 - world.loop.time())
+        world.note("action", cell)
+        for fault in cell.venue_faults:
+            if self.server is not None:
+                self.server.inject(fault)
+        if cell.outage is not None:
+            world.loop.create_task(self.outage(), context=Context())
+        if cell.link_fault is not None:
+            self._unreachable(+1)
+            world.network.add(cell.link_fault)
+            await asyncio.sleep(cell.link_fault_s)
+            world.network.heal(cell.link_fault)
+            await asyncio.sleep(_REACHED_S)
+            self._unreachable(-1)
+
+    async def ends(self) -> None:
+        """The bot's lives, one after the other; the last one lives on."""
+        await asyncio.sleep(self._action_ms() / 1000)
+        for kill in self.cell.kills:
+            gone = self.world.nodes["bot"].gone
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await asyncio.shield(gone)
+            if not gone.done() and self.kills > 0:
+                self.kills = len(self.cell.kills)  # a second end that did not come
+                break
+            self.world.kill("bot")
+            self.kills += 1
+            self.seen.clear()
+            self.look()
+            await asyncio.sleep(kill.down_s)
+            self.world.restart("bot", kill.loss)
+            self.look()
+        self.calm = True
+
+    # --- to its end -------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Look again and again until everything is over and agrees."""
+        quiet = 0
+        while quiet < 8:
+            await asyncio.sleep(LOOK_S)
+            self.look()
+            quiet = quiet + 1 if self._agreed() and self._done() else 0
+            self._raise()
+            if self.world.loop.time() > _END_S:
+                raise Broken(f"it came to no end: {self.agreement.state}, halted {self._halted()}")
+        self._final()
+        self._raise()
+
+    def _agreed(self) -> bool:
+        trader = self.trader
+        if not self.up or trader is None:
+            return False
+        return self.agreement.look(trader.broker, trader.held, len(trader.orders.pending()), self._exchange_ms())
+
+    def _done(self) -> bool:
+        trader = self.trader
+        if not self.calm or trader is None or not trader.over:
+            return False
+        if self.server is not None:
+            self.server.clear_faults()
+        return True
+
+    def _halted(self) -> dict[str, str]:
+        return {} if self.trader is None else self.trader.broker.halted
+
+    def _raise(self) -> None:
+        if self.witness.broken:
+            raise Broken("; ".join(self.witness.broken))
+
+    def _final(self) -> None:
+        """What is counted at the end: fills against plans, money against money."""
+        witness, trader = self.witness, self.trader
+        assert trader is not None
+        if witness.held():
+            raise Broken(f"{witness.held()} are held at the end: {self.agreement.state}")
+        if trader.broker.halted:
+            raise Broken(f"halted at the end: {trader.broker.halted}")
+        if not any("-e" in client_id for client_id in trader.broker._outbox.rows):
+            raise Broken("the entry was decided, and is on no record")
+        for leg, most in (("-e", QTY), ("-a", QTY / 2)):
+            filled = sum((qty for client_id, qty in witness.filled.items() if leg in client_id), Decimal(0))
+            if filled > most:
+                raise Broken(f"{filled} were filled of a plan of {most}: {dict(witness.filled)}")
+        wallet = float(witness.exchange.account().wallet)
+        if abs(trader.ledger.wallet - wallet) > 1e-6:
+            raise Broken(f"the books have {trader.ledger.wallet}, the exchange {wallet}")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a life came to. ``failure`` is empty where every rule held; ``ends`` are the points at which the bot died."""
+
+    number: int
+    failure: str
+    ends: tuple[str, ...]
+    naked_ms: int
+    starting_ms: int
+    outcome: Outcome | None
+    events: tuple[str, ...]
+
+    def bare(self) -> Result:
+        """Without all that happened."""
+        return replace(self, outcome=None, events=())
+
+
+def live_through(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), faults: Sequence[str] = FAULTS) -> Result:
+    """Live one life and judge it."""
+    stories: list[Story] = []
+    failure, outcome = "", None
+    try:
+        with _quickly():
+            outcome = run_world(number, lambda world: _tell(world, cell_of(number, points, faults), stories))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the life has failed
+        failure = f"{type(error).__name__}: {error}"
+        where = [frame for frame in traceback.extract_tb(error.__traceback__) if "/asyncio/" not in frame.filename]
+        if not isinstance(error, Broken):
+            failure += "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in where[-6:])
+    [story] = stories
+    witness, ends = story.witness, tuple(story.ended)
+    result = Result(
+        number, failure, ends, witness.naked.longest_ms, witness.starting.longest_ms, outcome, tuple(story.world.events)
+    )
+    del story, witness
+    stories.clear()
+    if failure:
+        with _silence():  # the error held the world's coroutines
+            gc.collect()
+    return result
+
+
+@contextlib.contextmanager
+def _quickly() -> Iterator[None]:
+    """Without what takes time and means nothing here: certificates nobody shows, and the server's log of broken requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", _context)
+        patch.setattr(logging.getLogger("aiohttp.server"), "disabled", True)
+        yield
+
+
+@functools.cache
+def _context(**_more: object) -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+async def _tell(world: World, cell: Cell, stories: list[Story]) -> None:
+    story = Story(world, cell)
+    stories.append(story)
+    try:
+        await _play(world, story)
+    finally:
+        story.trader = story.server = None  # what they hold is buried with the world
+
+
+async def _play(world: World, story: Story) -> None:
+    world.start("exchange", story.serve, hosts=VENUE_HOSTS)
+    await asyncio.sleep(0.05)
+    world.start("bot", story.live, watch_disk=True)
+    parts = (story.trouble(), story.ends(), story.watch())
+    await asyncio.gather(*(world.loop.create_task(part, context=Context()) for part in parts))
