@@ -234,7 +234,7 @@ class Audit:
         since -= self._desk.options.max_clock_offset_ms
         trades = await account.trades(symbol, after_id=after, since=since)
         for trade in trades:
-            if self._outbox.has_trade(symbol, trade.trade_id):
+            if self._outbox.has_trade(symbol, trade.trade_id) or trade.ts <= self._outbox.settled_ms.get(symbol, 0):
                 continue
             told = trade
             if self._intake.row_of(symbol, "", trade.venue_id) is None:

@@ -94,12 +94,15 @@ class Outbox:
             self._families.setdefault(row.told_as, []).append(row)
         self._active = {client_id: row for client_id, row in self.rows.items() if not row.state.over}
         self._held: dict[str, Decimal] = {}
+        self.settled_ms: dict[str, int] = {}
+        """When a person last took over what the exchange holds: fills up to then are in it."""
         self._trades: set[tuple[str, int]] = set()
         self._booked: dict[str, Decimal] = {}
         for row in self._db.execute("SELECT symbol, trade_id, side, qty, told FROM fills"):
             self._count(row["symbol"], row["trade_id"], row["side"], Decimal(row["qty"]), Decimal(row["told"]))
-        for row in self._db.execute("SELECT symbol, qty FROM offsets"):
+        for row in self._db.execute("SELECT symbol, qty, ts FROM offsets"):
             self._held[row["symbol"]] = self.held(row["symbol"]) + Decimal(row["qty"])
+            self.settled_ms[row["symbol"]] = max(row["ts"], self.settled_ms.get(row["symbol"], 0))
         self.audited: dict[str, int] = dict(self._db.execute("SELECT symbol, trade_id FROM audited").fetchall())
         self._funded = {row["id"] for row in self._db.execute("SELECT id FROM funding")}
         self.last_funding: int = self._db.execute("SELECT COALESCE(MAX(ts), 0) FROM funding").fetchone()[0]
@@ -252,6 +255,7 @@ class Outbox:
         """
         self._commit(None, [(INSERT_OFFSET, (symbol, str(qty), ts, why))], must=True)
         self._held[symbol] = self.held(symbol) + qty
+        self.settled_ms[symbol] = ts
 
     def _change(
         self,
