@@ -34,10 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_points(console, results, points)
     seconds = time.perf_counter() - begun
     failed = [result for result in results if result.failure]
-    for result in failed[:_SHOWN]:
-        console.print(f"\n[red]life {result.number}[/red]: {cell_of(result.number, points, faults)}", highlight=False)
-        console.print(result.failure, markup=False, highlight=False)
-        console.print(f"again: {again(result.number, asked)}", markup=False, highlight=False, soft_wrap=True)
     if asked.trace:
         for result in results:
             console.print("\n".join(result.events), markup=False, highlight=False, soft_wrap=True)
@@ -89,11 +85,18 @@ def _run(asked: argparse.Namespace, points: Sequence[CrashPoint], faults: Sequen
     one = partial(_one, points=points, faults=faults, mutant=asked.mutant, trace=asked.trace)
     columns = (TextColumn("lives"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed"))
     results: list[Result] = []
+    failed = 0
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(numbers), failed=0)
         for result in _all(one, numbers, asked.jobs):
             results.append(result)
-            progress.update(task, advance=1, failed=sum(bool(each.failure) for each in results) if result.failure else None)
+            failed += bool(result.failure)
+            progress.update(task, advance=1, failed=failed)
+            if result.failure and failed <= _SHOWN:
+                told = f"life {result.number}: {cell_of(result.number, points, faults)}\n{result.failure}"
+                console.print(
+                    told, f"again: {again(result.number, asked)}", "", sep="\n", markup=False, highlight=False, soft_wrap=True
+                )
     return sorted(results, key=lambda result: result.number)
 
 

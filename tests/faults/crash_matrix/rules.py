@@ -18,6 +18,8 @@ NAKED_MS = 2_000
 """A position may be without a stop that covers it for so long (issue 4)."""
 SLACK_MS = 250
 """The close at market that ends the two seconds is itself a request: a round trip, and a look of the watchdog."""
+TRIGGERING_MS = 3_000
+"""A stop that was reached is waited for so long (``LiveOptions.triggering_s``), though every other is stuck as well."""
 RECOVERY_MS = 20_000
 """The same while a start makes exchange and outbox agree, faults of the venue included."""
 CATASTROPHE_MS = 20_000
@@ -126,7 +128,7 @@ class Witness:
         held, now = self.held(), self._now()
         stops = [stop for stop in self.exchange.open_algos(_SYMBOL) if stop.side.sign * held < 0 and _is_stop(stop)]
         covering = [stop for stop in stops if stop.close_position or stop.qty >= abs(held)]
-        live = [stop for stop in covering if stop.status is AlgoStatus.NEW]
+        live = [stop for stop in covering if _works(stop, now)]
         if held * self._side.sign < 0:
             self._break(f"the position was turned around to {held}")
         closing = any(stop.close_position for stop in stops)
@@ -153,6 +155,10 @@ class Witness:
 
 def _is_stop(algo: AlgoState) -> bool:
     return algo.type is AlgoType.STOP_MARKET and not algo.status.over
+
+
+def _works(algo: AlgoState, now: int) -> bool:
+    return algo.status is AlgoStatus.NEW or now - algo.triggered <= TRIGGERING_MS
 
 
 class Agreement:

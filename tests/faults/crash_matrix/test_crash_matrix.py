@@ -58,7 +58,7 @@ def test_a_broker_that_is_built_wrongly_is_caught(mutant):
 
 @pytest.mark.slow
 def test_a_life_that_failed_comes_with_the_command_that_lives_it_again(capsys):
-    assert main(["--lives", "2", "--seed", "2", "--jobs", "1", "--mutant", "cancel_before_place"]) == 1
+    assert main(["--lives", "30", "--seed", "0", "--jobs", "1", "--mutant", "cancel_before_place"]) == 1
     said = capsys.readouterr().out
     again = re.search(r"again: python -m tests\.faults\.crash_matrix (.*)", said)
     assert again is not None
