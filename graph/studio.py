@@ -26,10 +26,10 @@ from core.types import Event
 from graph.brain import add_agent_edges, build_nodes
 from graph.engines import EngineKind, build_engine
 from graph.node import Node
+from graph.other_code import check_code
 from graph.rerun import standing_before
 from graph.sessions import find
 from graph.stepping.carrier import Carrier, Undo
-from graph.stepping.code import check_code
 from graph.stepping.record import Record
 from graph.stepping.values import plain
 from graph.stepping.what_if import WhatIf, what_if

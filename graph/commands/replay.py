@@ -27,6 +27,7 @@ from graph.console import Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
 from graph.opening import code_in_use, configuration_of, known_configuration_of
+from graph.other_code import OtherCode, check_code
 from graph.parse import parse_time
 from graph.progress import Progress
 from graph.replaying import Difference, Differs, short
@@ -34,6 +35,7 @@ from graph.rerun import Rerun, rerun_from, standing_before
 from graph.sessions import Session, bar_at, card, find, openings
 
 SCHEMA = "brain.replay/1"
+_OTHER_CODE = "use the version that recorded it, or see what this one would have done: brain replay --other-code"
 _EXAMPLE = "brain replay --from 2024-01-31T12:00 --to 2024-02-01"
 _LOOK_EVERY = 64
 """Bars between two looks at the event loop and at the progress."""
@@ -50,13 +52,6 @@ class ReplayRequest:
     state: Path | None
     configs: Path | None
     other_code: bool
-
-
-class OtherCode(BrainError):
-    """A session is compared with the code that recorded it, unless somebody wants to see what other code would do."""
-
-    default_code = "REPLAY-002"
-    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +145,8 @@ def _labels(request: ReplayRequest, recorded: Sequence[Opening]) -> list[str]:
     Raises:
         OtherCode: the session was recorded by other code, and nobody said that this is known.
     """
-    labels = []
-    now = code_in_use()
-    same = {name: now[name] for name in ("version", "source")}
-    other = next((opening for opening in recorded if not same.items() <= opening.code.items()), None)
-    if other is not None:
-        then, present = (f"{code['version']} ({code['source'][:12]})" for code in (other.code, now))
-        if not request.other_code:
-            raise OtherCode(
-                f"the session was recorded by version {then}, this is {present}",
-                help="use the version that recorded it, or see what this one would have done: brain replay --other-code",
-            )
-        labels.append(f"under other code: recorded by {then}, made again by {present}")
+    other = check_code(recorded, other_code=request.other_code, help_=_OTHER_CODE)
+    labels = [] if other is None else [other]
     if request.configs is not None:
         labels.append(f"under another configuration: that of {request.configs}")
     return labels

@@ -69,7 +69,7 @@ def _leaving_when_told() -> Iterator[None]:
 
 
 async def _step(request: StepRequest, console: Console) -> Answer:
-    from graph.stepping.code import check_code
+    from graph.other_code import check_code
     from graph.stepping.desk import Desk
     from graph.stepping.patience import Patience
     from graph.stepping.stepper import stepping

@@ -10,10 +10,11 @@ from core.errors import BrainError
 from core.journal.bars import Beginning, RecordedBar
 from core.journal.records import State
 from core.monitor.store import Store
+from graph.other_code import OtherCode
 from graph.replaying import Difference, Differs
 from graph.rerun import Rerun, as_recorded, last_kept
 from graph.stepping.carrier import Carrier, Undo
-from graph.stepping.errors import NotThere, OtherCode, StepError
+from graph.stepping.errors import NotThere, StepError
 from graph.stepping.held import Held
 from graph.stepping.parting import as_made, difference, part, parting, seen, take_up
 from graph.stepping.place import Place

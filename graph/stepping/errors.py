@@ -26,13 +26,6 @@ class NotThere(BrainError):
     exit_code = 1
 
 
-class OtherCode(BrainError):
-    """A session is made again by the code that recorded it, unless somebody wants to see what other code does."""
-
-    default_code = "REPLAY-002"
-    exit_code = 3
-
-
 def nearest(word: str, choices: Iterable[str]) -> str:
     """``; did you mean X or Y?`` where something comes near, else what there is."""
     known = tuple(choices)

@@ -9,10 +9,9 @@ from configs.validators import Configuration
 from core.errors import BrainError
 from core.journal.records import Opening
 from graph.opening import code_in_use, configuration_of, known_configuration_of
-from graph.stepping.errors import OtherCode
+from graph.other_code import OtherCode, check_code, code_words, recorded_by_other
 
-_SAME = ("version", "source")
-UNDER_OTHER_CODE = "under other code"
+_OTHER_CODE = "use the version that recorded it, or see what this one makes of it: brain why --other-code"
 ANOTHER_CONFIGURATION = "today's configuration differs"
 
 
@@ -27,16 +26,8 @@ def labels_of(recorded: Sequence[Opening], today: str | None, *, other_code: boo
     Raises:
         OtherCode: other code did, and nobody said that this is known.
     """
-    found = []
-    other = _of_other_code(recorded)
-    if other is not None:
-        then, now = code_words(other.code), code_words(code_in_use())
-        if not other_code:
-            raise OtherCode(
-                f"the session was recorded by version {then}, this is {now}",
-                help="use the version that recorded it, or see what this one makes of it: brain why --other-code",
-            )
-        found.append(f"{UNDER_OTHER_CODE}: recorded by {then}, made again by {now}")
+    other = check_code(recorded, other_code=other_code, help_=_OTHER_CODE)
+    found = [] if other is None else [other]
     digest = reading(other_code=other_code)(recorded[-1]).digest
     if today not in ("", digest):
         is_now = "none that can be used" if today is None else today[:12]
@@ -47,17 +38,6 @@ def labels_of(recorded: Sequence[Opening], today: str | None, *, other_code: boo
 def reading(*, other_code: bool) -> Callable[[Opening], Configuration]:
     """How the session's own configuration is read: of other code also where this one does not know all of its keys."""
     return known_configuration_of if other_code else configuration_of
-
-
-def code_words(code: dict[str, str]) -> str:
-    """A version and the digest of its source, for people."""
-    return f"{code['version']} ({code['source'][:12]})"
-
-
-def _of_other_code(recorded: Sequence[Opening]) -> Opening | None:
-    now = code_in_use()
-    same = {name: now[name] for name in _SAME}.items()
-    return next((opening for opening in recorded if not same <= opening.code.items()), None)
 
 
 @contextmanager
@@ -72,7 +52,7 @@ def made_again(recorded: Sequence[Opening]) -> Iterator[None]:
     except BrainError:
         raise
     except Exception as error:
-        other = _of_other_code(recorded)
+        other = recorded_by_other(recorded)
         if other is None:
             raise
         raise OtherCode(

@@ -27,10 +27,10 @@ from core.journal.records import Opening
 from core.monitor.store import Store
 from core.strategies import score
 from core.types import Timeframe
-from graph import journaling, runner
+from graph import journaling, other_code, runner
 from graph.commands import replay as replay_command
 from graph.commands import sessions as sessions_command
-from graph.opening import opening_of
+from graph.opening import code_in_use, opening_of
 from graph.session_dir import SessionDir
 from graph.sessions import Session, sizes
 from tests.support.commands import (
@@ -218,12 +218,17 @@ def test_another_constant_in_the_code_is_found(recorded: tuple[Path, Said], monk
     assert rows(recorded[0], "SELECT MIN(seq) FROM refusals WHERE code = 'SCORE_LOW'") == [(quiet,)]
 
 
+def another_program(monkeypatch: pytest.MonkeyPatch, **parts: str) -> None:
+    now = {**code_in_use(), **parts}
+    for place in (other_code, replay_command):
+        monkeypatch.setattr(place, "code_in_use", lambda: now)
+
+
 def test_other_code_is_refused_unless_it_is_wanted_and_then_it_is_said(
     recorded: tuple[Path, Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bad input: only with an explicit flag, and labelled; another interpreter is a warning."""
-    now = replay_command.code_in_use()
-    monkeypatch.setattr(replay_command, "code_in_use", lambda: {**now, "source": "e" * 64, "python": "3.99"})
+    another_program(monkeypatch, source="e" * 64, python="3.99")
     said = untouched(recorded[0], "replay", str(recorded[0]), "--json")
     assert (said.code, said.answer["error"]["code"]) == (3, "REPLAY-002")
     assert "brain replay --other-code" in said.answer["error"]["help"]
@@ -261,8 +266,7 @@ def test_what_other_code_raises_is_a_difference(recorded: tuple[Path, Said], mon
 
     monkeypatch.setattr(score.SetupScorer, "score", bad)
     assert brain("replay", str(recorded[0]), "--json").code == 70
-    now = replay_command.code_in_use()
-    monkeypatch.setattr(replay_command, "code_in_use", lambda: {**now, "source": "e" * 64})
+    another_program(monkeypatch, source="e" * 64)
     said = untouched(recorded[0], "replay", str(recorded[0]), "--other-code", "--json")
     found = said.answer["data"]["difference"]
     (first,) = rows(recorded[0], "SELECT MIN(seq) FROM refusals WHERE code = 'SCORE_LOW'")

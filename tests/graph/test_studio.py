@@ -14,11 +14,11 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from core.data.sources.synthetic import SyntheticSource
+from graph import other_code as guard
 from graph import studio
 from graph.engines import EngineKind
 from graph.opening import code_in_use
-from graph.stepping import code
-from graph.stepping.errors import OtherCode
+from graph.other_code import OtherCode
 from graph.stepping.values import plain
 from tests.support.run import Ran, run_over, short_configuration
 
@@ -100,7 +100,7 @@ async def test_nodes_behind_one_that_runs_again_find_services_as_it_left_them(re
 
 
 async def test_a_session_of_other_code_is_refused(recorded: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "code_in_use", lambda: {**code_in_use(), "version": "9.9"})
+    monkeypatch.setattr(guard, "code_in_use", lambda: {**code_in_use(), "version": "9.9"})
     with pytest.raises(OtherCode, match=r"this is 9\.9"):
         await studio.build().compile().ainvoke({"bar": BAR}, {"configurable": {"thread_id": "5"}})
 

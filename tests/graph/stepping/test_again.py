@@ -11,11 +11,11 @@ from core.journal.records import State
 from core.strategies.score import SetupScorer
 from core.types import Event, ScoredSignal
 from graph.engines import DirectEngine
+from graph.other_code import OtherCode
 from graph.replaying import Differs
 from graph.run import Run
 from graph.sessions import Session
 from graph.stepping.again import Again
-from graph.stepping.errors import OtherCode
 from graph.stepping.marks import Mark
 from graph.stepping.parting import as_made
 from graph.stepping.place import Place

@@ -12,13 +12,13 @@ from core.journal.bars import RecordedBar
 from core.journal.records import State
 from core.strategies.score import SetupScorer
 from core.types import ScoredSignal
+from graph import other_code as guard
 from graph.opening import code_in_use
+from graph.other_code import OtherCode
 from graph.replaying import Differs
 from graph.rerun import Rerun
 from graph.sessions import Session
-from graph.stepping import code as stepping_code
 from graph.stepping.desk import Desk
-from graph.stepping.errors import OtherCode
 from graph.stepping.marks import Mark
 from graph.stepping.place import Place
 from graph.stepping.stepper import stepping
@@ -41,7 +41,7 @@ def step(session: Session, tmp_path: Path) -> Callable[..., Said]:
 
 @pytest.fixture
 def other_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stepping_code, "code_in_use", lambda: {**code_in_use(), "version": "9.9", "source": "f" * 64})
+    monkeypatch.setattr(guard, "code_in_use", lambda: {**code_in_use(), "version": "9.9", "source": "f" * 64})
 
 
 @pytest.fixture

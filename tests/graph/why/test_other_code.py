@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+import graph.other_code as guard
 import graph.why.other_code as module
 from core.journal.records import Opening
 from graph.opening import code_in_use, configuration_of
+from graph.other_code import UNDER_OTHER_CODE, OtherCode
 from graph.rerun import Rerun
-from graph.stepping.errors import OtherCode
 from graph.why.explain import Explainer
 from graph.why.nothing import why_nothing
-from graph.why.other_code import ANOTHER_CONFIGURATION, UNDER_OTHER_CODE, labels_of
+from graph.why.other_code import ANOTHER_CONFIGURATION, labels_of
 from graph.why.page import as_page
 from graph.why.text import as_data, as_text
 from tests.graph.why.conftest import Explained
@@ -28,7 +29,8 @@ NOW = {**code_in_use(), "version": "9.9", "source": "f" * 64}
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version is in use than the one that recorded the session."""
-    monkeypatch.setattr(module, "code_in_use", lambda: NOW)
+    for place in (guard, module):
+        monkeypatch.setattr(place, "code_in_use", lambda: NOW)
 
 
 def opening(explained: Explained) -> Opening:
