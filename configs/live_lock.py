@@ -5,7 +5,7 @@ session had on record. It is a word of a person, not a proof against one: whoeve
 
 It is void once
 
-- the limits (``governance.yaml``) or the strategies (``strategies.yaml``, ``enable_map.yaml``) are others,
+- the limits (``governance.yaml``) or the strategies (``strategies.yaml``, ``enable_map.yaml``, ``symbols.yaml``) are others,
 - the code is another (a person may approve the same evidence again under the new code), or
 - a session that it rests on is gone, counts no more, or has another record up to where it was approved.
 
@@ -58,8 +58,14 @@ class Approval(Frozen):
 
 
 def strategies_digest(config: Configuration) -> str:
-    """Digest of everything that decides what is traded: strategies, their score, and which regime enables which."""
-    return digest_of({"strategies.yaml": plain(config.strategies), "enable_map.yaml": plain(config.enable_map)})
+    """Digest of everything that decides what is traded: strategies, their score, which regime enables which, and the markets."""
+    return digest_of(
+        {
+            "strategies.yaml": plain(config.strategies),
+            "enable_map.yaml": plain(config.enable_map),
+            "symbols.yaml": plain(config.symbols),
+        }
+    )
 
 
 def evidence_digest(sessions: Sequence[ApprovedSession]) -> str:

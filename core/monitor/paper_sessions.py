@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from msgspec import structs
+
 from core.codes import RefusalCode
 from core.monitor.schema import Alert, AlertLevel, EquityPoint
 from core.types import TradeRecord
@@ -15,6 +17,7 @@ RECOVERED, RECOVERY, HALTED = "recovered", "recovery", "symbol_halted"
 and of a symbol or account on which nothing is opened any more."""
 _FUTURE_MS = 60_000
 """What a clock that is off may explain; a bar later than that was not seen on the wall's clock."""
+_ALIKE = 2.0
 
 Span = tuple[int, int]
 
@@ -82,11 +85,20 @@ class Counted:
 
     @property
     def trades(self) -> tuple[TradeRecord, ...]:
-        return tuple(trade for session in self.sessions for trade in session.trades)
+        """Of all sessions, their results in percent of what each session began with: a dollar weighs by what it was won from."""
+        return tuple(
+            structs.replace(trade, net=trade.net / session.start_equity * 100.0)
+            for session in self.sessions
+            for trade in session.trades
+        )
 
 
 def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
-    """Which sessions count. No moment counts twice: of those that overlap, the one that began first does."""
+    """Which sessions count.
+
+    No moment counts twice: of those that overlap, the one that began first does, and of a session and its copy the one that was
+    approved. What was traded with another kind of money than the last session that counts says nothing of it (X36).
+    """
     chosen: list[PaperSession] = []
     excluded: list[tuple[str, str]] = []
     able = []
@@ -96,12 +108,23 @@ def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
             able.append(session)
         else:
             excluded.append((session.name, why))
-    for session in sorted(able, key=lambda s: (s.first_ts, -s.last_ts, s.name)):
-        if chosen and session.first_ts <= chosen[-1].last_ts:
+    money = max(able, key=lambda s: s.last_ts).start_equity if able else 0.0
+    for session in sorted(able, key=lambda s: (s.first_ts, -s.last_ts, not s.sealed, s.name)):
+        if not alike(session.start_equity, money):
+            excluded.append((session.name, f"it began with {session.start_equity:g} USD, the last one with {money:g}"))
+        elif chosen and session.first_ts <= chosen[-1].last_ts:
             excluded.append((session.name, f"it overlaps with {chosen[-1].name}, and no time counts twice"))
         else:
             chosen.append(session)
     return Counted(tuple(chosen), tuple(sorted(excluded)))
+
+
+def alike(equity: float, other: float) -> bool:
+    """Whether what was seen with one account says something of the other: neither is more than twice the other.
+
+    With less, orders fall below the exchange's minimum that were whole with more.
+    """
+    return equity > 0.0 and other > 0.0 and max(equity, other) <= _ALIKE * min(equity, other)
 
 
 def _odd_times(session: PaperSession, now_ms: int) -> str | None:

@@ -73,10 +73,10 @@ def test_an_approval_holds_while_all_is_as_it_was(folder: Path) -> None:
     assert why_void(approval(config), config, CODE, {**SEALS, "three": "3" * 64}) == ()
 
 
-@pytest.mark.parametrize("part", ["strategies", "enable_map"])
+@pytest.mark.parametrize("part", ["strategies", "enable_map", "symbols"])
 def test_other_strategies_void_it(part: str, folder: Path) -> None:
     config = load(folder)
-    changes = {"enable_map": {"regimes": {}}, "strategies": {"breakout_4h": None}}[part]
+    changes = {"enable_map": {"regimes": {}}, "strategies": {"breakout_4h": None}, "symbols": {"symbols": ()}}[part]
     other = config.model_copy(update={part: getattr(config, part).model_copy(update=changes)})
     assert why_void(approval(config), other, CODE, SEALS) == ("the strategies are others than those that were approved",)
 

@@ -281,3 +281,30 @@ def test_exchange_and_books_must_agree_at_the_last_start_and_since(starts: tuple
 def test_a_signature_that_does_not_hold_is_missing() -> None:
     items = judged(session(), signed=Signed(holds=False, seen="void", remedy="sign"))
     assert [key for key, item in items.items() if not item.passed] == ["governance_signed", "review_signed"]
+
+
+# --- money -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dollar_weighs_by_what_it_was_won_from() -> None:
+    """X36: 3 won of 300 USD are 1 %, 4 lost of 600 are 0.67 %."""
+    won = session("a", days=15, trades=trades(*[3.0] * 30, first=T0, every=HOUR))
+    lost = session("b", start=T0 + 16 * DAY, days=15, start_equity=600.0, trades=trades(*[-4.0] * 30, first=T0 + 16 * DAY))
+    counted = count([won, lost], T0 + 60 * DAY)
+    assert sum(one.net for one in counted.trades) == pytest.approx(30 * 1.0 - 30 * 4 / 6)
+    assert judged(won, lost, now=T0 + 60 * DAY)["profit_factor"].value == pytest.approx(1.5)
+
+
+def test_a_session_with_another_kind_of_money_does_not_count() -> None:
+    """X36: judged at the money it would run with, which is that of the last session."""
+    rich, poor = session("rich", days=15, start_equity=1e6), session("poor", start=T0 + 16 * DAY, days=15)
+    counted = count([rich, poor], T0 + 60 * DAY)
+    assert [one.name for one in counted.sessions] == ["poor"]
+    assert counted.excluded == (("rich", "it began with 1e+06 USD, the last one with 300"),)
+    near = session("near", days=15, start_equity=600.0)
+    assert [one.name for one in count([near, poor], T0 + 60 * DAY).sessions] == ["near", "poor"]
+
+
+def test_of_a_session_and_its_copy_the_one_that_was_approved_counts() -> None:
+    copy, approved = session("a-copy"), session("original", sealed="ab" * 32)
+    assert [one.name for one in count([copy, approved], T0 + 60 * DAY).sessions] == ["original"]
