@@ -36,7 +36,7 @@ paper: $(DAEMON_SET)  ## trade the built-in synthetic market on paper: no networ
 
 test: lint types imports  ## everything CI checks: lint, types, imports, tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report= $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=$(COVERAGE)
 	$(BIN)/coverage report --include='$(SAFETY_PATHS)' --fail-under=$(COVERAGE_SAFETY)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import core, decision, features, journal, memory, plan, replay
+from benchmarks import core, decision, features, journal, live, memory, orders, plan, replay
 from benchmarks.measure import Measured
 from benchmarks.report import as_json, as_page, as_text
 
@@ -33,6 +33,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "journal_year": journal.measure_year,
     "journal_20": journal.measure_twenty,
     "journal_replay": journal.measure_replay,
+    "live_latency": live.measure_latency,
+    "orders": orders.measure,
+    "live_restart": live.measure_restart,
 }
 
 

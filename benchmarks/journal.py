@@ -174,6 +174,7 @@ def _made_again(folder: SessionDir, bars: int) -> float:
     async def go() -> float:
         with rerun_from(JournalReader(folder.journal), DirectEngine()) as rerun:
             start = now_ns()
+            rerun.compare_states()
             while await rerun.next() is not None:
                 pass
             assert rerun.bar == bars, "the replay ended early"

@@ -22,7 +22,7 @@ _INTRODUCTION = """# Performance
 `make bench` measures this table anew. Ratios are taken inside one run, in turns: each round measures ours and what it is
 compared with one right after the other, so that other work on the machine meets both. Each cell is the median of the rounds
 with the least and the greatest: a range, not a confidence interval. Milliseconds are wall time and hold for this machine and
-its load only. A verdict is what the median reaches: *aim*, *must*, or *missed*.
+its load only. A verdict is what the median reaches: *aim*, *must*, or *missed*; *reported* where nothing must be reached.
 """
 
 _METHOD = """## How it is measured
@@ -47,6 +47,19 @@ _METHOD = """## How it is measured
   without warm-up; reading and unpacking is the replay's, committing and packing the original's.
 - **Standing at a bar**: stepper opened, what it needs of the journal read, state restored, bars since then made again, held
   before the first node; any bar of a year of 5m bars.
+- **Final candle to order**: the real daemon (exchange source, compiled graph, live broker, ccxt.pro, records and journal on the
+  disk) at the local exchange, which is a process of its own behind TLS. Bytes are seen at the sockets of the daemon's process,
+  an order is accepted when the exchange's engine has it. Time leaps over the dead part of each bar; the milliseconds around a
+  close are real. Rules are set to enter and leave often. Counted is every order that was decided at a close, from the candle of
+  its own market, waiting for the others of that close included; stops and takes that follow a fill are not. The greatest are of
+  full hours, at which spot closes are asked for by REST.
+- **An order submitted**: an order that rests, placed by the live broker until the answer, against `create_order` of the
+  unmodified ccxt.pro without its limiter, in turns, each at an exchange of its own. The broker's order is on the disk before it
+  is sent, so that one fsync is in it; how long that takes on this disk stands beside.
+- **Ten at once**: until all ten are confirmed; what is more than with ccxt alone without its limiter is the added wait, once for
+  the live broker, once for ccxt with its limiter.
+- **Restart**: everything made anew in a process that runs, session's records and journal read, exchange reached, recovery agreed:
+  from then on entries are allowed. Positions and orders are those of an earlier life of the daemon.
 - The garbage collector stays on, as in a real run; what exists when the clock starts is kept out of its sight.
 """
 
@@ -93,7 +106,7 @@ def _cells(measured: Measured) -> tuple[str, str, str, str, str, str]:
     values = _number(spread.median, target.unit)
     if spread.rounds > 1:
         values += f" ({_number(spread.low, target.unit)}–{_number(spread.high, target.unit)})"
-    must, aim = (f"{sign} {_limit(limit, target.unit)}" for limit in (target.must, target.aim))
+    must, aim = ("–" if limit is None else f"{sign} {_limit(limit, target.unit)}" for limit in (target.must, target.aim))
     return target.measure, must, aim, values, target.verdict(measured), measured.note
 
 

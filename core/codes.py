@@ -43,6 +43,7 @@ class RefusalCode(StrEnum):
     BELOW_MIN_R = "BELOW_MIN_R"
     NO_EQUITY = "NO_EQUITY"
     UNSIZABLE = "UNSIZABLE"
+    CANARY_ADD = "CANARY_ADD"
     # portfolio
     PORTFOLIO_R_CAP = "PORTFOLIO_R_CAP"
     LEVERAGE_CAP = "LEVERAGE_CAP"
@@ -107,6 +108,7 @@ _MEANINGS: dict[RefusalCode, str] = {
     RefusalCode.BELOW_MIN_R: "The room left would shrink the entry below the smallest sensible risk (X9).",
     RefusalCode.NO_EQUITY: "Equity is zero, negative or unknown.",
     RefusalCode.UNSIZABLE: "The smallest legal order of a canary risks more than canary_max_real_r_pct; it stays in paper (X35).",
+    RefusalCode.CANARY_ADD: "A canary is never added to: its size is the whole point of it (X35).",
     RefusalCode.PORTFOLIO_R_CAP: "Open and pending risk already fill max_portfolio_r_pct (X9).",
     RefusalCode.LEVERAGE_CAP: "The position would exceed leverage_cap.",
     RefusalCode.EXPOSURE_CAP: "Net or gross exposure would exceed its limit.",

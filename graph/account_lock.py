@@ -1,7 +1,8 @@
-"""One daemon for one account on a machine, whatever folders it uses: a lock file that is named after the account's key.
+"""One daemon for one API key and user of a machine, whatever folders it uses: a lock file that is named after the key.
 
 The key itself stands nowhere: the file is named by a digest of it. The system lets go of the lock when the process ends, however
-it ends.
+it ends. Another key of the same account, another user, machine or ``XDG_STATE_HOME`` is not noticed here but by the broker: orders
+of our form that are not on its record halt the account (:attr:`core.exec.live.halts.HaltKind.OTHER_DAEMON`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def account_file(keys: Keys, environ: Mapping[str, str] | None = None) -> Path:
-    """The lock file of an account: below ``XDG_STATE_HOME``, else ``~/.local/state``, so that every checkout shares it."""
+    """The lock file of an account's key: below ``XDG_STATE_HOME``, else ``~/.local/state``, so that every checkout shares it."""
     home = (os.environ if environ is None else environ).get("XDG_STATE_HOME") or "~/.local/state"
     name = hashlib.sha256(b"brain account\0" + keys.api_key.encode()).hexdigest()[:16]
     return Path(home).expanduser() / "brain" / "accounts" / f"{name}.lock"
@@ -50,10 +51,10 @@ def held(path: Path) -> bool:
 
 @contextmanager
 def holding(path: Path) -> Iterator[None]:
-    """Hold the account while the block runs.
+    """Hold the account's key while the block runs.
 
     Raises:
-        StateError: another daemon trades it, or the file cannot be made.
+        StateError: another daemon trades with it, or the file cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -65,7 +66,7 @@ def holding(path: Path) -> Iterator[None]:
             fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError as error:
             raise StateError(
-                "another daemon on this machine trades the same account",
+                "another daemon on this machine trades with the same API key",
                 help=f"stop it first; it holds {path}",
                 code="STATE-013",
             ) from error

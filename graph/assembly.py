@@ -20,6 +20,7 @@ from core.monitor.store import Store
 from core.monitor.telemetry import Telemetry
 from core.regime_quality import RegimeScore, TruthTape
 from core.regimes import RegimeTracker
+from core.risk.canary import Sizing, SizingPolicy
 from core.risk.engine import RiskEngine
 from core.risk.exits import ExitNumbers
 from core.risk.governor import Governor
@@ -79,6 +80,7 @@ def assemble(
     equity: float,
     journal: SessionJournal | None = None,
     venue: Venue | None = None,
+    sizing: Sizing = Sizing.WHOLE,
 ) -> Assembly:
     """Make a run over ``source`` with ``equity`` USD to start with, on paper unless another ``venue`` is given.
 
@@ -126,6 +128,7 @@ def assemble(
         recorder=recorder,
         board=board,
         trace=Trace(),
+        sizing=SizingPolicy.of(sizing),
     )
     metrics = _metrics(context, telemetry)
     recorder.on_plan_time = metrics.plan_latency.observe

@@ -79,6 +79,13 @@ SessionName = Annotated[
 Sessions = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="Folder of sessions, or of one (default: var/runs).")
 ]
+Backup = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Whose candles stand in while the exchange is silent: bybit, okx. Positions are only reduced on them.",
+    ),
+]
 Evidence = Annotated[
     Path | None, typer.Option("--evidence", metavar="DIR", help="Folder of paper sessions, or of one (default: var/runs).")
 ]
@@ -135,8 +142,13 @@ def paper(
     exchange: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose market, for --source exchange (default: binance).")
     ] = None,
+    backup: Backup = None,
     handover: Annotated[
         bool, typer.Option("--handover", help="With --broker local: a stop leaves positions under their stops, and closes none.")
+    ] = False,
+    canary: Annotated[
+        bool,
+        typer.Option("--canary", help="Every entry as small as is legal, and no adds: the size of a first life with real money."),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -166,7 +178,9 @@ def paper(
         engine=engine.value,
         broker=None if broker is None else broker.value,
         exchange=exchange,
+        backup=backup,
         handover=handover,
+        canary=canary,
     )
     raise typer.Exit(run_paper(request, json=json, quiet=quiet, color=color))
 
@@ -188,6 +202,7 @@ def exchange(
     ] = None,
     configs: Configs = None,
     equity: Annotated[float | None, typer.Option(min=1.0, metavar="USD", help="Wallet at the start (default: 300).")] = None,
+    faults: Annotated[bool, typer.Option("--faults", help="Let this machine script faults: POST /_control/faults.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on stdout: where it listens, and how it ended.")
     ] = False,
@@ -200,7 +215,7 @@ def exchange(
     """
     from graph.commands.exchange import ExchangeRequest, run_exchange
 
-    request = ExchangeRequest(port, http, data, symbols, seed, speed, state, configs, equity)
+    request = ExchangeRequest(port, http, data, symbols, seed, speed, state, configs, equity, faults)
     raise typer.Exit(run_exchange(request, json=json, quiet=quiet, color=color))
 
 
@@ -223,6 +238,23 @@ def unlock(
     from graph.commands.unlock import run_unlock
 
     raise typer.Exit(run_unlock(state=state, reason=reason, no_input=no_input, color=color))
+
+
+@app.command()
+def accept(
+    symbol: Annotated[str | None, typer.Argument(metavar="SYMBOL", help="One symbol only, as BTC/USDT:USDT or BTC.")] = None,
+    state: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the halted session.")] = Path("var/live"),
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="What was found; asked for when not given.")] = None,
+    no_input: NoInput = False,
+    color: Color = "auto",
+) -> None:
+    """Settle what halts a session at an exchange, after looking there: from a terminal only, with a reason on record.
+
+    It shows what the exchange has, what the books have, and what accepting does. A running daemon takes it at its next bar.
+    """
+    from graph.commands.accept import run_accept
+
+    raise typer.Exit(run_accept(state=state, symbol=symbol, reason=reason, no_input=no_input, color=color))
 
 
 @app.command()
@@ -434,25 +466,54 @@ def data_check(
 def live(
     context: typer.Context,
     evidence: Evidence = None,
-    state: State = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the session (default: var/live); every start goes on from there."),
+    ] = None,
     configs: Configs = None,
+    symbols: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Perpetuals, comma-separated (default: BTC, ETH and SOL against USDT).")
+    ] = None,
+    exchange: Annotated[str | None, typer.Option(metavar="NAME", help="binance, which is the default; no other.")] = None,
+    backup: Backup = None,
+    full_size: Annotated[
+        bool, typer.Option("--full-size/--canary", help="Whole entries, or every one as small as is legal, and no adds.")
+    ] = False,
+    handover: Annotated[
+        bool, typer.Option("--handover", help="A stop leaves positions under their stops, and closes none.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     color: Color = "auto",
 ) -> None:
-    """Show what live trading still needs, by number, and refuse it until nothing is missing.
+    """Trade with real money once every demand is met; until then show what is missing, by number, and refuse.
 
-    Only paper by the wall's clock on a real exchange counts, and a person must have approved it with `brain live approve`.
+    Only paper by the wall's clock on a real exchange counts, and a person must have approved it with `brain live approve`. Keys
+    come from API_KEY and API_SECRET; equity is what the account holds. Ctrl-C closes what is open, reduce-only; a second one
+    leaves it under its stops.
     """
     if context.invoked_subcommand is not None:
-        given = {"--evidence": evidence, "--state": state, "--configs": configs, "--json": json or None, "--quiet": quiet or None}
+        given = {
+            "--evidence": evidence,
+            "--state": state,
+            "--configs": configs,
+            "--symbols": symbols,
+            "--exchange": exchange,
+            "--backup": backup,
+            "--full-size": full_size or None,
+            "--handover": handover or None,
+            "--json": json or None,
+            "--quiet": quiet or None,
+        }
         misplaced = [flag for flag, value in given.items() if value is not None]
         if misplaced:
             raise typer.BadParameter(f"{misplaced[0]} belongs behind {context.invoked_subcommand}, if it has it")
         return
     from graph.commands.live import run_live
+    from graph.commands.live_run import LiveFlags
 
-    raise typer.Exit(run_live(evidence=evidence, state=state, configs=configs, json=json, quiet=quiet, color=color))
+    flags = LiveFlags(evidence, state, configs, symbols, exchange, full_size, handover, backup)
+    raise typer.Exit(run_live(flags, json=json, quiet=quiet, color=color))
 
 
 @live_app.command("approve")

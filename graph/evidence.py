@@ -18,8 +18,9 @@ from core.monitor.paper_sessions import PaperSession, Span, gate_turn, spans_up,
 from core.monitor.provenance import why_not_counted
 from core.monitor.reader import StoreReader
 from core.monitor.schema import ALERT, Alert, AlertLevel
+from core.risk.canary import Sizing
 from graph.identity import Identity
-from graph.opening import equity_of, info_of
+from graph.opening import equity_of, info_of, sizing_of
 from graph.sessions import Session, find_all, openings
 from graph.soundness import OnBars, inspect, records_of
 
@@ -81,6 +82,8 @@ def _why_not_now(session: Session, said: tuple[Opening, ...], config: Configurat
 
 
 def _other_rules(opening: Opening, config: Configuration) -> str | None:
+    if sizing_of(opening.facts) is not Sizing.WHOLE:
+        return "it traded canaries: their drawdown says nothing of whole entries (X36)"
     try:
         now = Identity(info_of(opening), config, {}).facts
     except KeyError as error:

@@ -49,7 +49,7 @@ class ExchangeFolder:
     @property
     def account(self) -> Path:
         """The exchange's own state; the server writes it."""
-        return self.root / "exchange.json"
+        return self.root / "exchange.db"
 
     @property
     def _market(self) -> Path:

@@ -11,10 +11,16 @@ from core.data.sources.base import SourceInfo
 from core.errors import StateError
 from core.monitor.schema import AlertLevel
 from core.monitor.store import Store
+from core.risk.canary import Sizing
+from graph.opening import SIZING
 from graph.recorder import RunRecorder
 
 Known = Callable[[str], str | None]
 """A fact of a saved session, by its key: from its records, or from its journal where none were committed yet."""
+
+
+_UNSAID = {SIZING: Sizing.WHOLE.value}
+"""What held in sessions from before a fact was kept."""
 
 
 class Changeable(NamedTuple):
@@ -61,7 +67,7 @@ class Identity:
         Raises:
             StateError: it is of another run.
         """
-        saved = {key: known(key) for key in self.facts}
+        saved = {key: _UNSAID.get(key) if (value := known(key)) is None else value for key in self.facts}
         may_differ = {change.key for change in self._changeable}
         differing = [key for key in self.facts if saved[key] != self.facts[key] and key not in may_differ]
         if differing:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from core.data.blocks import Closed
+from core.exec.live.halts import Halt, HaltKind
 from core.monitor.kpi import Timings, assess
 from core.monitor.metrics import Metrics
 from core.monitor.telemetry import Telemetry
@@ -18,6 +19,7 @@ class LiveMetrics:
     """Keeps ``metrics`` up to date with one run.
 
     Attributes:
+        halts: what keeps entries from being sent to a real venue; whoever has one puts its own here.
         records_lost: how many records could not be written so far; whoever writes them puts its own count here.
     """
 
@@ -28,6 +30,7 @@ class LiveMetrics:
         self._metrics = metrics
         self._telemetry = telemetry
         self._regime_score = score
+        self.halts: Callable[[], tuple[Halt, ...]] = lambda: ()
         self.records_lost: Callable[[], int] = lambda: 0
         if not has_books:
             metrics.not_offered("book")
@@ -56,6 +59,8 @@ class LiveMetrics:
         series["brain_strategies_active"].set(float(self._strategies_active()))
         series["brain_refused_tool_calls_total"].set(float(sum(board.refused_calls.values())))
         series["brain_records_lost_total"].set(float(self.records_lost()))
+        halts = [halt.kind for halt in self.halts()]
+        series["brain_halts"].values[:] = [float(halts.count(kind)) for kind in HaltKind]
         series["brain_export_lag_seconds"].set(export_lag_s)
         issues = self._context.market.feed.counters.all()
         metrics.on_data_issues(issues)

@@ -16,11 +16,12 @@ from configs.validators import Configuration
 from core.data.sources.base import SourceInfo
 from core.errors import StateError
 from core.journal.records import Opening
+from core.risk.canary import Sizing
 from graph.version import VERSION, source_digest
 
 _CONFIGURATION = "configuration.json"
 _UNKNOWN_KEY = "extra_forbidden"
-EQUITY, UNLOCK_AFTER = "equity", "unlock_after_ms"
+EQUITY, UNLOCK_AFTER, SIZING = "equity", "unlock_after_ms", "sizing"
 
 
 def opening_of(
@@ -105,3 +106,8 @@ def unlock_after_of(opening: Opening) -> int | None:
     """``--unlock-after`` in ms."""
     text = opening.facts[UNLOCK_AFTER]
     return int(text) if text else None
+
+
+def sizing_of(facts: Mapping[str, str]) -> Sizing:
+    """How entries are sized; whole in sessions from before there was a choice."""
+    return Sizing(facts.get(SIZING, Sizing.WHOLE))

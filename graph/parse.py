@@ -56,8 +56,8 @@ def parse_duration(text: str, example: str = f"{_PAPER_REPLAY} --unlock-after 24
     return round(float(match[1]) * _UNIT_MS[match[2]])
 
 
-def parse_speed(text: str) -> float | None:
-    """Times real time; None for ``max``.
+def parse_speed(text: str, example: str = "brain paper --speed max") -> float | None:
+    """Times real time; None for ``max``. ``example`` is what helps who typed something else.
 
     Raises:
         UsageError: neither ``max`` nor a number above zero.
@@ -69,10 +69,23 @@ def parse_speed(text: str) -> float | None:
     except ValueError:
         speed = 0.0
     if not 0 < speed < float("inf"):
-        raise UsageError(
-            f"speed was {text!r}, expected max or a number above zero (1 is real time)", help="brain paper --speed max"
-        )
+        raise UsageError(f"speed was {text!r}, expected max or a number above zero (1 is real time)", help=example)
     return speed
+
+
+def parse_backup(text: str | None) -> tuple[str, ...]:
+    """Venues whose candles may stand in, in the order in which they are tried; none where nothing was given.
+
+    Raises:
+        UsageError: one is not known, or is the first venue itself.
+    """
+    known = ("bybit", "okx")
+    names = tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    if any(name not in known for name in names) or not (names or text is None):
+        raise UsageError(
+            f"--backup was {text!r}, expected some of {', '.join(known)}, with commas between them", help="--backup bybit"
+        )
+    return names
 
 
 def parse_symbols(text: str | None) -> tuple[str, ...] | None:
@@ -85,7 +98,5 @@ def parse_symbols(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     if not text.replace(",", "").strip():
-        raise UsageError(
-            f"--symbols was {text!r}, expected at least one", help="brain paper --symbols BTC/USDT:USDT,ETH/USDT:USDT"
-        )
+        raise UsageError(f"--symbols was {text!r}, expected at least one", help="--symbols BTC/USDT:USDT,ETH/USDT:USDT")
     return tuple(dict.fromkeys(parse_symbol(part) for part in text.split(",") if part.strip()))

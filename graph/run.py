@@ -273,7 +273,24 @@ class Run:
         elif word.kind == WordKind.JOURNAL_BACK:
             self._note_journal(lost=False)
             self.parts.recorder.alert(word.ts, AlertLevel.WARNING, word.kind, "the journal is written again; nothing is missing")
+        elif word.kind == WordKind.ACCEPTED:
+            self.parts.recorder.alert(word.ts, AlertLevel.WARNING, word.kind, f"{word.who}: {word.text}")
+        elif word.kind in (WordKind.TRANSFER, WordKind.UNEXPLAINED):
+            self._take_money(word)
         self._words.done(word)
+
+    def _take_money(self, word: Word) -> None:
+        """What the owner moved is neither profit nor loss (X11); what nobody can explain is one."""
+        amount, alert = float(word.text), self.parts.recorder.alert
+        if word.kind == WordKind.TRANSFER:
+            self.context.ledger.move(amount, int(word.ref))
+            self.context.governor.on_transfer(amount)
+            self.parts.telemetry.on_transfer(amount)
+            alert(word.ts, AlertLevel.INFO, word.kind, f"{abs(amount):.2f} USD were {'paid in' if amount > 0 else 'taken out'}")
+        else:
+            self.context.ledger.move(amount)
+            more = "more" if amount > 0 else "less"
+            alert(word.ts, AlertLevel.WARNING, word.kind, f"the account has {abs(amount):.2f} USD {more} than the books had")
 
     def _note_journal(self, *, lost: bool) -> None:
         self._journal_lost = lost

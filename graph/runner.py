@@ -19,6 +19,7 @@ from loguru import logger
 from core.clock import elapsed_ns
 from core.data.blocks import Batch
 from core.errors import BrainError, StateError
+from core.exec.live.halts import Halt
 from core.journal.bars import Past, past
 from core.journal.reader import JournalReader
 from core.journal.records import Word
@@ -145,6 +146,11 @@ class Daemon:
     def parts(self) -> Assembly:
         """The parts that this daemon drives."""
         return self._parts
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        """What at the venue keeps entries from being sent, and where; only a real venue has any."""
+        return ()
 
     @property
     def not_written(self) -> str | None:
@@ -352,7 +358,7 @@ class Daemon:
 
     def done(self, word: Word) -> None:
         """A person's word is on the disk before its note is taken away."""
-        if word.kind == WordKind.UNLOCK:
+        if word.kind in (WordKind.UNLOCK, WordKind.ACCEPTED):
             self._not_done.append(word)
             self._save()
         else:

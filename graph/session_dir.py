@@ -12,6 +12,7 @@ from core.journal.writer import way_out
 
 _DATABASE = "brain.sqlite"
 _JOURNAL = "journal"
+_ORDERS = "orders.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,26 @@ class UnlockRequest:
 
     reason: str
     who: str
+    ref: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One thing that a person settles: a reason by its symbol, kind and ref; ``venue``: the position that was shown."""
+
+    symbol: str
+    kind: str
+    ref: str
+    venue: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRequest:
+    """A person's word on what halts a session at an exchange, left for the daemon to find; ``ref`` is its own."""
+
+    reason: str
+    who: str
+    items: tuple[Accepted, ...]
     ref: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
@@ -84,6 +105,11 @@ class SessionDir:
         return self.root / _JOURNAL
 
     @property
+    def orders(self) -> Path:
+        """The outbox of a session at an exchange; another has none."""
+        return self.root / _ORDERS
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
@@ -97,9 +123,7 @@ class SessionDir:
 
     def request_unlock(self, request: UnlockRequest) -> None:
         """Leave an unlock for the running daemon, or for the next start; replaced atomically."""
-        draft = self._unlock.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(request)), encoding="utf-8")
-        draft.replace(self._unlock)
+        _leave(self._unlock, request)
 
     def waiting_unlock(self) -> UnlockRequest | None:
         """The unlock that a person left; None when there is none.
@@ -117,3 +141,35 @@ class SessionDir:
     def drop_unlock(self) -> None:
         """Take the waiting unlock away, after what it did is on the disk."""
         self._unlock.unlink(missing_ok=True)
+
+    @property
+    def _accept(self) -> Path:
+        return self.root / "accept.json"
+
+    def request_accept(self, request: AcceptRequest) -> None:
+        """Leave what a person accepted for the running daemon, or for the next start; replaced atomically."""
+        _leave(self._accept, request)
+
+    def waiting_accept(self) -> AcceptRequest | None:
+        """What a person accepted; None when nothing waits.
+
+        Raises:
+            StateError: the request can't be read; it stays where it is.
+        """
+        if not self._accept.exists():
+            return None
+        try:
+            asked = json.loads(self._accept.read_text(encoding="utf-8"))
+            return AcceptRequest(**{**asked, "items": tuple(Accepted(**item) for item in asked["items"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise StateError(f"request {self._accept} is damaged", help="run `brain accept` again") from error
+
+    def drop_accept(self) -> None:
+        """Take the waiting request away, after what it did is on the disk."""
+        self._accept.unlink(missing_ok=True)
+
+
+def _leave(note: Path, request: UnlockRequest | AcceptRequest) -> None:
+    draft = note.with_suffix(".tmp")
+    draft.write_text(json.dumps(asdict(request)), encoding="utf-8")
+    draft.replace(note)

@@ -11,6 +11,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from core.codes import RefusalCode
+from core.exec.live.halts import Halt
 from core.types import REGIME_CODES, Regime, TradingState
 from graph.commands.common import say_time
 from graph.console import Console
@@ -19,10 +20,12 @@ from graph.runner import Daemon
 _EVERY_SECONDS = 0.25
 _LINE_EVERY_SECONDS = 10.0
 OnProgress = Callable[[], None]
+PAPER, LIVE = "PAPER", "LIVE"
+"""What the panel of a run is headed with."""
 
 
 @contextmanager
-def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
+def watch(daemon: Daemon, console: Console, title: str = PAPER) -> Iterator[OnProgress]:
     """Show the run of ``daemon`` until the block ends; the value is to be called after every bar."""
     total = daemon.expected_bars
     if total is not None:
@@ -35,8 +38,8 @@ def watch(daemon: Daemon, console: Console) -> Iterator[OnProgress]:
         from rich.live import Live
 
         screen = RichConsole(file=console.err, force_terminal=True, no_color=not console.colored(console.err))
-        with Live(_panel(daemon, console.zone), console=screen, auto_refresh=False) as live:
-            ticker = _Ticker(daemon, lambda _: live.update(_panel(daemon, console.zone), refresh=True))
+        with Live(_panel(daemon, console.zone, title), console=screen, auto_refresh=False) as live:
+            ticker = _Ticker(daemon, lambda _: live.update(_panel(daemon, console.zone, title), refresh=True))
             yield ticker.tick
             ticker.show()
     else:
@@ -107,6 +110,9 @@ def verdict(daemon: Daemon) -> Verdict:
     if view.kill_switch:
         reason = f"kill-switch, equity was {context.config.governance.kill_switch_drawdown_72h} % below its 72 h peak"
         return Verdict("■", "halted", reason, "look into it, then `brain unlock --state DIR`")
+    halted = _halted(daemon)
+    if halted is not None and halted.word == "halted":
+        return halted
     if view.governance_changed:
         return Verdict("▲", "reducing", "governance.yaml changed", "have it reviewed, `brain governance sign`, then restart")
     if view.day_lock:
@@ -120,10 +126,36 @@ def verdict(daemon: Daemon) -> Verdict:
         if RefusalCode.JOURNAL_LOST in status.health.paused and daemon.not_written is not None:
             gates += f", the journal can't be written: {daemon.not_written}"
         return Verdict("▲", "paused", gates, "exits go on; entries resume when the gate is well")
+    if halted is not None:
+        return halted
     if status is not None and status.health.blocked:
         blocked = ", ".join(f"{_short(symbol)} {code.value}" for symbol, code in status.health.blocked)
         return Verdict("●", "active", f"but not on {blocked}")
     return Verdict("●", "active")
+
+
+def _halted(daemon: Daemon) -> Verdict | None:
+    """What at the exchange forbids entries: everywhere, or on some symbols."""
+    halts = daemon.halts
+    if not halts:
+        return None
+    where = {halt.symbol for halt in halts}
+    everywhere = "" in where or where >= set(daemon.parts.context.market.symbols)
+    waits = any(halt.kind.by_person or halt.kind.of_position for halt in halts)
+    remedy = "look at the exchange, then `brain accept --state DIR`" if waits else "it goes on by itself when that is settled"
+    if everywhere:
+        return Verdict("■", "halted", say_halts(halts), remedy)
+    return Verdict("▲", "active", f"but nothing is opened on {say_halts(halts)}", remedy)
+
+
+def say_halts(halts: tuple[Halt, ...]) -> str:
+    """Reasons in one line: the first of each symbol, and how many more there are."""
+    first: dict[str, Halt] = {}
+    for halt in halts:
+        first.setdefault(halt.symbol, halt)
+    said = "; ".join(f"{_short(symbol) if symbol else halt.where}: {halt.text}" for symbol, halt in first.items())
+    more = len(halts) - len(first)
+    return said + (f"; and {more} more" if more else "")
 
 
 def _short(symbol: str) -> str:
@@ -145,7 +177,7 @@ def line(daemon: Daemon, zone: tzinfo = UTC) -> str:
     )
 
 
-def _panel(daemon: Daemon, zone: tzinfo) -> Any:
+def _panel(daemon: Daemon, zone: tzinfo, title: str) -> Any:
     """State and why, equity against its limits, what was done and refused, markets, positions; never by colour alone."""
     from rich.panel import Panel
     from rich.table import Table
@@ -162,7 +194,7 @@ def _panel(daemon: Daemon, zone: tzinfo) -> Any:
     facts.add_row("limits", f"{day}, 72 h -{view.dd_72h_pct:.2f} of -{limits.kill_switch_drawdown_72h} %")
     facts.add_row("done", f"signals {sum(t.signals.values())}, plans {t.plans}, orders {t.orders}")
     facts.add_row("refused", _refused(daemon))
-    return Panel(_stack(facts, _markets(daemon), _positions(daemon, zone)), title="PAPER", border_style="dim")
+    return Panel(_stack(facts, _markets(daemon), _positions(daemon, zone)), title=title, border_style="dim")
 
 
 def _refused(daemon: Daemon) -> str:

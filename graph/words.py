@@ -25,6 +25,12 @@ class WordKind(StrEnum):
     """The run was started again and goes on from here; the limits in force are signed."""
     SHUTDOWN = "shutdown"
     """The run ends and closes what is open; said between two bars."""
+    TRANSFER = "transfer"
+    """The owner paid in or took out ``text`` USD (negative); known up to the time (ms) in ``ref``."""
+    ACCEPTED = "accepted"
+    """A person settled what halted: ``who``, and what and why in ``text``. What the books hear of it are the venue's events."""
+    UNEXPLAINED = "unexplained"
+    """The account holds ``text`` USD more than the books, and nobody knows why."""
 
 
 class Words(Protocol):
@@ -91,3 +97,7 @@ class FolderWords:
         if word.kind == WordKind.UNLOCK and self._folder.waiting_unlock() == UnlockRequest(word.text, word.who, word.ref):
             self._folder.drop_unlock()
             self._unlock_told = None
+        if word.kind == WordKind.ACCEPTED:
+            waiting = self._folder.waiting_accept()
+            if waiting is not None and waiting.ref == word.ref:
+                self._folder.drop_accept()

@@ -1,12 +1,23 @@
-"""Shared fixtures."""
+"""Shared fixtures, what is counted in the coverage, and how workers share the tests."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
+
+from tests.support.tracing import untraced
+
+if TYPE_CHECKING:
+    from core.data.warmup import WarmReport
 
 # The same examples each time, so that a failure is never luck; no deadline, so that a busy machine is no failure.
 settings.register_profile("brain", deadline=None, derandomize=True, max_examples=50)
@@ -24,13 +35,83 @@ def shared_data() -> Path:
     return folder
 
 
+# --- what is counted ---------------------------------------------------------------------------------------
+
+_OF_PARTS = ("tests/core/", "tests/configs/")
+"""Folders whose tests start no runs; the warm-up is a part that they are about, elsewhere it is how a run begins."""
+_UNTRACED = (
+    "tests/faults/crash_matrix/",
+    "tests/graph/live/test_day.py",
+    "tests/graph/live/test_live_daemon.py::test_killed_",
+    "tests/graph/live/test_live_daemon.py::test_the_same_market_",
+)
+"""What is not counted, beside tests that are marked."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "untraced: repeats at length what other tests run; not counted in the coverage")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Leave out of the coverage what says nothing new there (counting makes a run three times as long); start runs quickly."""
+    with ExitStack() as around:
+        if not item.nodeid.startswith(_OF_PARTS):
+            around.enter_context(_quick_starts())  # first, for what it imports is counted
+        if item.get_closest_marker("untraced") is not None or item.nodeid.startswith(_UNTRACED):
+            around.enter_context(untraced())
+        return (yield)
+
+
+@contextmanager
+def _quick_starts() -> Iterator[None]:
+    """Runs begin without being counted, and without looking through all that is alive here: every test there is."""
+    from core.data.market import Market
+    from graph import runner
+
+    warm = Market.warm
+
+    @wraps(warm)
+    def uncounted(*args: Any) -> WarmReport:
+        with untraced():
+            return warm(*args)
+
+    collector = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
+    with mock.patch.object(Market, "warm", uncounted), mock.patch.object(runner, "gc", collector):
+        yield
+
+
+# --- who runs what -----------------------------------------------------------------------------------------
+
 _SHARED = ("tests/graph/why", "tests/graph/stepping")
 """Folders whose tests share sessions that take long to make."""
+_LONGEST = (
+    *_SHARED,
+    "tests/graph/live/",
+    "tests/faults/crash_matrix/",
+    "tests/properties/test_rule_parity.py",
+    "tests/faults/",
+    "tests/parity/",
+    "tests/simulation/",
+    "tests/e2e/",
+    "tests/graph/",
+    "tests/properties/",
+)
+"""What takes longest comes first, so that no worker is left alone with it at the end."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares something that is costly to make, when several workers share the work."""
+    items.sort(key=lambda item: _place(_file_of(item)))
     for item in items:
-        file = item.path.relative_to(item.config.rootpath).as_posix()
+        file = _file_of(item)
         item.add_marker(pytest.mark.xdist_group(next((folder for folder in _SHARED if file.startswith(folder)), file)))
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.path.relative_to(item.config.rootpath).as_posix()
+
+
+def _place(file: str) -> int:
+    return next((place for place, start in enumerate(_LONGEST) if file.startswith(start)), len(_LONGEST))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from configs.validators import Configuration
@@ -15,6 +15,7 @@ from core.exec.ledger import Ledger
 from core.exec.orders import OrderManager
 from core.exec.portfolio import Portfolio
 from core.regimes import RegimeTracker
+from core.risk.canary import SizingPolicy
 from core.risk.engine import RiskEngine
 from core.risk.exits import ExitNumbers
 from core.risk.governor import Governor
@@ -73,3 +74,4 @@ class BrainContext:
     recorder: Recorder
     board: Board
     trace: Trace
+    sizing: SizingPolicy = field(default_factory=SizingPolicy)

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from core.data.blocks import Batch, Book
+from core.errors import StateError
 from core.exec.broker import AccountView
 from core.exec.instrument import Instrument
 from core.exec.live.audit import Audit, Difference
 from core.exec.live.crash import OnCrashPoint, never
 from core.exec.live.desk import BookOf, Desk, OnAlert
 from core.exec.live.guardian import Guardian, StopOf
+from core.exec.live.halts import Halt, HaltKind
 from core.exec.live.intake import Intake
 from core.exec.live.maker import Maker
 from core.exec.live.outbox import Outbox
@@ -27,9 +29,12 @@ from core.exec.live.sender import Sender
 from core.exec.live.settings import LiveOptions
 from core.exec.live.telling import Telling
 from core.types import BrokerEvent, Order, OrderUpdate
+from core.venues.words import ZERO, BalanceSeen, TransferSeen
 
 OnEvents = Callable[[tuple[BrokerEvent, ...]], Awaitable[None]]
 MayTell = Callable[[], bool]
+OTHER_BY_NOW = "LIVE-017"
+"""Code of the error that says: the exchange has another position than was accepted."""
 
 
 class LiveBroker:
@@ -44,7 +49,8 @@ class LiveBroker:
         instruments: what may be traded.
         options: settings; the defaults say why they are what they are.
         stop_of: the stop of a plan by its id, for the stop that never moves; None where the books know no such plan.
-        books: the present book of a symbol, for the checks before an entry and as the price without slippage.
+        books: the present book of a symbol, for the checks before an entry and as the price without slippage; where it has
+            none, or is not given, the last one of a batch counts while it is fresh.
         on_alert: told what a person should know, as ``(level, code, text)``.
         crash: called at named places, for tests.
 
@@ -67,12 +73,13 @@ class LiveBroker:
         self._account, self._options = account, options or LiveOptions()
         self._outbox = Outbox(path, crash=crash)
         self._books: dict[str, Book] = {}
+        self._present = books or self._books.get
         self._desk = Desk(
             account,
             self._outbox,
             instruments,
             self._options,
-            books=books or self._books.get,
+            books=self._book,
             on_alert=on_alert,
             crash=crash,
         )
@@ -85,11 +92,20 @@ class LiveBroker:
         self._guardian = Guardian(self._desk, self._intake, self._sender, self._audit, stop_of)
         self._recoverer = Recoverer(self._desk, self._intake, resolver, self._sender, self._audit, self._guardian)
         self._ts = 0
+        self._intake.surplus = lambda symbol: self._audit.surplus.get(symbol, ZERO)
         self._intake.on_position = self._guardian.changed
         self._intake.on_doubt = self._audit.want
         account.listen(self._intake.hear, self._intake.trouble)
 
     # --- life -------------------------------------------------------------------------------------
+
+    async def check(self) -> BalanceSeen:
+        """Whether the account may be traded at all, and what it holds; asked before anything begins.
+
+        Raises:
+            BrainError: it may not, or cannot be asked. Nothing was sent.
+        """
+        return await self._recoverer.check()
 
     async def start(self) -> Recovery:
         """Make exchange and outbox agree, and watch over both from then on.
@@ -98,8 +114,7 @@ class LiveBroker:
             BrainError: the account must not be traded as it is; nothing was sent.
         """
         recovery = await self._recoverer.recover()
-        self._desk.start(self._guardian.keep(), "guardian")
-        self._desk.start(self._audit.keep(), "audit")
+        self._desk.keep(self._sender.keep_clock, "clock")
         return recovery
 
     async def stop(self) -> None:
@@ -112,25 +127,49 @@ class LiveBroker:
         """Compare everything with the exchange now; what does not agree."""
         return await self._audit.compare([])
 
-    def accept(self, symbol: str, why: str) -> None:
-        """By a person's word: what the exchange says of the position of ``symbol`` holds, whatever the fills on record say.
+    @property
+    def wallet(self) -> Decimal | None:
+        """Closed money of the account, as it was last told; None before that, and while the books are owed an event."""
+        return None if self._outbox.owed or self._telling.repeating else self._intake.wallet
 
-        The books hear nothing of it; it is watched over, and nothing is opened until the next comparison agrees.
+    async def transfers(self, since: int) -> tuple[TransferSeen, ...]:
+        """Money that the owner paid in or took out from ``since`` (ms) on, oldest first."""
+        return await self._account.transfers(since)
+
+    async def accept(self, symbol: str, qty: Decimal, why: str) -> None:
+        """By a person's word: ``qty`` is the position of ``symbol``, as the exchange says, whatever the record says.
+
+        What the books have beyond it is closed in them, at the last price; what is held beyond the books belongs to no plan:
+        it stays under a stop, and nothing is opened beside it until it is gone.
+
+        Raises:
+            StateError: the exchange has another position by now, or it could not be written; nothing was taken over.
         """
+        await self._audit.compare([symbol])
         seen = self._audit.seen.get(symbol)
-        difference = (seen.qty if seen is not None else Decimal(0)) - self._outbox.held(symbol)
-        if difference:
-            self._outbox.settle(symbol, difference, self._desk.now(), why)
-        self._audit.want(symbol)
+        present = ZERO if seen is None else seen.qty
+        if present != qty:
+            what = f"the exchange has {present} {symbol} by now, accepted were {qty}"
+            raise StateError(what, help="look again, then brain accept", code=OTHER_BY_NOW)
+        if any(halt.symbol == symbol and halt.kind.of_position for halt in self.halts):
+            self._audit.surplus.pop(symbol, None)
+            self._intake.take_over(symbol, qty, why)
+            await self._audit.compare([symbol])
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        """Why nothing is opened, and where; each goes when what it says is settled."""
+        return self._desk.halts
 
     @property
     def halted(self) -> dict[str, str]:
-        """Symbols on which nothing is opened, with why; "" is the whole account."""
-        return dict(self._desk.halted)
+        """The same in words, by symbol; "" is the whole account."""
+        return self._desk.halted
 
-    def resume(self, symbol: str) -> None:
-        """By a person's word: what halted ``symbol`` is settled."""
-        self._desk.resume(symbol)
+    def resume(self, symbol: str, kind: HaltKind, ref: str = "") -> None:
+        """By a person's word: a reason is settled that nothing but that settles; others stay."""
+        if kind.by_person:
+            self._desk.lift(symbol, kind, ref)
 
     @property
     def failure(self) -> str | None:
@@ -171,6 +210,9 @@ class LiveBroker:
 
     def position_qty(self, symbol: str) -> Decimal:
         return self._outbox.held(symbol)
+
+    def _book(self, symbol: str) -> Book | None:
+        return self._present(symbol) or self._books.get(symbol)
 
     # --- the venue of a run -------------------------------------------------------------------------
 

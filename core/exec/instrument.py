@@ -35,7 +35,7 @@ def parse_symbol(text: str) -> str:
                 return f"{base}/{quote}:{quote}" if match["perp"] else f"{base}/{quote}"
     raise BrainError(
         f"symbol was {text!r}, expected BASE/QUOTE:SETTLE such as BTC/USDT:USDT, or BINANCE:BTCUSDT.P",
-        help="brain paper --symbols BTC/USDT:USDT,ETH/USDT:USDT",
+        help="--symbols BTC/USDT:USDT,ETH/USDT:USDT",
         code="CLI-004",
     )
 

@@ -61,6 +61,8 @@ class _State:
     trades: list[TradeRecord] = field(default_factory=list)
     booked: list[tuple[int, float]] = field(default_factory=list)
     seen: dict[str, None] = field(default_factory=dict)
+    moved: float = 0.0
+    moved_ts: int = 0
 
 
 class Ledger:
@@ -100,8 +102,18 @@ class Ledger:
 
     @property
     def wallet(self) -> float:
-        """Closed money: start + realised - fees + funding (USD)."""
-        return self._starting + self._state.realised - self._state.fees + self._state.funding
+        """Closed money: start + realised - fees + funding + moved (USD)."""
+        return self._starting + self._state.realised - self._state.fees + self._state.funding + self._state.moved
+
+    @property
+    def moved_ts(self) -> int:
+        """Time (ms) up to which money that came in or left is in the books; 0: none has."""
+        return self._state.moved_ts
+
+    def move(self, amount: float, ts: int | None = None) -> None:
+        """Money (USD) came in (positive) or left that no fill and no funding tells of; ``ts`` (ms): known up to then."""
+        self._state.moved += amount
+        self._state.moved_ts = self._state.moved_ts if ts is None else ts
 
     # --- plans ------------------------------------------------------------------------------------
 

@@ -126,6 +126,7 @@ METRICS: tuple[MetricSpec, ...] = (
     MetricSpec("brain_funding_usd", _G, (), "USD", "Funding received, negative when paid"),
     MetricSpec("brain_trading_state", _G, (), "code", "What the system may do", _TRADING),
     MetricSpec("brain_gate_state", _G, ("gate",), "code", "State of a health gate", _GATE),
+    MetricSpec("brain_halts", _G, ("reason",), "halts", "What is not settled at the exchange, so that entries are not sent"),
     MetricSpec("brain_daily_locks_total", _C, (), "locks", "Times the daily loss limit was reached"),
     MetricSpec("brain_kill_switches_total", _C, (), "switches", "Times the 72 h drawdown limit was reached"),
     MetricSpec(

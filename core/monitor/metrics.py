@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 from core.codes import RefusalCode
 from core.data.quality import Counted, Issue
 from core.errors import BrainError
+from core.exec.live.halts import HaltKind
 from core.monitor.kpi import Kpi, Timings, kpi_keys
 from core.monitor.metric_specs import (
     FEEDS,
@@ -356,6 +357,7 @@ def _children(labels: MetricLabels) -> dict[Key, tuple[Key, ...]]:
         ("agent", "tool"): labels.tools,
         ("src", "dst"): labels.edges,
         ("feed",): tuple((feed,) for feed in FEEDS),
+        ("reason",): tuple((kind.value,) for kind in HaltKind),
         ("gate",): tuple((gate.value,) for gate in HEALTH_GATES),
         ("symbol",): symbols,
         ("symbol", "regime"): tuple(product(labels.symbols, (regime.value for regime in REGIME_CODES))),

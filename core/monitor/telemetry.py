@@ -249,6 +249,12 @@ class Telemetry:
         dd_pct = (self.peak_equity - equity) / self.peak_equity * 100.0
         self.max_dd_pct = max(self.max_dd_pct, dd_pct)
 
+    def on_transfer(self, amount: float) -> None:
+        """Money (USD) was paid in or taken out: the drawdown stays what it is, in percent."""
+        if self.equity is not None and self.equity > 0.0:
+            share = max(0.0, self.equity + amount) / self.equity
+            self.equity, self.peak_equity = self.equity * share, self.peak_equity * share
+
     @property
     def drawdown_pct(self) -> float:
         """Present drawdown of marked equity from its highest value so far, percent."""

@@ -1,4 +1,4 @@
-"""How big an entry is: whole, or a canary (X35, J2). A pure choice, made before the engine is asked; nothing trades by it yet.
+"""How big an entry is: whole, or a canary (X35, J2). A pure choice, made before the engine is asked.
 
 A candidate that left paper trades as a canary until it is promoted, and a first life with real money may trade everything so.
 A canary risks ``canary_r_pct`` of equity, or as much as the smallest legal order does where that is at most
@@ -33,6 +33,11 @@ class SizingPolicy:
 
     canaries: tuple[str, ...] = ()
     all_canaries: bool = False
+
+    @classmethod
+    def of(cls, sizing: Sizing) -> SizingPolicy:
+        """The policy of a run in which every entry is sized so."""
+        return cls(all_canaries=sizing is Sizing.CANARY)
 
     def sizing(self, strategy: str) -> Sizing:
         """How an entry of ``strategy`` is sized."""

@@ -167,6 +167,23 @@ class Governor:
             self._tell_bonus(had_bonus, ts)
             self._look()
 
+    def on_transfer(self, amount: float) -> None:
+        """Money (USD) was paid in (positive) or taken out: neither profit nor loss, so all percentages stay (X11).
+
+        What equity is compared with changes in the same proportion as equity itself.
+        """
+        before = self._equity
+        if before is None or before <= 0.0:
+            return
+        share = max(0.0, before + amount) / before
+        self._equity = before * share
+        self._day_start *= share
+        self._day_floor = self._day_start * self._day_keep
+        self._day_realised *= share
+        self._ahead = [(ts, made * share) for ts, made in self._ahead]
+        self._peaks = deque((ts, peak * share) for ts, peak in self._peaks)
+        self._look()
+
     def on_trade(self, trade: TradeRecord) -> None:
         """Count a closed trade: streaks and cut (X6, X7), and the losing close that ends the bonus (X8).
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,12 +31,17 @@ from core.venues.words import (
     PositionSeen,
     SymbolMode,
     TradeSeen,
+    TransferSeen,
     Word,
 )
 
 _TRADES_PAGE, _INCOME_PAGE = 1_000, 1_000
+_TRADES_WINDOW_MS, _TRADES_KEPT_MS = 7 * 86_400_000, 180 * 86_400_000
+"""The longest time that one question for fills may span, and how far back the venue knows any."""
 _PATIENCE_S = 15.0
 _RECONNECT_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_WARM_EVERY_S = 10.0
+"""A connection on which nothing was asked for 15 s is let go of, and to make another takes longer than to send an order."""
 
 
 class BinanceAccount:
@@ -55,6 +61,7 @@ class BinanceAccount:
         self._offset_ms = 0.0
         self._names: dict[str, str] = {}
         self._stream: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._fails = 0
         self._on_word: Callable[[Word], None] = _deaf
@@ -90,7 +97,8 @@ class BinanceAccount:
     async def open(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         client = self._client
         await client.load_markets()
-        self._names = {venue_id(symbol): symbol for symbol in symbols}
+        # of every market: what is held on one that is not traded here must be known by its name, too
+        self._names = {market["id"]: symbol for symbol, market in client.markets.items() if market["linear"]}
         missing = [symbol for symbol in symbols if symbol not in client.markets]
         if missing:
             raise BrainError(
@@ -100,8 +108,15 @@ class BinanceAccount:
             )
         if self._stream is None:
             self._stream = asyncio.create_task(self._keep_stream(), name="account stream")
+            self._warming = asyncio.create_task(self._keep_warm(), name="connection for orders")
             await self._until_connected()
-        return tuple(_limits(symbol, client.markets[symbol]) for symbol in symbols)
+        return tuple(self.limits(symbol) for symbol in symbols)
+
+    def limits(self, symbol: str) -> Limits:
+        return _limits(symbol, self._client.markets[symbol])
+
+    def left_alone_s(self) -> float:
+        return float(self._client.wiring.budget.closed_s)
 
     async def set_clock(self) -> float:
         offset = await measure_offset(self._client, self._clock)
@@ -118,6 +133,13 @@ class BinanceAccount:
                 await asyncio.sleep(_RECONNECT_S[min(self._fails, len(_RECONNECT_S) - 1)])
                 self._fails += 1
 
+    async def _keep_warm(self) -> None:
+        """Hold a connection open, on which the next order leaves at once."""
+        while True:
+            await asyncio.sleep(_WARM_EVERY_S)
+            with suppress(Exception):  # whether the venue answers is others' care
+                await self._client.fapiPublicGetPing()
+
     async def _until_connected(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_S):
@@ -130,10 +152,11 @@ class BinanceAccount:
             ) from error
 
     async def close(self) -> None:
-        if self._stream is not None:
-            self._stream.cancel()
-            await asyncio.gather(self._stream, return_exceptions=True)
-            self._stream = None
+        tasks = [task for task in (self._stream, self._warming) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._stream = self._warming = None
         await self._client.close()
 
     # --- orders -----------------------------------------------------------------------------------
@@ -207,15 +230,31 @@ class BinanceAccount:
     # --- money ------------------------------------------------------------------------------------
 
     async def trades(self, symbol: str, *, after_id: int | None, since: int) -> tuple[TradeSeen, ...]:
-        found: list[TradeSeen] = []
-        window = {"fromId": after_id + 1} if after_id is not None else {"startTime": since}
-        while True:
-            rows = await self._client.fapiPrivateGetUserTrades({"symbol": venue_id(symbol), "limit": _TRADES_PAGE, **window})
-            page = sorted((words.user_trade(raw, symbol) for raw in rows), key=lambda trade: trade.trade_id)
+        found = [] if after_id is not None else await self._first_trades(symbol, since)
+        if after_id is None:
+            if not found:
+                return ()
+            after_id = found[-1].trade_id
+        while True:  # by number there is no window of time
+            page = await self._trades_page(symbol, {"fromId": after_id + 1})
             found += page
             if len(page) < _TRADES_PAGE:
                 return tuple(found)
-            window = {"fromId": page[-1].trade_id + 1}
+            after_id = page[-1].trade_id
+
+    async def _first_trades(self, symbol: str, since: int) -> list[TradeSeen]:
+        """The first page of fills since then, week by week: the venue looks no further at once, and not back for ever."""
+        now = self.now_ms()
+        for start in range(max(since, now - _TRADES_KEPT_MS), now, _TRADES_WINDOW_MS):
+            end = start + _TRADES_WINDOW_MS - 1
+            page = await self._trades_page(symbol, {"startTime": start} | ({"endTime": end} if end < now else {}))
+            if page:
+                return page
+        return []
+
+    async def _trades_page(self, symbol: str, asked: dict[str, int]) -> list[TradeSeen]:
+        rows = await self._client.fapiPrivateGetUserTrades({"symbol": venue_id(symbol), "limit": _TRADES_PAGE, **asked})
+        return sorted((words.user_trade(raw, symbol) for raw in rows), key=lambda trade: trade.trade_id)
 
     async def positions(self) -> tuple[PositionSeen, ...]:
         rows = await self._client.fapiPrivateV3GetPositionRisk()
@@ -228,10 +267,23 @@ class BinanceAccount:
         return BalanceSeen(self.now_ms(), sum(wallet, Decimal(0)))
 
     async def funding(self, since: int) -> tuple[FundingSeen, ...]:
-        request = {"incomeType": "FUNDING_FEE", "startTime": since, "limit": _INCOME_PAGE}
+        found: dict[tuple[str, str], FundingSeen] = {}
+        while True:  # pages meet in one moment, of which both may have a part
+            request = {"incomeType": "FUNDING_FEE", "startTime": since, "limit": _INCOME_PAGE}
+            rows = await self._client.fapiPrivateGetIncome(request)
+            told = [words.funding(raw, self._name(raw)) for raw in rows]
+            seen = {(payment.symbol, payment.id): payment for payment in told}
+            news = seen.keys() - found.keys()
+            found |= seen
+            if len(rows) < _INCOME_PAGE or not news:
+                return tuple(sorted(found.values(), key=lambda payment: (payment.ts, payment.symbol)))
+            since = max(payment.ts for payment in told)
+
+    async def transfers(self, since: int) -> tuple[TransferSeen, ...]:
+        request = {"incomeType": "TRANSFER", "startTime": since, "limit": _INCOME_PAGE}
         rows = await self._client.fapiPrivateGetIncome(request)
-        seen = [words.funding(raw, self._name(raw)) for raw in rows]
-        return tuple(sorted(seen, key=lambda payment: (payment.ts, payment.symbol)))
+        seen = [TransferSeen(int(raw["time"]), Decimal(raw["income"])) for raw in rows if raw["asset"] == self._coin]
+        return tuple(sorted(seen, key=lambda transfer: transfer.ts))
 
     # --- how the account is set -------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.venues.market_words import CandleSeen, DepthSeen, Level, MarketWord, MarkSeen, StreamLine
+from core.venues.market_words import CandleSeen, DepthSeen, Level, MarketWord, MarkSeen, Pages, StreamLine
 
 DEPTH_EVERY_MS = 500
 """Often enough for a book that is looked at when a bar closes, a fifth of the messages of the fastest stream."""
+
+PAGES = Pages(candles=1_000, marks=1_000, funding=1_000)
 
 
 def stream_lines(client: Any, timeframes: Mapping[str, str]) -> tuple[StreamLine, ...]:
@@ -60,3 +62,9 @@ async def spot_rows(client: Any, symbol: str, tf: str, since: int | None, limit:
         request["startTime"] = since
     answer = await client.publicGetKlines(request)
     return [[int(row[0]), *(float(value) for value in row[1:6])] for row in answer]
+
+
+async def funding_rows(client: Any, symbol: str, since: int | None, limit: int) -> list[dict[str, Any]]:
+    """Settlements as ccxt tells them: the first ones from ``since`` on, else the newest."""
+    told: list[dict[str, Any]] = await client.fetch_funding_rate_history(symbol, since, limit)
+    return told

@@ -27,6 +27,7 @@ _STANDING = {
     "TRIGGERED": Standing.TRIGGERED,
     "FINISHED": Standing.FINISHED,
 }
+"""A word that is not here is taken for one of an order that stands: it is not known to be over."""
 OF_ACCOUNT = frozenset({"ORDER_TRADE_UPDATE", "ALGO_UPDATE", "ACCOUNT_UPDATE", "TRADE_LITE"})
 """Events of the account's stream."""
 _FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
@@ -44,7 +45,7 @@ def plain_order(raw: Raw, symbol: str) -> OrderSeen:
         client_id=str(raw["clientOrderId"]),
         venue_id=str(raw["orderId"]),
         algo=False,
-        standing=_STANDING[raw["status"]],
+        standing=_STANDING.get(raw["status"], Standing.LIVE),
         side=OrderSide(raw["side"].lower()),
         qty=Decimal(raw["origQty"]),
         filled=Decimal(raw["executedQty"]),
@@ -62,7 +63,7 @@ def algo_order(raw: Raw, symbol: str) -> OrderSeen:
         client_id=str(raw["clientAlgoId"]),
         venue_id=str(raw["algoId"]),
         algo=True,
-        standing=_STANDING[raw["algoStatus"]],
+        standing=_STANDING.get(raw["algoStatus"], Standing.LIVE),
         side=OrderSide(raw["side"].lower()),
         qty=_number(raw.get("quantity")),
         filled=_number(raw.get("actualQty")),
@@ -142,7 +143,7 @@ def _of_order(message: Raw, naming: Naming) -> tuple[Word, ...]:
         client_id=client_id,
         venue_id=venue_id,
         algo=False,
-        standing=_STANDING[order["X"]],
+        standing=_STANDING.get(order["X"], Standing.LIVE),
         side=side,
         qty=Decimal(order["q"]),
         filled=Decimal(order["z"]),
@@ -182,7 +183,7 @@ def _of_algo(message: Raw, naming: Naming) -> tuple[Word, ...]:
         client_id=str(order["caid"]),
         venue_id=str(order["aid"]),
         algo=True,
-        standing=_STANDING[order["X"]],
+        standing=_STANDING.get(order["X"], Standing.LIVE),
         side=OrderSide(order["S"].lower()),
         qty=_number(order.get("q")),
         filled=_number(order.get("aq")),

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.venues.binance_market import market_word, spot_rows, stream_lines
+from core.venues.binance_market import PAGES, funding_rows, market_word, spot_rows, stream_lines
 
 __all__ = [
     "CLIENT_OPTIONS",
+    "PAGES",
     "ends_stream",
+    "funding_rows",
     "market_word",
     "redirect",
     "server_time",

@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _FULL = 1e-9
+_LOOK_AGAIN_S = 5.0
+"""An urgent request may have brought another count of the venue's meanwhile."""
 
 
 @dataclass(slots=True)
@@ -19,13 +21,18 @@ class Budget:
 
     Urgent requests (orders, cancels) may use all of ``limit``; others leave ``reserve`` of it alone. After the venue has
     said how long to stay away (429, 418) only urgent ones pass: whoever sends an order decides for itself.
+
+    The venue counts by address, whatever process and client it is: those that are not urgent wait as well while it has counted
+    more than ``address_most``. What it counted is believed for a window, which no count outlives.
     """
 
     limit: float = 1_100.0
     reserve: float = 300.0
     window_s: float = 60.0
+    address_most: float = 2_000.0
     used_by_venue: int = 0
-    """Weight that the venue itself has counted, from its last answer."""
+    """Weight that the venue itself has counted for our address, from its last answer."""
+    _used_at: float = float("-inf")
     _spent: deque[tuple[float, float]] = field(default_factory=deque)
     _sum: float = 0.0
     _closed_until: float = 0.0
@@ -42,6 +49,9 @@ class Budget:
         """Seconds until it is worth asking again; 0 when there is room."""
         if not urgent and now < self._closed_until:
             return self._closed_until - now
+        counted = self._used_at + self.window_s - now
+        if not urgent and counted > _FULL and self.used_by_venue + cost > self.address_most:
+            return min(counted, _LOOK_AGAIN_S)
         while self._spent and self._spent[0][0] <= now - self.window_s + _FULL:
             self._sum -= self._spent.popleft()[1]
         room = self.limit - (0.0 if urgent else self.reserve) - self._sum
@@ -49,6 +59,10 @@ class Budget:
         if cost <= room or not self._spent:
             return 0.0
         return max(self._spent[0][0] + self.window_s - now, _FULL)
+
+    def venue_counted(self, used: int) -> None:
+        """The venue has told what our address has used."""
+        self.used_by_venue, self._used_at = used, asyncio.get_running_loop().time()
 
     def close_for(self, seconds: float) -> None:
         """The venue wants to be left alone for this long."""

@@ -1,6 +1,7 @@
 """Bybit linear perpetuals, for market data only.
 
-Read in ccxt's source and never run, here or against the venue. There is no order path: nothing may be traded with it.
+Run with ccxt's client against answers made up after manual and ccxt, never against the venue: what of it is proven stands in
+``docs/data.md``. There is no order path: nothing may be traded with it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import BrainError
-from core.venues.market_words import MarketWord, StreamLine
+from core.venues.market_words import MarketWord, Pages, StreamLine
 
 CLIENT_OPTIONS: Mapping[str, Any] = {
     "options": {
@@ -22,6 +23,10 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
 
 URGENT = frozenset[str]()
 """Questions that do not wait for others: look-ups of single orders."""
+
+PAGES = Pages(candles=1_000, marks=1_000, funding=200)
+_HOUR_MS = 3_600_000
+"""Settlements are at least so far apart."""
 
 
 def redirect(client: Any, address: str) -> None:
@@ -65,3 +70,13 @@ def market_word(message: Any) -> MarketWord | None:  # noqa: ARG001 - one shape 
 async def spot_rows(client: Any, symbol: str, tf: str, since: int | None, limit: int) -> list[list[float]]:  # noqa: ARG001
     """None: the basis is that of the first venue alone."""
     return []
+
+
+async def funding_rows(client: Any, symbol: str, since: int | None, limit: int) -> list[dict[str, Any]]:
+    """Settlements as ccxt tells them, from ``since`` on, of no longer time than surely fits into one answer.
+
+    The venue fills an answer from its end: of a longer time the oldest ones would be left out without a word.
+    """
+    params = {} if since is None else {"until": since + limit * _HOUR_MS - 1}
+    told: list[dict[str, Any]] = await client.fetch_funding_rate_history(symbol, since, limit, params)
+    return told

@@ -114,6 +114,10 @@ def _merged(config: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+_COUNTED = "/fapi/"
+"""Binance counts its spot host apart, with a larger limit."""
+
+
 class _Wired:
     """What is put before a ccxt.pro class; ``super()`` is always ccxt's."""
 
@@ -155,8 +159,8 @@ class _Wired:
         lower = {str(key).lower(): value for key, value in headers.items()}
         budget = self.wiring.budget
         used = lower.get("x-mbx-used-weight-1m")
-        if used is not None and used.isdigit():
-            budget.used_by_venue = int(used)
+        if used is not None and used.isdigit() and _COUNTED in url:
+            budget.venue_counted(int(used))
         if code in (418, 429):
             budget.close_for(_seconds(lower.get("retry-after")))
         return super().on_rest_response(code, reason, url, method, headers, body, sent_headers, sent)  # type: ignore[misc]

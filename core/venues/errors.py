@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from core.errors import BrainError
+
 _NUMBER = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 
 NOT_KNOWN = frozenset({-2011, -2013})
@@ -33,3 +35,37 @@ def status_of(error: BaseException) -> int | None:
 def retry_after_s(error: BaseException) -> float:
     """Seconds for which the venue wants to be left alone."""
     return float(getattr(error, "retry_after_s", 0.0))
+
+
+NO_ANSWER = "LIVE-015"
+"""Code of an account that cannot be asked now, and perhaps later."""
+_KEY_UNKNOWN = frozenset({-2008, -2014, -2015})
+_SIGNATURE_WRONG, _TIME_WRONG = -1022, -1021
+
+
+def unusable(error: Exception) -> BrainError:
+    """Why an account cannot be traded whose venue answered ``error`` to a question, with what to do about it."""
+    code = code_of(error)
+    if code in _KEY_UNKNOWN:
+        return BrainError(
+            f"the exchange does not take API_KEY ({code}): it is another, has no right to this, or not from this address",
+            help="compare API_KEY with the key at the exchange, its rights and its list of addresses, then start again",
+            code="LIVE-014",
+        )
+    if code == _SIGNATURE_WRONG:
+        return BrainError(
+            f"the exchange does not take API_SECRET ({code}): it does not belong to API_KEY",
+            help="set API_KEY and API_SECRET of one and the same key, then start again",
+            code="LIVE-014",
+        )
+    if code == _TIME_WRONG:
+        return BrainError(
+            f"the exchange does not take this host's time ({code})",
+            help="set the host's clock (timedatectl set-ntp true), then start again",
+            code="LIVE-013",
+        )
+    return BrainError(
+        f"the account cannot be asked: {type(error).__name__}{'' if code is None else f' {code}'}",
+        help="check the network and the exchange's status page, then start again",
+        code=NO_ANSWER,
+    )

@@ -48,3 +48,11 @@ class StreamLine(NamedTuple):
     url: str
     request: dict[str, object]
     depth: bool
+
+
+class Pages(NamedTuple):
+    """Rows that one answer of the venue holds at most: candles, candles of the mark price, settlements."""
+
+    candles: int
+    marks: int
+    funding: int

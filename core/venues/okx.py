@@ -1,7 +1,8 @@
 """OKX linear swaps, for market data only.
 
-Read in ccxt's source and never run, here or against the venue. Its sizes are in contracts, which ccxt turns into coins only
-in its unified forms; raw messages are not converted. There is no order path: nothing may be traded with it.
+Run with ccxt's client against answers made up after manual and ccxt, never against the venue: what of it is proven stands in
+``docs/data.md``. Its candles come in coins, its books in contracts: nobody asks for those. There is no order path: nothing may be
+traded with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import BrainError
-from core.venues.market_words import MarketWord, StreamLine
+from core.venues.market_words import MarketWord, Pages, StreamLine
 
 CLIENT_OPTIONS: Mapping[str, Any] = {
     "options": {"defaultType": "swap", "fetchCurrencies": False, "fetchMarkets": {"types": ["swap"]}}
@@ -18,6 +19,10 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
 
 URGENT = frozenset[str]()
 """Questions that do not wait for others: look-ups of single orders."""
+
+PAGES = Pages(candles=300, marks=100, funding=100)
+_HOUR_MS = 3_600_000
+"""Settlements are at least so far apart."""
 
 
 def redirect(client: Any, address: str) -> None:
@@ -61,3 +66,13 @@ def market_word(message: Any) -> MarketWord | None:  # noqa: ARG001 - one shape 
 async def spot_rows(client: Any, symbol: str, tf: str, since: int | None, limit: int) -> list[list[float]]:  # noqa: ARG001
     """None: the basis is that of the first venue alone."""
     return []
+
+
+async def funding_rows(client: Any, symbol: str, since: int | None, limit: int) -> list[dict[str, Any]]:
+    """Settlements as ccxt tells them, from ``since`` on, of no longer time than surely fits into one answer.
+
+    Asked for what is newer than a time alone, the venue gives the newest: older ones would be left out without a word.
+    """
+    params = {} if since is None else {"after": since + limit * _HOUR_MS}
+    told: list[dict[str, Any]] = await client.fetch_funding_rate_history(symbol, since, limit, params)
+    return told

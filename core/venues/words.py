@@ -108,6 +108,13 @@ class FundingSeen(Struct, frozen=True):
     amount: Decimal
 
 
+class TransferSeen(Struct, frozen=True):
+    """Money that the owner paid in (positive) or took out."""
+
+    ts: int
+    amount: Decimal
+
+
 class PositionSeen(Struct, frozen=True):
     """A one-way position; ``liquidation`` is None where the venue names none."""
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FETCH_SCHEMA, CHECK_SCHEMA = "brain.data.fetch/1", "brain.data.check/1"
 NO_ORDERS = "no order was sent; what was fetched so far is kept, and the same command goes on from there"
+WEIGHT_PER_MINUTE, ADDRESS_MOST = 300.0, 1_000.0
+"""A download's share of the weight that the venue allows to an address, so that a daemon beside it never lacks any."""
 SETTLED_MS = 60_000
 """How long after its close a bar is taken for what it will stay."""
 _VENUES = {"binance": "binanceusdm", "binanceusdm": "binanceusdm", "bybit": "bybit", "okx": "okx"}
@@ -60,8 +62,11 @@ def run_fetch(request: FetchRequest, *, json: bool, quiet: bool, color: str) -> 
 
 
 def _fetch(request: FetchRequest, console: Console) -> Answer:
+    from core.data.exchange.download import held
+
     wanted = _read(request)
-    files = asyncio.run(_download(wanted, request, console))
+    with held(request.out):
+        files = asyncio.run(_download(wanted, request, console))
     lines = [f"{name:32} {rows:>10,} rows" for name, rows in files.items()]
     lines.append(f"look at them: brain data check {request.out}")
     return Answer({"out": str(request.out), "exchange": wanted.venue, "files": files}, "\n".join(lines))
@@ -103,7 +108,7 @@ async def _download(wanted: _Wanted, request: FetchRequest, console: Console) ->
     from core.venues.client import Wiring, make_client
 
     settings = ExchangeSettings()
-    budget = Budget(limit=settings.weight_per_minute, reserve=0.0)
+    budget = Budget(limit=WEIGHT_PER_MINUTE, reserve=0.0, address_most=ADDRESS_MOST)
     client = make_client(wanted.venue, None, Wiring(plain=request.address, budget=budget))
     try:
         clock = VenueClock(SystemClock(), step_ms=settings.step_ms, every_s=settings.clock_every_s, read_ntp=lambda: None)

@@ -17,6 +17,8 @@ from configs.folder import default_folder, with_configs
 from configs.loader import load
 from configs.lock import verify
 from configs.validators import Environment, Mode
+from core.errors import StateError
+from core.exec.live.outbox_reader import standing
 from core.types import TradingState
 from graph.commands.common import last_alert, open_reader, read_environment, saved_state
 from graph.console import Answer, Console, run_command
@@ -144,8 +146,16 @@ def _port() -> Check:
 def _session(state: Path) -> Check:
     with open_reader(state) as reader:
         halted, why = saved_state(reader) is TradingState.HALTED, last_alert(reader, "kill_switch")
-    seen = f"halted by the kill-switch: {why}" if halted else "not halted"
-    return Check("session", not halted, seen, f"look into it, then brain unlock --state {state}")
+    if halted:
+        return Check("session", False, f"halted by the kill-switch: {why}", f"look into it, then brain unlock --state {state}")
+    try:
+        halts = standing(SessionDir(state, create=False).orders).halts
+    except StateError as error:
+        return Check("session", False, error.what, "look at the file, and at the exchange")
+    if halts:
+        seen = "; ".join(f"{halt.where}: {halt.text}" for halt in halts)
+        return Check("session", False, f"nothing is opened on {seen}", f"look at the exchange, then brain accept --state {state}")
+    return Check("session", True, "not halted")
 
 
 def _folder(state: Path) -> Check:

@@ -23,6 +23,7 @@ from core.exec.instrument import Instrument
 from core.sim.local.exchange import LocalExchange
 from core.sim.local.values import Listing
 from core.sim.server.app import Addresses, ExchangeServer
+from core.sim.server.control import PATH as FAULTS
 from core.sim.server.options import ServerOptions
 from core.sim.server.pace import PacedClock
 from core.sim.server.persistence import StateFile
@@ -48,6 +49,8 @@ EFFECT = "the local exchange is not running; it has no connection to any real on
 
 _LINE_SECONDS = 10.0
 _REDRAW_SECONDS = 0.5
+_KEEP_TIME_SECONDS = 1.0
+_SPEED_EXAMPLE = "brain exchange --speed 60"
 _SHOWN = 4
 _FIRST_PRICE_LOOKS, _LOOK_SECONDS = 50, 0.02
 
@@ -65,6 +68,7 @@ class ExchangeRequest:
     state: Path | None
     configs: Path | None
     equity: float | None
+    faults: bool = False
 
 
 class NotListening(BrainError):
@@ -96,9 +100,9 @@ def run_exchange(request: ExchangeRequest, *, json: bool, quiet: bool, color: st
 
 
 def _exchange(request: ExchangeRequest, console: Console) -> Answer:
-    speed = parse_speed(request.speed)
+    speed = parse_speed(request.speed, _SPEED_EXAMPLE)
     if speed is None:
-        raise UsageError("--speed was 'max', expected a number above zero (1 is real time)", help="brain exchange --speed 60")
+        raise UsageError("--speed was 'max', expected a number above zero (1 is real time)", help=_SPEED_EXAMPLE)
     if request.data is not None and request.seed is not None:
         raise UsageError("--seed belongs to the made market, --data plays recordings", help="brain exchange --seed 7")
     console.zone = ZoneInfo(read_environment().tz)
@@ -215,7 +219,9 @@ def _build(request: ExchangeRequest, config: Configuration, folder: ExchangeFold
     )
     tape.position_sign = exchange.position_sign
     # a client's clock can follow another starting point, but not another speed
-    options = ServerOptions(seed=market.seed or 0, speed=speed, check_time=speed == 1.0, state_file=folder.account)
+    options = ServerOptions(
+        seed=market.seed or 0, speed=speed, check_time=speed == 1.0, state_file=folder.account, control=request.faults
+    )
     server = ExchangeServer(exchange, tape, clock, options)
     folder.keep_market(market)
     notes = (*source.info.missing, *source.info.notes)
@@ -277,13 +283,16 @@ async def _watch(console: Console, stand: _Stand, over: asyncio.Event) -> None:
     """Show how it stands until somebody stops it or the tape ends."""
     playing = asyncio.create_task(stand.server.finished())
     playing.add_done_callback(lambda _: over.set())
+    loop, due = asyncio.get_running_loop(), 0.0
     with _live_line(console) as (show, every):
         while not over.is_set():
-            show(_line(stand, console))
-            # after a kill the clock must not go back behind what clients were told
-            stand.folder.keep_time(stand.clock.now_ms() + round(2_000 * every * stand.options.speed))
+            if loop.time() >= due:
+                show(_line(stand, console))
+                due = loop.time() + every
+            # after a kill the clock must not go back behind what clients were told, nor far ahead of theirs
+            stand.folder.keep_time(stand.clock.now_ms() + round(2_000 * _KEEP_TIME_SECONDS * stand.options.speed))
             with suppress(TimeoutError):
-                async with asyncio.timeout(every):
+                async with asyncio.timeout(min(every, _KEEP_TIME_SECONDS)):
                     await over.wait()
     stand.folder.keep_time(stand.clock.now_ms())
     playing.cancel()
@@ -341,6 +350,7 @@ def _greet(console: Console, stand: _Stand, addresses: Addresses, tls: Certifica
     """How to reach it. With ``--json`` this is the first of two lines on stdout."""
     example = _example(stand, addresses, tls)
     options, symbols = stand.options, tuple(stand.exchange.listings)
+    faults = addresses.rest + FAULTS if options.control else None
     data = {
         "event": "listening",
         "rest": addresses.rest,
@@ -350,6 +360,7 @@ def _greet(console: Console, stand: _Stand, addresses: Addresses, tls: Certifica
         "secret": options.secret,
         "symbols": symbols,
         "speed": options.speed,
+        "faults": faults,
         "example": example,
         **_standing(stand),
     }
@@ -365,6 +376,7 @@ def _greet(console: Console, stand: _Stand, addresses: Addresses, tls: Certifica
         f"symbols      {', '.join(symbols)}",
         f"market time  {say_time(stand.clock.now_ms(), console.zone)}, {options.speed:g} times real time",
         f"state        {stand.folder.root}; go on with it later: {stand.again}",
+        *([f"faults       {faults}; see docs/exchange.md"] if faults else []),
         "ccxt         (in `python -m asyncio` of Brain's environment)" if tls else "ccxt",
         *(f"    {line}" for line in example),
     ]

@@ -1,8 +1,12 @@
-"""``brain live`` and ``brain live approve``: nothing is sent before the evidence is there and a person has signed it (J5)."""
+"""``brain live`` and ``brain live approve``: nothing is sent before the evidence is there and a person has signed it (J5).
+
+Trading itself is in :mod:`graph.commands.live_run`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,8 +20,11 @@ from core.clock import SystemClock, rfc3339
 from core.errors import LockedError
 from core.monitor.readiness import Item
 from graph.commands.common import read_environment, secrets_of, who_asks
-from graph.console import NOTHING_STARTED, Answer, Console, run_command
+from graph.commands.live_run import LiveFlags, Stage, Trading, trade
+from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
+from graph.live.assembly import Reach
+from graph.parse import parse_backup
 from graph.readiness import Readiness, look, surroundings
 from graph.version import source_digest
 
@@ -40,17 +47,6 @@ class NotReady(LockedError):
         self.data = data
 
 
-class NotAvailable(LockedError):
-    """All demands are met, and this version cannot trade live all the same."""
-
-    default_code = "READY-002"
-    exit_code = 3
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        super().__init__("live trading is not available in this version", help="brain paper trades the same system on paper")
-        self.data = data
-
-
 class NotATerminal(LockedError):
     """Going live is approved by a person only."""
 
@@ -61,19 +57,25 @@ class NotATerminal(LockedError):
 # --- brain live ------------------------------------------------------------------------------------------------------
 
 
-def run_live(*, evidence: Path | None, state: Path | None, configs: Path | None, json: bool, quiet: bool, color: str) -> int:
-    """Check everything, and give the exit code: 3 while anything is missing."""
-    console = Console(color=color, json=json, quiet=quiet)
-    folder = configs or default_folder()
-    return run_command(console, SCHEMA, lambda: _live(evidence, state or DEFAULT_STATE, folder, console), effect=NOTHING_STARTED)
+def run_live(flags: LiveFlags, *, json: bool, quiet: bool, color: str, reach: Reach | None = None) -> int:
+    """Check everything, trade, and give the exit code: 3 while anything is missing.
+
+    ``reach``: how the account is reached where that is not the venue's own way, which no flag and no variable can say.
+    """
+    console, stage = Console(color=color, json=json, quiet=quiet), Stage()
+    return run_command(console, SCHEMA, lambda: _live(flags, console, stage, reach), effect=stage.effect)
 
 
-def _live(evidence: Path | None, state: Path, folder: Path, console: Console) -> Answer:
+def _live(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None) -> Answer:
+    folder, state = flags.configs or default_folder(), flags.state or DEFAULT_STATE
+    flags.base_tf  # noqa: B018 - wrong flags are refused before anything is looked at
+    parse_backup(flags.backup)
     environment = read_environment()
     console.secrets = secrets_of(environment)
     console.zone = ZoneInfo(environment.tz)
     require_mode(environment, Mode.LIVE)
-    found = _look(evidence, load(folder), folder, console)
+    config = load(folder)
+    found = _look(flags.evidence, config, folder, console)
     items = (*found.items, *surroundings(environment, state, len(found.items) + 1))
     data = _data(found, items)
     console.answer(_text(found, items))
@@ -81,7 +83,8 @@ def _live(evidence: Path | None, state: Path, folder: Path, console: Console) ->
     if missing:
         numbers = ", ".join(str(item.number) for item in missing)
         raise NotReady(f"{len(missing)} of {len(items)} demands for live trading are not met: {numbers}", missing[0].remedy, data)
-    raise NotAvailable(data)
+    answer = trade(Trading(flags, environment, config, folder, state), console, stage, reach)
+    return replace(answer, data={**data, **answer.data})
 
 
 def _look(evidence: Path | None, config: Configuration, folder: Path, console: Console) -> Readiness:

@@ -21,6 +21,7 @@ from core.monitor.logger import LogHandle, LogSettings, configure
 from core.monitor.metrics import ExporterError, MetricsServer
 from core.monitor.store import Store
 from core.monitor.telemetry import RunResult
+from core.risk.canary import Sizing
 from core.types import Timeframe
 from graph.assembly import Assembly, assemble
 from graph.commands.common import read_configuration, read_environment, secrets_of
@@ -30,7 +31,8 @@ from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
 from graph.explanations import did_you_mean
 from graph.journaling import open_journal
-from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
+from graph.opening import EQUITY, SIZING
+from graph.parse import parse_backup, parse_duration, parse_speed, parse_symbols, parse_time
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
 from graph.sessions import RUNS
@@ -63,6 +65,13 @@ class PaperRequest:
     broker: str | None = None
     handover: bool = False
     exchange: str | None = None
+    canary: bool = False
+    backup: str | None = None
+
+    @property
+    def sizing(self) -> Sizing:
+        """How entries are sized (X35)."""
+        return Sizing.CANARY if self.canary else Sizing.WHOLE
 
     @property
     def local(self) -> bool:
@@ -133,7 +142,7 @@ def _run(
     if request.local or source is None:
         journal.close()
         return _run_local(request, console, stage, options, environment, config, config_folder, source, folder, store, log)
-    parts = assemble(config, source, store, request.equity, journal)
+    parts = assemble(config, source, store, request.equity, journal, sizing=request.sizing)
     server = _serve(parts, environment, request, console)
     kind = _engine(request, options)
     guard = GovernanceWatch(config_folder, config.governance_digest)
@@ -168,7 +177,8 @@ def _run_local(
     log: LogHandle,
 ) -> Answer:
     """The same through the live adapter, at a local exchange that plays the source or a real market (issue 4, point 5)."""
-    from graph.commands.paper_local import drive_local, made_daemon
+    from graph.commands.drive import drive
+    from graph.commands.paper_local import made_daemon
     from graph.live.assembly import LiveRequest
     from graph.live.daemon import LiveDaemon
 
@@ -184,10 +194,13 @@ def _run_local(
 
     changed = GovernanceWatch(config_folder, config.governance_digest).changed
     base_tf = _real_base(request) if source is None else source.info.base_tf
-    live = LiveRequest(config, base_tf, folder, request.equity, options, _identity(request), changed, handover=request.handover)
-    making = made_daemon(live, source, build_engine(kind), store)
+    identity, sizing = _identity(request), request.sizing
+    live = LiveRequest(
+        config, base_tf, folder, request.equity, options, identity, changed, handover=request.handover, sizing=sizing
+    )
+    making = made_daemon(live, source, build_engine(kind), store, parse_backup(request.backup))
     try:
-        result, daemon, signal_seen = asyncio.run(drive_local(making, console, ready, handover=request.handover))
+        result, daemon, signal_seen = asyncio.run(drive(making, console, ready, handover=request.handover))
     finally:
         for server in servers:
             server.stop()
@@ -217,7 +230,7 @@ async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResul
 
 def _identity(request: PaperRequest) -> dict[str, str]:
     """What a session that is gone on with must share, besides what its source says itself (X43)."""
-    same = {"equity": repr(request.equity)}
+    same = {EQUITY: repr(request.equity), SIZING: request.sizing.value}
     if request.source == "synthetic":
         same |= {"seed": str(_seed(request)), "scenario": request.scenario or DEFAULT_SCENARIO}
     return same
@@ -232,7 +245,7 @@ def _refuse_foreign_flags(request: PaperRequest) -> None:
     flags = {
         "replay": (("--data", request.data), ("--from", request.start), ("--to", request.end)),
         "synthetic": (("--seed", request.seed), ("--scenario", request.scenario)),
-        "exchange": (("--exchange", request.exchange),),
+        "exchange": (("--exchange", request.exchange), ("--backup", request.backup)),
     }
     for source, owned in flags.items():
         for flag, value in owned:
@@ -245,6 +258,7 @@ def _refuse_foreign_flags(request: PaperRequest) -> None:
 def _options(request: PaperRequest) -> RunOptions:
     default = "max" if request.source == "replay" else DEFAULT_SYNTHETIC_SPEED
     _refuse_foreign_flags(request)
+    parse_backup(request.backup)
     after = None if request.unlock_after is None else parse_duration(request.unlock_after)
     if request.source != "replay":
         if request.unlock_after is not None and request.until_bars is None:

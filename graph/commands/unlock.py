@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import LockedError
+from core.exec.live.outbox_reader import standing
 from core.types import TradingState
 from graph.commands.common import last_alert, open_reader, saved_state, who_asks
 from graph.console import Answer, Console, run_command
@@ -36,8 +37,9 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
         )
     with open_reader(state) as reader:
         halted, why = saved_state(reader) is TradingState.HALTED, last_alert(reader, "kill_switch")
+    beside = _halts(state)
     if not halted:
-        return Answer({"unlocked": False}, "The kill-switch is not on; there is nothing to unlock.", ExitCode.NO)
+        return Answer({"unlocked": False}, f"The kill-switch is not on; there is nothing to unlock.{beside}", ExitCode.NO)
     console.info(f"kill-switch on ({why}); after unlocking, the 72 h peak starts again from present equity")
     said = (reason or console.ask("Why is it safe to go on? ")).strip()
     if not said:
@@ -47,4 +49,11 @@ def _unlock(state: Path, reason: str | None, console: Console) -> Answer:
     if not console.confirm("This lets the system open positions again.", WORD):
         return Answer({"unlocked": False}, "Not confirmed; the kill-switch stays on.", ExitCode.NO)
     SessionDir(state, create=False).request_unlock(UnlockRequest(said, who_asks()))
-    return Answer({"unlocked": True}, "Recorded. The daemon takes it at its next bar, or at its next start.")
+    return Answer({"unlocked": True}, f"Recorded. The daemon takes it at its next bar, or at its next start.{beside}")
+
+
+def _halts(state: Path) -> str:
+    """What no unlock settles: the exchange's own matters."""
+    halts = standing(SessionDir(state, create=False).orders).halts
+    lines = [f"\nnothing is opened on {halt.where}: {halt.text}" for halt in halts]
+    return "".join([*lines, f"\nhelp: brain accept --state {state}"]) if lines else ""

@@ -7,15 +7,18 @@ client and budget, so that neither waits for the other (issue 4, point 2).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from configs.validators import Configuration
 from core.clock import Clock
+from core.data.blocks import Book
 from core.data.exchange.settings import ExchangeSettings
 from core.data.sources.exchange import ExchangeSource
+from core.errors import BrainError
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.live.crash import OnCrashPoint, never
 from core.exec.live.settings import LiveOptions
@@ -23,20 +26,27 @@ from core.journal.bars import beginning
 from core.journal.reader import JournalReader
 from core.monitor.schema import AlertLevel
 from core.monitor.store import Store
+from core.risk.canary import Sizing
 from core.types import Timeframe
 from core.venues.binance_account import BinanceAccount
 from core.venues.client import Wiring
 from core.venues.keys import Keys
+from core.venues.words import BalanceSeen
 from graph.assembly import Assembly, assemble, instruments_for
 from graph.engines import Engine
+from graph.identity import Known
 from graph.journaling import open_journal
 from graph.live.daemon import LEAVE_WITHIN_S, LiveDaemon
 from graph.live.venue import JournaledLive
+from graph.opening import EQUITY, SIZING
+from graph.provenance import provenance_of
 from graph.runner import RunOptions
 from graph.session_dir import SessionDir
 
 ORDERS = "orders.sqlite"
 """The outbox's file in a session's folder."""
+_START, _EQUITY_TS = "start", "equity_ts"
+"""Facts of a session: open of its first bar, and when the account was asked what it begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +73,28 @@ class Reach:
     wanted: Callable[[Timeframe], int] | None = None
     read_ntp: Callable[[], float | None] | None = None
 
+    def backed_by(self, venues: Sequence[str]) -> Reach:
+        """The same, with more venues whose candles stand in while the first one is silent (B7)."""
+        return replace(self, data={**self.data, **{venue: Wiring() for venue in venues if venue not in self.data}})
+
 
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
-    """What is to be run."""
+    """What is to be run.
+
+    ``equity``: USD at the first start; None: what the account holds then.
+    """
 
     config: Configuration
     base_tf: Mapping[str, Timeframe]
     folder: SessionDir
-    equity: float
+    equity: float | None
     run: RunOptions = field(default_factory=lambda: RunOptions(market_time=True))
     identity: Mapping[str, str] = field(default_factory=dict)
     governance_changed: Callable[[], bool] = lambda: False
     handover: bool = False
     leave_within_s: float = LEAVE_WITHIN_S
+    sizing: Sizing = Sizing.WHOLE
     crash: OnCrashPoint = never
 
 
@@ -95,6 +113,7 @@ async def live_daemon(
     Raises:
         StateError: the folder is in use, or of another run.
         SourceError: the exchange cannot be reached, or does not list a symbol.
+        BrainError: the account may not be traded as it is; nothing was sent.
     """
     async with AsyncExitStack() as stack:
         if store is None:
@@ -102,15 +121,16 @@ async def live_daemon(
             stack.callback(store.close)
         journal = open_journal(request.folder.journal, store)
         stack.callback(journal.close)
-        start = _start_of(request.folder, store) if journal.begun else None
-        source = _source(request, reach, start)
-        stack.push_async_callback(source.close)
-        await source.prepare(history=start is None)
+        known = _known(request.folder, store) if journal.begun else None
         books = _Books()
         broker = _broker(request, reach, books)
         stack.push_async_callback(broker.stop)
+        begun = _begun(request, await broker.check(), known)
+        books.source = source = _source(request, reach, begun.start)
+        stack.push_async_callback(source.close)
+        await source.prepare(history=begun.start is None)
         venue = JournaledLive(broker, journal)
-        books.parts = parts = assemble(request.config, source, store, request.equity, journal, venue)
+        books.parts = parts = assemble(request.config, source, store, begun.equity, journal, venue, request.sizing)
         yield LiveDaemon(
             parts,
             engine,
@@ -118,19 +138,51 @@ async def live_daemon(
             request.run,
             broker,
             request.governance_changed,
-            request.identity,
+            {**request.identity, **begun.facts, **_facts(request, reach)},
+            since=begun.since,
             handover=request.handover,
             leave_within_s=request.leave_within_s,
         )
 
 
-def _start_of(folder: SessionDir, store: Store) -> int:
-    """Open of the first bar of the session that is gone on with."""
-    known = store.get_meta("start")
-    if known is None:  # it was cut off before its first commit
-        reader = JournalReader(folder.journal)
-        known = beginning(reader, reader.segments[0]).opening.facts["start"]
-    return int(known)
+def _facts(request: LiveRequest, reach: Reach) -> dict[str, str]:
+    """What a session says of itself: where market, time and orders came from (X32), and how entries are sized."""
+    return {SIZING: request.sizing.value, **provenance_of(reach.data, reach.orders, reach.clock, request.run).facts()}
+
+
+class _Begun(NamedTuple):
+    """How the session began: USD, since when (ms) they are the account's, and open of the first bar where that is over."""
+
+    equity: float
+    since: int
+    start: int | None
+    facts: Mapping[str, str]
+
+
+def _begun(request: LiveRequest, held: BalanceSeen, known: Known | None) -> _Begun:
+    """A session that is gone on with keeps the money that it began with; transfers since are told to it."""
+    start = None if known is None else int(known(_START) or 0)
+    if request.equity is not None:
+        return _Begun(request.equity, held.ts if start is None else start, start, {})
+    facts = {name: None if known is None else known(name) for name in (EQUITY, _EQUITY_TS)}
+    if facts[EQUITY] is None:
+        if held.wallet <= 0:
+            raise BrainError(
+                f"the futures account holds {held.wallet:.2f} USDT, expected some to trade with",
+                help="transfer USDT to the futures wallet, then start again",
+                code="LIVE-016",
+            )
+        facts = {EQUITY: repr(float(held.wallet)), _EQUITY_TS: str(held.ts)}
+    kept = {name: str(value) for name, value in facts.items()}
+    return _Begun(float(kept[EQUITY]), int(kept[_EQUITY_TS]), start, kept)
+
+
+def _known(folder: SessionDir, store: Store) -> Known:
+    """Facts of the session that is gone on with."""
+    if store.get_meta(_START) is not None:
+        return store.get_meta
+    reader = JournalReader(folder.journal)  # it was cut off before its first commit
+    return beginning(reader, reader.segments[0]).opening.facts.get
 
 
 def _source(request: LiveRequest, reach: Reach, start: int | None) -> ExchangeSource:
@@ -151,17 +203,29 @@ def _broker(request: LiveRequest, reach: Reach, books: _Books) -> LiveBroker:
         BinanceAccount(reach.keys, reach.clock, reach.orders),
         request.folder.root / ORDERS,
         instruments_for(request.config, tuple(request.base_tf)),
-        reach.options,
+        _options(request, reach),
         stop_of=books.stop_of,
+        books=books.book,
         on_alert=books.alert,
         crash=request.crash,
     )
+
+
+def _options(request: LiveRequest, reach: Reach) -> LiveOptions:
+    """Under the limits in force; nothing is entered on a book of which the stream was silent for too long."""
+    settings = reach.settings or ExchangeSettings()
+    return replace(reach.options.under(request.config.governance), book_valid_ms=round(1000.0 * settings.book_silent_s))
 
 
 class _Books:
     """What the broker asks of the run, which is made after it."""
 
     parts: Assembly | None = None
+    source: ExchangeSource | None = None
+
+    def book(self, symbol: str) -> Book | None:
+        """The order book as it is now."""
+        return None if self.source is None else self.source.present_book(symbol)
 
     def stop_of(self, plan_id: str) -> Decimal | None:
         """The stop of a plan that the books know."""

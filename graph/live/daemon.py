@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from loguru import logger
 
+from core.data.blocks import Batch
 from core.exec.broker_ccxt import LiveBroker
+from core.exec.live.halts import Halt
 from core.exec.live.recovery import Recovery
 from core.journal.records import Word
+from core.monitor.paper_sessions import RECOVERED, RECOVERY
 from core.monitor.schema import AlertLevel
 from graph.assembly import Assembly
 from graph.engines import Engine
+from graph.live.acceptance import Acceptance
+from graph.live.money import Money
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
 from graph.words import WordKind
@@ -36,9 +41,11 @@ class LiveDaemon(Daemon):
         broker: the venue, to be asked what it knows.
         recovery: what the start found; None before.
         left: positions that were still open at the end, with their signed quantity.
+        on_recovery: told what the start found, for whoever watches.
 
     Args:
         broker: the venue of ``parts``, restored with it and not started.
+        since: time (ms) at which the books began with what the account had.
         handover: positions stay.
         leave_within_s: how long the end may take.
     """
@@ -53,14 +60,19 @@ class LiveDaemon(Daemon):
         governance_changed: Callable[[], bool] = lambda: False,
         identity: Mapping[str, str] | None = None,
         *,
+        since: int = 0,
         handover: bool = False,
         leave_within_s: float = LEAVE_WITHIN_S,
     ) -> None:
         super().__init__(parts, engine, folder, options, governance_changed, identity)
+        self._money = Money(broker, parts.context.ledger, since)
+        self._acceptance = Acceptance(broker, folder)
+        self._live.halts = lambda: broker.halts
         self.broker, self._handover, self._leave_within_s = broker, handover, leave_within_s
         self._hurry = asyncio.Event()
         self.recovery: Recovery | None = None
         self.left: dict[str, str] = {}
+        self.on_recovery: Callable[[Recovery], None] = lambda _: None
 
     def stop(self) -> None:
         """Ask the run to end; asked twice, positions are left under their stops."""
@@ -68,10 +80,18 @@ class LiveDaemon(Daemon):
             self._hurry.set()
         super().stop()
 
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        return self.broker.halts
+
     async def _through(self, after_ts: int | None) -> None:
         """Nothing is opened before exchange and outbox agree; where they do not, what is concerned stays halted (F6)."""
         self.recovery = await self.broker.start()
         self._tell(self.recovery)
+        self.on_recovery(self.recovery)
+        if not self._journal.catching_up:
+            await self._acceptance.look(self._parts.clock.now_ms())
+            await self._money.look(self._parts.clock.now_ms(), settled=True)
         # 0: cut off before its first bar, it begins where it would have begun
         await super()._through(after_ts or None)
         await self._hear_out()
@@ -83,9 +103,25 @@ class LiveDaemon(Daemon):
             logger.info("recovery: {}", sentence)
         alert, ts = self._parts.recorder.alert, self.broker.account().ts
         for sentence in recovery.warnings:
-            alert(ts, AlertLevel.WARNING, "recovery", sentence)
+            alert(ts, AlertLevel.WARNING, RECOVERY, sentence)
         for difference in recovery.differences:
-            alert(ts, AlertLevel.PAGE, "recovery", f"{difference}; nothing is opened on {difference.symbol} until it agrees")
+            alert(ts, AlertLevel.PAGE, RECOVERY, f"{difference}; nothing is opened on {difference.symbol} until it agrees")
+        if recovery.agreed:
+            alert(ts, AlertLevel.INFO, RECOVERED, "exchange and books agree")
+
+    async def _bar(self, batch: Batch) -> None:
+        await super()._bar(batch)
+        if not self._journal.catching_up:
+            await self._acceptance.look(batch.ts)
+        if not (self._journal.catching_up or self._parts.context.orders.pending()):
+            await self._money.look(batch.ts)
+
+    def heard(self, ts: int) -> Iterator[Word]:
+        """As of every run, and what became of the account's money otherwise than by trading."""
+        yield from super().heard(ts)
+        if not self._journal.catching_up:
+            yield from self._acceptance.heard()
+            yield from self._money.heard()
 
     async def _hear(self, *others: asyncio.Future[Any]) -> None:
         word = self._journal.expected_word()

@@ -15,8 +15,8 @@ from core.sim.server.app import ExchangeServer
 from core.sim.server.options import API_KEY, API_SECRET, ServerOptions
 from core.sim.server.redirect import LoopbackResolver
 from core.sim.server.tls import Certificate
-from core.sim.tape.base import MarketTape
 from core.sim.tape.listings import liquidity_of, listing_of
+from core.sim.tape.relay import RelayTape
 from core.sim.tape.source import SourceTape, TapeOptions
 from core.venues.client import Wiring
 from core.venues.keys import Keys
@@ -54,10 +54,11 @@ def local_venue(
 
 
 def relayed_venue(
-    tape: MarketTape, instruments: Sequence[Instrument], clock: Clock, equity: float, options: ServerOptions
+    tape: RelayTape, instruments: Sequence[Instrument], clock: Clock, equity: float, options: ServerOptions
 ) -> LocalVenue:
     """An exchange whose market somebody else makes: ``tape`` is fed from outside."""
     exchange = _exchange(instruments, clock, equity, 0)
+    tape.clock = clock
     return LocalVenue(exchange, ExchangeServer(exchange, tape, clock, options))
 
 

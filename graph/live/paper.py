@@ -45,7 +45,7 @@ async def daemon_at_local(request: LiveRequest, source: Source, engine: Engine, 
         # nobody's clock but this one counts: the market's time is not the host's
         options = ServerOptions(check_time=False, state_file=folder.account)
         instruments = instruments_for(request.config, source.info.symbols)
-        venue = local_venue(source, instruments, clock, request.equity, options=options)
+        venue = local_venue(source, instruments, clock, request.equity or 0.0, options=options)
         async with _kept_time(folder, clock), _served(venue, folder) as wiring:
             # a client each: data and orders share neither budget nor session
             reach = Reach(clock, LOCAL_KEYS, {"binanceusdm": wiring()}, wiring(), read_ntp=lambda: None)
@@ -71,8 +71,8 @@ async def daemon_at_real_market(request: LiveRequest, real: Reach, engine: Engin
     with folder.held():
         instruments = instruments_for(request.config, tuple(request.base_tf))
         relay = MarketRelay(request.base_tf, next(iter(real.data.values())), real.settings)
-        options = ServerOptions(check_time=False, state_file=folder.account)  # both ends have one clock
-        venue = relayed_venue(relay.tape, instruments, real.clock, request.equity, options)
+        options = ServerOptions(check_time=True, state_file=folder.account)  # both ends have one clock
+        venue = relayed_venue(relay.tape, instruments, real.clock, request.equity or 0.0, options)
         try:
             async with _served(venue, folder) as wiring:
                 await relay.start()

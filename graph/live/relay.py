@@ -7,10 +7,11 @@ same market. Proven with a second local exchange in the real one's place; no rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from core.venues.client import Wiring, make_client
 from core.venues.market_words import StreamLine
 
 _VENUE = "binanceusdm"
-_NEVER_S = 1e9
 _FIRST_PRICE_S = 60.0
+_SETTLEMENTS = 1_000
 _LEVELS = "depth20@500ms"
 
 
@@ -37,54 +38,86 @@ class MarketRelay:
         base_tf: the base timeframe by internal symbol; perpetuals.
         wiring: how the real venue is reached.
         settings: patience.
+        on_note: told what befalls it.
     """
 
-    def __init__(self, base_tf: Mapping[str, Timeframe], wiring: Wiring, settings: ExchangeSettings | None = None) -> None:
+    def __init__(
+        self,
+        base_tf: Mapping[str, Timeframe],
+        wiring: Wiring,
+        settings: ExchangeSettings | None = None,
+        on_note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._settings = settings or ExchangeSettings()
         self._symbols = tuple(base_tf)
         self._client: Any = make_client(_VENUE, None, replace(wiring, on_raw=self._on_raw, on_link=None))
         names = [symbol.partition(":")[0].replace("/", "") for symbol in base_tf]
         self.tape = RelayTape(f"relay:{_VENUE}", dict.fromkeys(names, ()))
         self.garbled = 0
+        self._on_note = on_note
         self._lines: list[Line] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._due: dict[str, tuple[int, Decimal]] = {}
         self._priced: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
+        self._booked: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
 
     async def start(self) -> None:
-        """Dial, and wait until every market has told a price: without one nothing can be filled.
+        """Dial, and wait until every market has told a price and a book: without them nothing can be filled.
+
+        Funding that was settled while nobody listened is paid first.
 
         Raises:
             SourceError: a symbol is not listed, or is not told of.
         """
-        try:
+        with _usable():
             await self._client.load_markets()
-        except Exception as error:
-            raise SourceError(
-                f"{_VENUE} cannot be used: {type(error).__name__}",
-                help="check the network and the venue's status page, then start again; brain doctor checks the rest",
-                code="DATA-040",
-            ) from error
         missing = [symbol for symbol in self._symbols if symbol not in self._client.markets]
         if missing:
             raise SourceError(
                 f"{_VENUE} does not list {', '.join(missing)}", help="choose others with --symbols", code="DATA-041"
             )
+        with _usable():
+            await self._settle_what_fell_due()
+        self.tape.forget_books()  # those of an earlier life
         ids = [str(self._client.market(symbol)["lowercaseId"]) for symbol in self._symbols]
         prints = [f"{name}@{stream}" for stream in ("aggTrade", "markPrice@1s") for name in ids]
         for category, streams in (("market", prints), ("public", [f"{name}@{_LEVELS}" for name in ids])):
             self._hold(category, streams)
         try:
             async with asyncio.timeout(_FIRST_PRICE_S):
-                for priced in self._priced.values():
-                    await priced.wait()
+                for told in (*self._priced.values(), *self._booked.values()):
+                    await told.wait()
         except TimeoutError as error:
-            silent = ", ".join(name for name, priced in self._priced.items() if not priced.is_set())
+            silent = ", ".join(
+                f"{what} of {name}"
+                for what, heard in (("price", self._priced), ("book", self._booked))
+                for name, told in heard.items()
+                if not told.is_set()
+            )
             raise SourceError(
-                f"{_VENUE} told no price of {silent} within {_FIRST_PRICE_S:.0f} s",
+                f"{_VENUE} told no {silent} within {_FIRST_PRICE_S:.0f} s",
                 help="look at the venue's status page, then start again",
                 code="DATA-040",
             ) from error
+
+    async def _settle_what_fell_due(self) -> None:
+        """Settlements since the last mark that an earlier life heard; the mark also says which one is still to come."""
+        settled: list[FundingTick] = []
+        for symbol in self._symbols:
+            name = str(self._client.market(symbol)["id"])
+            before = self.tape.premium(name)
+            if before is None:
+                continue
+            rows = await self._client.fetch_funding_rate_history(symbol, before.next_funding, _SETTLEMENTS)
+            told = [row["info"] for row in rows]
+            settled += [
+                FundingTick(name, int(one["fundingTime"]), Decimal(one["fundingRate"]), Decimal(one["markPrice"] or 0))
+                for one in told
+            ]
+            if not told:
+                self._due[name] = before.next_funding, before.funding_rate
+        for tick in sorted(settled, key=lambda tick: tick.ts):
+            self.tape.push(tick)
 
     def _hold(self, category: str, streams: list[str]) -> None:
         client = self._client
@@ -93,13 +126,20 @@ class MarketRelay:
         line = Line(
             client,
             StreamLine(url, request, category == "public"),
-            silent_s=self._settings.market_silent_s if category == "market" else _NEVER_S,
+            silent_s=self._settings.market_silent_s,
             backoff_s=self._settings.backoff_s,
             random=np.random.default_rng(len(self._lines)),
-            on_down=lambda _why: None,
+            on_down=partial(self._broke, category),
         )
         self._lines.append(line)
         self._tasks.append(asyncio.create_task(line.run(), name=f"relay of {category}"))
+
+    def _broke(self, category: str, why: str) -> None:
+        if category == "public":
+            self.tape.forget_books()
+            self._on_note(f"the book by which paper orders are filled broke ({why}): none is filled until it is told again")
+        else:
+            self._on_note(f"trades and marks by which paper orders trigger broke ({why}); dialled again")
 
     async def close(self) -> None:
         """End everything; what was heard is still played."""
@@ -137,6 +177,7 @@ class MarketRelay:
             self._priced[name].set()
             return [TradeTick(name, int(told["T"]), int(told["l"]), Decimal(told["p"]), Decimal(told["q"]), taker)]
         if kind == "depthUpdate":
+            self._booked[name].set()
             return [BookTick(name, int(told["T"]), int(told["u"]), _levels(told["b"]), _levels(told["a"]))]
         return self._mark(name, told)
 
@@ -149,6 +190,18 @@ class MarketRelay:
             ticks.append(FundingTick(name, ts, rate, mark))
         self._due[name] = due, Decimal(told["r"] or 0)
         return [*ticks, MarkTick(name, ts, mark, Decimal(told["i"]), self._due[name][1], due)]
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise SourceError(
+            f"{_VENUE} cannot be used: {type(error).__name__}",
+            help="check the network and the venue's status page, then start again; brain doctor checks the rest",
+            code="DATA-040",
+        ) from error
 
 
 def _levels(rows: Any) -> tuple[tuple[Decimal, Decimal], ...]:

@@ -205,7 +205,8 @@ def reasons_for(signal: Signal | None, scored: ScoredSignal | None, plan: Plan, 
             "costs are a small part of R", f"cost_share_of_r {share} R", f"at most {limits.max_cost_share_of_r:g} R", "COST_SHARE"
         )
     )
-    size = f"{plan.risk_usd:.2f} USD = {plan.risk_r_pct:.3f} % of equity, bound by {facts.get('binding', 'the add')}"
+    unbound = "the size of a canary" if facts.get("canary") else "the add"
+    size = f"{plan.risk_usd:.2f} USD = {plan.risk_r_pct:.3f} % of equity, bound by {facts.get('binding', unbound)}"
     most = f"at most {limits.per_trade_r_pct_max:g} % a trade, {limits.max_portfolio_r_pct:g} % in all"
     found.append(Reason("what may be lost at worst is bounded", size, most, "RISK"))
     return tuple(found[:MOST_REASONS])

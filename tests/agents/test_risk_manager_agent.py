@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from configs.validators import Configuration
 from core.codes import RefusalCode
+from core.monitor.store import Store
+from core.risk.canary import Sizing
 from core.types import AdjustKind, ExitReason
+from graph.assembly import assemble
+from graph.engines import EngineKind, build_engine
+from graph.journaling import open_journal
+from graph.opening import SIZING
+from graph.runner import Daemon, RunOptions
+from graph.session_dir import SessionDir
 from tests.agents.making import BTC, ETH, SOL, Level, Ran, Says, breaking_out, decide, play, saying
-from tests.support.ladder import ladder
-from tests.support.run import short_configuration
+from tests.graph.test_rerun import again
+from tests.support.ladder import HandMade, ladder
+from tests.support.run import EQUITY, Watched, short_configuration
 
 
 def two_positions(folder: Path, config: Configuration | None = None) -> Ran:
@@ -109,3 +119,22 @@ def test_a_halted_system_does_not_add_to_a_winner(tmp_path: Path) -> None:
     assert position.stop > position.plan.entry
     reasons = [item.reason for state in ran.states if "risk" in state for item in state["risk"].adjustments]
     assert {ExitReason.BREAK_EVEN, ExitReason.TRAIL} <= set(reasons)
+
+
+def test_a_canary_is_never_added_to_and_says_so_once(tmp_path: Path) -> None:
+    """X35: through the real path; the same market adds to a whole entry (:func:`test_live_daemon.won`)."""
+    hours = breaking_out().climb(1).candle(2.8).candle(2.0).candle(1.0).climb(3)
+    source = HandMade({ETH: hours})
+    store = Store(SessionDir(tmp_path).database)
+    journal = open_journal(SessionDir(tmp_path).journal, store)
+    parts = assemble(short_configuration(), source, store, EQUITY, journal, sizing=Sizing.CANARY)
+    watched = Watched(build_engine(EngineKind.DIRECT))
+    asyncio.run(Daemon(parts, watched, SessionDir(tmp_path), RunOptions(), identity={SIZING: Sizing.CANARY}).run())
+    journal.close()
+    store.close()
+    decided = [state["risk"] for state in watched.states if "risk" in state]
+    (plan,) = [plan for risk in decided for plan in risk.plans]
+    assert dict(plan.meta)["canary"] is True
+    assert plan.risk_r_pct <= 0.25
+    assert [refusal.code for risk in decided for refusal in risk.refusals] == [RefusalCode.CANARY_ADD]
+    assert again(tmp_path)[2] == parts.recorder.decisions_hash

@@ -13,6 +13,8 @@ from benchmarks.minimal_core import Kind, MinimalCore, Row
 from benchmarks.report import as_page, as_text
 from benchmarks.targets import BY_NAME, TARGETS
 
+pytestmark = pytest.mark.untraced
+
 ROWS_OF = {
     "features": ["features"],
     "decision": ["decision_p50", "decision_p99"],
@@ -24,6 +26,9 @@ ROWS_OF = {
     "journal_year": ["journal_bytes_1", "journal_open"],
     "journal_20": ["journal_bytes_20"],
     "journal_replay": ["journal_replay"],
+    "live_latency": ["live_written", "live_accepted"],
+    "orders": ["order_submit", "order_burst"],
+    "live_restart": ["live_restart"],
 }
 
 
@@ -73,6 +78,8 @@ def test_the_page_is_written_from_whole_runs_only(capsys: pytest.CaptureFixture[
         ("replay_1", 0.06, "aim"),
         ("replay_1", 0.015, "must"),
         ("replay_1", 0.014, "missed"),
+        ("live_accepted", 30.0, "aim"),
+        ("live_accepted", 31.0, "reported"),
     ],
 )
 def test_a_verdict_follows_the_median_and_the_direction_of_the_row(row: str, value: float, verdict: str) -> None:
@@ -80,7 +87,7 @@ def test_a_verdict_follows_the_median_and_the_direction_of_the_row(row: str, val
 
 
 def test_the_page_holds_each_row_with_its_range_and_no_date() -> None:
-    found = [Measured(target.name, Spread.of([target.must, target.aim, target.must]), "n | m") for target in reversed(TARGETS)]
+    found = [Measured(target.name, Spread.of([target.aim, 2 * target.aim, target.aim]), "n | m") for target in reversed(TARGETS)]
     page = as_page(found)
     for target in TARGETS:
         assert f"| {target.measure} |" in page

@@ -155,6 +155,7 @@ def test_the_canonical_text_is_the_same_in_any_order_and_refuses_nan() -> None:
         canonical({"a": float("nan")})
 
 
+@pytest.mark.untraced
 @given(base=st.floats(0.05, 0.8), cap=st.floats(0.01, 3.0), seconds=st.integers(1, 1500))
 def test_any_valid_limits_can_be_signed_read_back_and_verified(
     base: float, cap: float, seconds: int, tmp_path_factory: pytest.TempPathFactory

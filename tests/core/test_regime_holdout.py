@@ -31,6 +31,7 @@ from core.regimes import DOWN, HIGH, LOW, PANIC, UNKNOWN, UP, false_switch_rate
 from core.types import Regime, Timeframe
 from tests.support.features import shipped_params
 from tests.support.market import START_MS, random_walk_bars, take_bars
+from tests.support.tracing import untraced
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = shipped_params()
@@ -39,7 +40,8 @@ HOUR = Timeframe.H1.ms
 
 @lru_cache
 def synthetic_quality() -> RegimeQuality:
-    return evaluate(PARAMS, synthetic_series(), surrogates=1)
+    with untraced():
+        return evaluate(PARAMS, synthetic_series(), surrogates=1)
 
 
 # --- the requirement ------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from typer.main import get_command
 from graph.cli import app
 from scripts import docs
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

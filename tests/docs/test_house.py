@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "graph", "agents", "tools", "configs", "dashboards", "research_lab", "sandbox")
 LOCKS = ("requirements.lock", "requirements-daemon.lock")

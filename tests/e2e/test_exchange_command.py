@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import select
 import signal
@@ -121,6 +122,7 @@ async def test_the_real_client_trades_against_it_and_the_account_outlives_it(
         assert market.end(signal.SIGTERM).code == 0
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("door", ["tls", "http"])
 def test_the_lines_that_it_prints_trade(tmp_path: Path, door: str) -> None:
     with running(tmp_path / "state", *(["--http"] if door == "http" else [])) as market:
@@ -170,6 +172,26 @@ def test_one_folder_belongs_to_one_exchange_and_one_market(tmp_path: Path) -> No
     assert "its source was synthetic, now replay" in recorded.err
 
 
+def test_after_a_kill_its_clock_goes_on_near_to_where_it_was(tmp_path: Path) -> None:
+    """Behind what clients were told it must not go; far ahead of their clocks they would be refused with -1021."""
+    with running(tmp_path / "state", "--http") as market:
+        time.sleep(1.5)
+        market.end(signal.SIGKILL)
+        killed = time.time()
+    assert 0.0 <= int((tmp_path / "state" / "time.txt").read_text()) / 1000 - killed <= 2.5
+
+
+def test_faults_are_scripted_from_outside_where_that_was_asked_for(tmp_path: Path) -> None:
+    with running(tmp_path / "state", "--http", "--faults") as market:
+        door = http.client.HTTPConnection("127.0.0.1", int(market.told["rest"].rpartition(":")[2]), DEADLINE_SECONDS)
+        assert market.told["faults"] == market.told["rest"] + "/_control/faults"
+        door.request("POST", "/_control/faults", '{"kind": "reject", "path": "/fapi/v1/time", "code": -1007, "status": 503}')
+        assert json.loads(door.getresponse().read())[0]["kind"] == "reject"
+        door.request("GET", "/fapi/v1/time")
+        assert door.getresponse().status == 503
+        door.close()
+
+
 def test_at_a_terminal_one_line_lives_until_ctrl_c(tmp_path: Path) -> None:
     """ux.md, section 5."""
     arguments = ("exchange", "--http", "--port", "0", "--symbols", BTC, "--state", str(tmp_path / "state"))
@@ -210,3 +232,4 @@ def test_a_misuse_starts_nothing(tmp_path: Path, arguments: tuple[str, ...], cod
     assert said.code == (4 if code.startswith("DATA") else 2)
     assert said.answer["error"]["code"] == code
     assert says in said.answer["error"]["what"]
+    assert "brain paper" not in (said.answer["error"]["help"] or "")

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import DEADLINE_SECONDS, brain, outside, soon_warm, wait_until
+from tests.support.commands import DEADLINE_SECONDS, brain, outside, paper, rows, short_past, soon_warm, wait_until
+
+pytestmark = pytest.mark.untraced
 
 MISUSES = [
     (("--broker", "local", "--speed", "5"), "real time"),
@@ -36,7 +38,11 @@ def test_a_run_over_real_sockets_starts_and_ends_when_asked_to(tmp_path: Path) -
     answer = until_started(tmp_path)
     assert answer["ok"], answer
     assert answer["data"]["open_positions"] == 0
-    assert (tmp_path / "session" / "exchange" / "exchange.json").is_file()
+    assert (tmp_path / "session" / "exchange" / "exchange.db").is_file()
+    meta = dict(rows(tmp_path / "session", "SELECT key, value FROM meta"))
+    assert [meta[name] for name in ("market_reached", "timekeeper", "pace", "orders_go_to")] == [
+        "redirected", "virtual", "market", "local",
+    ]  # fmt: skip
 
 
 def until_started(tmp_path: Path) -> dict[str, Any]:
@@ -56,3 +62,14 @@ def until_started(tmp_path: Path) -> dict[str, Any]:
             child.wait()
     answer: dict[str, Any] = json.loads(out)
     return answer
+
+
+def test_canaries_are_a_part_of_what_a_session_is(tmp_path: Path) -> None:
+    """X35, X43: a session of canaries is not gone on with at full size, nor the other way."""
+    with short_past():
+        first = paper(tmp_path / "canaries", "--canary", bars=3)
+        assert (first.code, first.answer["ok"]) == (0, True)
+        whole = paper(tmp_path / "canaries", bars=6)
+        assert (whole.code, whole.answer["error"]["code"]) == (4, "STATE-010")
+        assert "sizing 'canary' (this run has 'whole')" in whole.err
+        assert paper(tmp_path / "canaries", "--canary", bars=6).code == 0

@@ -36,6 +36,8 @@ from tests.graph.test_runner import AT_ONCE, lost, won
 from tests.support.ladder import HandMade
 from tests.support.run import assembled, short_configuration
 
+pytestmark = pytest.mark.untraced
+
 PACED, FULL_SPEED = RunOptions(speed=AT_ONCE), RunOptions()
 BEGUN = 5
 """Bars of the session that each life goes on with."""

@@ -24,6 +24,8 @@ from tests.faults.crash_matrix.process import calm_cell
 from tests.faults.crash_matrix.rules import Bot, Witness
 from tests.support.commands import DEADLINE_SECONDS, outside
 
+pytestmark = pytest.mark.untraced
+
 NAKED_MS = 20_000
 """Real time passes on a busy machine whatever is being done; the two seconds are proven in virtual time."""
 ALIKE = 7

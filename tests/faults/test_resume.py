@@ -38,6 +38,8 @@ from tests.support.commands import (
 )
 from tests.support.recordings import record
 
+pytestmark = pytest.mark.untraced
+
 SCENARIO = ("--scenario", "gap", "--seed", "1", "--equity", "10000")
 """Positions, adds, lost and broken candles, a day lock and its end, within 620 bars of the short past."""
 BARS = 760

@@ -16,6 +16,8 @@ from graph.commands import paper
 from graph.console import Console, run_app
 from graph.explanations import did_you_mean, explain, known_codes
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "graph", "agents", "tools", "configs", "dashboards", "research_lab", "sandbox")
 MENTION = re.compile(r"(?<![\w./{-])brain((?: [a-z]+\b(?!\())+)([^`\n;]*)")

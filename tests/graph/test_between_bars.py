@@ -134,14 +134,22 @@ def test_any_bar_of_it_can_be_stood_at(tmp_path: Path, monkeypatch: pytest.Monke
         assert asyncio.run(to_the_end(bar)) == daemon.bars
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hash of what a run decides that nobody killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journaling, "STATE_EVERY", 3)
+        patch.setattr(journaling, "SEGMENT_BARS", 7)
+        return live(lost(), tmp_path_factory.mktemp("whole")).parts.recorder.decisions_hash
+
+
 @pytest.mark.parametrize("nth", range(1, 12))
 def test_killed_while_the_venue_speaks_it_goes_on_as_if_it_had_not_been(
-    nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nth: int, uninterrupted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """X43: at every commit of the run in turn; what was heard before it is not heard twice, what came after is."""
     monkeypatch.setattr(journaling, "STATE_EVERY", 3)
     monkeypatch.setattr(journaling, "SEGMENT_BARS", 7)
-    whole = live(lost(), tmp_path / "whole")
     left = nth
     commit = Store.commit
 
@@ -157,8 +165,8 @@ def test_killed_while_the_venue_speaks_it_goes_on_as_if_it_had_not_been(
         live(lost(), tmp_path / "killed")
     monkeypatch.setattr(Store, "commit", commit)
     resumed = live(lost(), tmp_path / "killed")
-    assert resumed.parts.recorder.decisions_hash == whole.parts.recorder.decisions_hash
-    assert again(tmp_path / "killed")[2] == whole.parts.recorder.decisions_hash
+    assert resumed.parts.recorder.decisions_hash == uninterrupted
+    assert again(tmp_path / "killed")[2] == uninterrupted
 
 
 def test_a_stop_is_heard_while_the_market_is_silent(tmp_path: Path) -> None:

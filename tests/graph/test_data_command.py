@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from core.data.exchange.download import held
 from core.data.exchange.settings import ExchangeSettings
 from core.data.sources.folder import Kind, read_columns
 from core.exec.instrument import venue_id
+from core.venues.budget import Budget
+from graph.commands.data import ADDRESS_MOST, WEIGHT_PER_MINUTE
 from tests.core.data.exchange.kit import BTC, ETH, H1, START, record, write
 from tests.e2e.test_exchange_command import running
 from tests.support.commands import brain
@@ -34,15 +37,15 @@ def test_a_download_from_a_local_exchange_is_resumed_checked_and_left_alone(tmp_
             "perp_1h/BTCUSDT.parquet": 47,
             "funding/BTCUSDT.parquet": 6,
             "mark_1h/BTCUSDT.parquet": 47,
+            "spot_1h/BTCUSDT.parquet": 47,
         }
-        assert "so there is no basis" in said.answer["warnings"][0]  # the local exchange has no spot market
         assert "fetching from binanceusdm: " in said.err
         again = brain(*ASK, *local, "--quiet")
         assert (again.code, again.err) == (0, "")
         assert "perp_1h/BTCUSDT.parquet" in again.out
     checked = brain("data", "check", out)
     assert checked.code == 0, checked.out
-    assert checked.out.endswith("3 files: nothing is wrong\n")
+    assert checked.out.endswith("4 files: nothing is wrong\n")
     ts = read_columns(Path(out) / "mark_1h" / "BTCUSDT.parquet", Kind.MARK, ("ts",))["ts"]
     assert (int(ts[0]), int(ts[-1])) == (START - 2 * DAY, START - 2 * H1.ms)
 
@@ -76,6 +79,14 @@ def test_misuse_is_told_before_anything_is_asked_for(arguments: tuple[str, ...],
     assert not (tmp_path / "out").exists()
 
 
+def test_of_two_downloads_into_one_folder_the_second_is_refused_and_breaks_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with held(out):
+        said = brain(*ASK, "--out", str(out), "--address", "http://127.0.0.1:1", "--json")
+    assert (said.code, said.answer["error"]["code"]) == (4, "DATA-043")
+    assert [path.suffix for path in out.iterdir()] == [".lock"]
+
+
 def test_a_venue_that_cannot_be_reached_is_told_with_the_remedy(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -83,4 +94,10 @@ def test_a_venue_that_cannot_be_reached_is_told_with_the_remedy(tmp_path: Path) 
         said = brain(*ASK, "--out", str(tmp_path / "out"), "--address", address, "--json")
     assert (said.code, said.answer["error"]["code"]) == (4, "DATA-040")
     assert "binanceusdm cannot be used" in said.answer["error"]["what"]
-    assert ExchangeSettings().weight_per_minute < 2_400  # an address may use so much, orders included
+
+
+def test_data_orders_and_a_download_beside_them_fit_into_what_the_venue_allows_to_an_address() -> None:
+    """B7: each has its own budget, and each waits for the others by the venue's own count."""
+    data, orders, fetch = ExchangeSettings().weight_per_minute, Budget().limit, WEIGHT_PER_MINUTE
+    assert data + orders + fetch <= 2_400
+    assert ADDRESS_MOST < Budget().address_most < 2_400 - Budget().reserve

@@ -16,10 +16,12 @@ from core.monitor.paper_sessions import count
 from core.monitor.provenance import COUNTS, Orders, Pace, Reached, Timekeeper
 from core.monitor.schema import Alert, AlertLevel
 from core.monitor.store import Store
+from core.risk.canary import Sizing
 from core.venues.client import Wiring
 from graph.engines import EngineKind, build_engine
 from graph.evidence import gather
 from graph.journaling import open_journal
+from graph.opening import SIZING
 from graph.provenance import provenance_of
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
@@ -69,6 +71,12 @@ def test_what_is_not_wall_clock_paper_on_a_real_exchange_does_not_count(run: Pap
     (found,) = gather(tmp_path, configuration())
     assert "X32" in (found.why_not or "")
     assert not found.wall_clock
+
+
+def test_a_month_of_canaries_says_nothing_of_whole_entries(tmp_path: Path) -> None:
+    """X35, X36: their drawdown is that of another size."""
+    record(tmp_path, run=replace(SHORT, facts={**COUNTS.facts(), SIZING: Sizing.CANARY}))
+    assert "canaries" in why_not(tmp_path)["paper"]
 
 
 def test_a_run_as_it_is_does_not_count(tmp_path: Path) -> None:

@@ -15,10 +15,13 @@ import pytest
 from configs.live_lock import LIVE_LOCK_FILE, read_approval
 from core.clock import VirtualClock
 from core.monitor.store import Store
+from core.risk.canary import Sizing
 from core.venues.keys import Keys
 from graph.account_lock import account_file, holding
 from graph.commands import live
 from graph.commands.live import WORD
+from graph.commands.live_run import Trading
+from graph.console import Answer
 from graph.version import source_digest
 from scripts import smoke_demo
 from tests.support.commands import ROOT, Said, at_terminal, brain, configs_in, environment, rewrite
@@ -37,6 +40,19 @@ YES = [(REASON, "a good month\n"), (CONFIRM, f"{WORD}\n")]
 @pytest.fixture(autouse=True)
 def _at_the_end_of_the_month(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SystemClock", lambda: VirtualClock(NOW))
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Trading]:
+    """What would have been traded: here only the way there is looked at, ``test_live_start.py`` goes on from it."""
+    asked_for = list[Trading]()
+
+    def trade(trading: Trading, *_: object) -> Answer:
+        asked_for.append(trading)
+        return Answer({"traded": True})
+
+    monkeypatch.setattr(live, "trade", trade)
+    return asked_for
 
 
 @pytest.fixture
@@ -191,8 +207,8 @@ def test_with_no_input_nobody_is_asked_at_a_terminal_neither(home: Path) -> None
     assert (shown.code, "LOCK-004" in shown.out, "Type " in shown.out) == (3, True, False)
 
 
-def test_a_person_approves_and_then_only_the_version_stands_in_the_way(home: Path) -> None:
-    """J5: what was signed, by whom, and of what; this version ends after the checks."""
+def test_a_person_approves_and_then_nothing_stands_in_the_way(home: Path, started: list[Trading]) -> None:
+    """J5: what was signed, by whom, and of what. X35: canaries, until the owner says otherwise."""
     shown = approve(home, answers=[(REVIEWER, "a colleague\n"), *YES])
     assert shown.code == 0, shown.out
     found, _ = read_approval(home / "configs")
@@ -201,9 +217,11 @@ def test_a_person_approves_and_then_only_the_version_stands_in_the_way(home: Pat
     assert (found.code, [one.name for one in found.sessions]) == (source_digest(), ["paper"])
     assert f"evidence {found.evidence}" in shown.out
     said = asked(home)
-    assert (said.code, missing(said), said.answer["error"]["code"]) == (3, [], "READY-002")
+    assert (said.code, missing(said), said.answer["data"]["traded"]) == (0, [], True)
     assert said.answer["data"]["approved_by"] == "a colleague"
-    assert "not available in this version" in said.err
+    assert [(one.flags.sizing, one.state) for one in started] == [(Sizing.CANARY, home / "live")]
+    asked(home, "--full-size", "--json")
+    assert started[-1].flags.sizing is Sizing.WHOLE
     again = approve(home, answers=[])
     assert (again.code, "nothing to do" in again.out) == (0, True)
 
@@ -255,6 +273,7 @@ def approved(signed: Path, tmp_path: Path) -> Path:
 
 def void(said: Said) -> list[str]:
     assert said.code == 3
+    assert said.answer["error"]["code"] == "READY-001"
     assert "review_signed" in missing(said)
     return said.answer["data"]["void"]
 
@@ -276,6 +295,11 @@ def test_evidence_that_is_gone_voids_it(approved: Path) -> None:
     shutil.rmtree(approved / "runs")
     record(approved / "runs", "other")
     assert void(asked(approved)) == ["session paper does not count any more"]
+
+
+def test_nothing_is_traded_while_a_demand_is_not_met(home: Path, started: list[Trading]) -> None:
+    assert missing(asked(home)) == ["review_signed"]
+    assert started == []
 
 
 def test_other_code_voids_it_until_it_is_approved_again(approved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import BrainError
 from graph.exit_codes import ExitCode, UsageError, exit_code_of
-from graph.parse import parse_duration, parse_speed, parse_symbols, parse_time
+from graph.parse import parse_backup, parse_duration, parse_speed, parse_symbols, parse_time
 
 DAY = 86_400_000
 
@@ -47,6 +47,15 @@ def test_what_is_no_duration_is_a_misuse(text: str) -> None:
         parse_duration(text)
 
 
+def test_backups_are_known_venues_in_the_order_of_their_turn() -> None:
+    """B7: any but the first venue, which has no reserve in itself."""
+    assert parse_backup(None) == ()
+    assert parse_backup("okx, bybit,okx") == ("okx", "bybit")
+    for text in ("", ",", "binance", "bybit,mtgox"):
+        with pytest.raises(UsageError, match="expected some of bybit, okx"):
+            parse_backup(text)
+
+
 def test_a_speed_is_max_or_above_zero() -> None:
     assert parse_speed("max") is None
     assert parse_speed("60") == 60.0
@@ -57,6 +66,9 @@ def test_a_speed_is_max_or_above_zero() -> None:
 def test_another_speed_is_a_misuse(text: str) -> None:
     with pytest.raises(UsageError, match="expected max or a number above zero"):
         parse_speed(text)
+    with pytest.raises(UsageError) as error:
+        parse_speed(text, "brain exchange --speed 60")
+    assert error.value.help == "brain exchange --speed 60"
 
 
 def test_symbols_are_accepted_in_both_forms_and_named_once() -> None:

@@ -17,6 +17,8 @@ from graph.assembly import Assembly
 from graph.runner import RunOptions
 from tests.support.run import configuration, run_over, short_configuration
 
+pytestmark = pytest.mark.untraced
+
 HOURS = 1600
 PARAMS = configuration().strategies
 

@@ -15,6 +15,8 @@ from graph.engines import EngineKind
 from tests.parity.markets import as_bytes, march_2024, synthetic
 from tests.support.run import Ran
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -15,6 +15,8 @@ from core.types import Timeframe
 from tests.support.features import assert_same, frame_of, play, shipped_params, short_params
 from tests.support.market import START_MS, blocks_from_bars, constant_bars, random_walk_bars, take_bars
 
+pytestmark = pytest.mark.untraced
+
 FRAMES = tuple(Timeframe)
 BARS = 520
 SHORT = short_params()

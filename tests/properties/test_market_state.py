@@ -19,6 +19,8 @@ from tests.core.data.making import BTC, ETH, SOL, governance, info, instruments
 from tests.support.features import short_params
 from tests.support.market import START_MS, random_walk_bars
 
+pytestmark = pytest.mark.untraced
+
 SYMBOLS = (BTC, ETH, SOL)
 HOUR = Timeframe.H1.ms
 SHORT = short_params()

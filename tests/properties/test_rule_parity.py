@@ -37,6 +37,8 @@ from tests.core.data.making import BTC, SOL, governance, instruments
 from tests.support.features import frame_of, shipped_params, short_params
 from tests.support.market import take_bars
 
+pytestmark = pytest.mark.untraced
+
 M5, M15, H1, H4, D1 = Timeframe.M5, Timeframe.M15, Timeframe.H1, Timeframe.H4, Timeframe.D1
 SYMBOLS = (BTC, SOL)
 GOVERNANCE = governance()

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.simulation.world import Node, World, run_world
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

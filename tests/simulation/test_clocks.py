@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import random
 import secrets
@@ -10,6 +11,7 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from time import time as time_as_libraries_import_it
 from types import ModuleType
 
@@ -18,6 +20,8 @@ import pytest
 from core.clock import Clock, SystemClock
 from tests.support.simulation.clocks import EPOCH_MS
 from tests.support.simulation.world import Node, World, run_world
+
+pytestmark = pytest.mark.untraced
 
 
 async def tells_the_time(node: Node) -> None:
@@ -55,6 +59,23 @@ async def chances(world: World) -> None:
 
 def test_all_chance_is_the_seeds() -> None:
     assert run_world(1, chances) == run_world(1, chances) != run_world(2, chances)
+
+
+async def draws_after_an_import(world: World) -> None:
+    importlib.import_module("draws_as_it_is_imported")
+    world.note(os.urandom(4), secrets.token_hex(4), uuid.uuid4())
+
+
+def test_what_a_module_draws_as_it_is_imported_shifts_nobody_elses_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first world of a process imports what later ones find: ids and keys of WebSocket handshakes are the same in both."""
+    (tmp_path / "draws_as_it_is_imported.py").write_text("import os, random\nos.urandom(8)\nrandom.SystemRandom().random()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert run_world(1, draws_after_an_import) == run_world(1, draws_after_an_import)
+    finally:
+        sys.modules.pop("draws_as_it_is_imported", None)
 
 
 def test_outside_everything_is_as_it_was() -> None:

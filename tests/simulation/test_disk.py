@@ -16,6 +16,8 @@ from tests.core.journal.disk import Name, Op, Sync, SyncFolder, Truncate, Write
 from tests.support.simulation import sqlite
 from tests.support.simulation.disk import Disk, Loss, Trouble, plain_files, surviving
 
+pytestmark = pytest.mark.untraced
+
 COMMITS = 14
 OPENING = ("PRAGMA synchronous=EXTRA", "PRAGMA journal_mode=WAL", "PRAGMA wal_autocheckpoint=12")
 

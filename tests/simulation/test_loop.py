@@ -12,6 +12,8 @@ import pytest
 from tests.support.simulation.loop import LIVELOCK_TURNS, Deadlock, Livelock
 from tests.support.simulation.world import Node, World, run_world
 
+pytestmark = pytest.mark.untraced
+
 DAY_S = 86_400
 
 

@@ -15,6 +15,8 @@ from tests.support.simulation.loop import WORLD
 from tests.support.simulation.network import Fault, Kind, Way
 from tests.support.simulation.world import Node, World, run_world
 
+pytestmark = pytest.mark.untraced
+
 IDLE_S = 20.0
 """After which the client has forgotten addresses and kept connections."""
 

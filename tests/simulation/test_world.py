@@ -18,6 +18,8 @@ from tests.support.simulation.disk import Loss, Trouble
 from tests.support.simulation.network import Fault, Kind, Way
 from tests.support.simulation.world import Node, World, again, run_world
 
+pytestmark = pytest.mark.untraced
+
 # --- a bot that keeps a journal ----------------------------------------------------------------------------
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from core.clock import elapsed_ns
+from core.codes import RefusalCode
 from core.exec.portfolio import Exposure, ExposureView
 from core.exec.position import Position
+from core.risk.canary import plan_entry
 from core.risk.context import RiskContext
 from core.risk.costs import CostModel
 from core.risk.engine import STAGE
-from core.types import Event, GovernorView, HealthReport, Plan, Refusal, ScoredSignal, Timeframe
+from core.types import Event, GovernorView, HealthReport, Meta, Plan, Refusal, ScoredSignal, Timeframe
 from tools.base import Capability, tool
 from tools.context import BrainContext
 
@@ -64,7 +66,7 @@ def position_sizer(context: BrainContext, idea: Entry | Add, bar: BarExposure) -
     if isinstance(idea, Entry):
         signal = idea.scored.signal
         risk = _risk_context(context, view, signal.symbol, signal.strategy, signal.tf, signal.ts)
-        answer: Plan | Refusal | None = context.risk.plan(idea.scored, idea.governor.equity, risk)
+        answer: Plan | Refusal | None = plan_entry(context.risk, context.sizing, idea.scored, idea.governor.equity, risk)
     else:
         answer = _add(context, idea, view)
     context.recorder.plan_time((elapsed_ns() - start) / 1e9)
@@ -101,18 +103,15 @@ def _add(context: BrainContext, idea: Add, view: ExposureView) -> Plan | Refusal
     plan, index = position.plan, context.market.index[idea.symbol]
     code = idea.health.forbids(idea.symbol)
     if code is not None:
-        return Refusal(
-            code,
-            idea.event.ts,
-            STAGE,
-            plan.symbol,
-            plan.strategy,
-            plan.id,
-            f"{plan.symbol}: no add: {code.meaning}",
-            context.market.health.evidence(index, code),
-        )
+        return _no_add(plan, idea.event.ts, code, context.market.health.evidence(index, code))
+    if not context.sizing.may_add(plan.strategy):
+        return _no_add(plan, idea.event.ts, RefusalCode.CANARY_ADD, (("sizing", context.sizing.sizing(plan.strategy).value),))
     risk = _risk_context(context, view, plan.symbol, plan.strategy, plan.tf, idea.event.ts)
     return context.risk.plan_add(position, float(context.market.last_close[index]), risk)
+
+
+def _no_add(plan: Plan, ts: int, code: RefusalCode, detail: Meta) -> Refusal:
+    return Refusal(code, ts, STAGE, plan.symbol, plan.strategy, plan.id, f"{plan.symbol}: no add: {code.meaning}", detail)
 
 
 def _closed_now(context: BrainContext, index: int, ts: int) -> bool:

@@ -1,7 +1,9 @@
 """Final candles of one venue, from the moment they are known until the announcement that they belong into.
 
-Nothing forming ever gets in; of two copies the first one counts; each symbol's candles go out in order. Where one is missing,
-those after it wait for it, until it has come, is known not to exist, or was waited for long enough: then the feed sees a gap.
+Nothing forming ever gets in; each symbol's candles go out in order. Of two copies the first one counts; a second one with other
+values goes out behind it, for the feed to judge, which drops it and trusts the symbol's candles no more for a while. Where one is
+missing, those after it wait for it, until it has come, is known not to exist, or was waited for long enough: then the feed sees a
+gap.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ import numpy as np
 
 from core.data.blocks import BarBlock, Bars, Ints
 from core.types import Timeframe
+
+_COMPARED = 10
+"""Candles of a symbol that went out and with which late copies are compared."""
 
 Values = tuple[float, float, float, float, float]
 
@@ -41,26 +46,28 @@ class Candles:
         self._hold, self._most = hold_closes, most
         self._waiting: list[dict[int, Values]] = [{} for _ in base]
         self._seen_until = [opened - tf.ms for opened, tf in zip(begin, base, strict=True)]
+        self._told: list[dict[int, Values]] = [{} for _ in base]
+        self._doubtful: list[Row] = []
         self._full: dict[Timeframe, Ints] = {}
-        self.conflicts = 0
-        self.lost = 0
 
     # --- in -----------------------------------------------------------------------------------------
 
     def take(self, who: int, open_ts: int, values: Values) -> bool:
         """A final candle; whether it is news."""
-        if open_ts < self._next[who] or open_ts % self._base[who].ms:
-            return False
         waiting = self._waiting[who]
-        known = waiting.get(open_ts)
-        if known is not None:
-            self.conflicts += known != values
+        known = waiting.get(open_ts) or self._told[who].get(open_ts)
+        if open_ts % self._base[who].ms or known not in (None, values):
+            self._doubt(Row(open_ts, who, values))
+        if open_ts % self._base[who].ms or known is not None or open_ts < self._next[who]:
             return False
         waiting[open_ts] = values
         if len(waiting) > self._most:
             del waiting[min(waiting)]
-            self.lost += 1
         return True
+
+    def _doubt(self, row: Row) -> None:
+        if row not in self._doubtful and len(self._doubtful) < self._most:
+            self._doubtful.append(row)
 
     def take_all(self, who: int, bars: Bars) -> None:
         """All that the venue has from the next candle on: what is missing between them does not exist."""
@@ -110,7 +117,7 @@ class Candles:
         """What goes out with the announcement at ``ts``: at most one block a timeframe, late candles first."""
         rows: dict[Timeframe, list[Row]] = {}
         for who, tf in enumerate(self._base):
-            rows.setdefault(tf, []).extend(self._out(who, ts))
+            rows.setdefault(tf, []).extend([*self._out(who, ts), *self._doubted(who)])
         return tuple(self._block(tf, rows[tf]) for tf in sorted(rows, key=lambda tf: tf.ms) if rows[tf])
 
     def _out(self, who: int, ts: int) -> list[Row]:
@@ -122,12 +129,22 @@ class Candles:
         if not over:
             return []
         self._next[who] = over[-1] + step
-        return [Row(open_ts, who, waiting.pop(open_ts)) for open_ts in over]
+        rows = [Row(open_ts, who, waiting.pop(open_ts)) for open_ts in over]
+        told = self._told[who] | {row.open_ts: row.values for row in rows}
+        self._told[who] = {open_ts: told[open_ts] for open_ts in sorted(told)[-_COMPARED:]}
+        return rows
+
+    def _doubted(self, who: int) -> list[Row]:
+        """What contradicts a candle that is out; before it, it would be taken for the first copy."""
+        rows = [row for row in self._doubtful if row.who == who and row.open_ts < self._next[who]]
+        self._doubtful = [row for row in self._doubtful if row not in rows]
+        return rows
 
     def skip(self, who: int, open_ts: int) -> None:
         """The candle of ``open_ts`` went out from another venue: ours is not wanted any more."""
         self._next[who] = max(self._next[who], open_ts + self._base[who].ms)
         self._waiting[who] = {ts: values for ts, values in self._waiting[who].items() if ts >= self._next[who]}
+        self._doubtful = [row for row in self._doubtful if row.who != who or row.open_ts >= self._next[who]]
 
     def _block(self, tf: Timeframe, rows: list[Row]) -> BarBlock:
         return block_of(tf, rows, self._index(tf, rows))

@@ -27,13 +27,16 @@ Snapshot = Callable[[str], Awaitable[dict[str, Any]]]
 
 @dataclass(slots=True)
 class _Held:
-    """Both sides of one book; ``last`` is the id of the last update in it, None before the snapshot."""
+    """Both sides of one book; ``last`` is the id of the last update in it, None before the snapshot.
+
+    ``told_at`` is the venue's own time of the last difference.
+    """
 
     bids: dict[float, float] = field(default_factory=dict)
     asks: dict[float, float] = field(default_factory=dict)
     last: int | None = None
     chained: bool = False
-    heard_at: float = 0.0
+    told_at: int = -1
     waiting: deque[DepthSeen] = field(default_factory=lambda: deque(maxlen=_HELD_MOST))
 
 
@@ -43,10 +46,11 @@ class Books:
     Args:
         names: internal symbol by the venue's id.
         snapshot: fetches a book.
+        now: the venue's time (ms): what comes late is old, however lately it came.
     """
 
-    def __init__(self, names: dict[str, str], snapshot: Snapshot) -> None:
-        self._names, self._snapshot = names, snapshot
+    def __init__(self, names: dict[str, str], snapshot: Snapshot, now: Callable[[], float]) -> None:
+        self._names, self._snapshot, self._now = names, snapshot, now
         self._held: dict[str, _Held] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
 
@@ -63,12 +67,12 @@ class Books:
         if symbol is None:
             return
         held = self._held.setdefault(symbol, _Held())
-        held.heard_at = asyncio.get_running_loop().time()
+        held.told_at = seen.ts
         if held.last is None:
             held.waiting.append(seen)
             self._ask(symbol)
         elif not self._apply(held, seen):
-            self._held[symbol] = again = _Held(heard_at=held.heard_at)
+            self._held[symbol] = again = _Held(told_at=seen.ts)
             again.waiting.append(seen)
             self._ask(symbol)
 
@@ -108,12 +112,19 @@ class Books:
         held.last, held.chained = seen.last, True
         return True
 
-    def fresh(self, symbol: str, within_s: float) -> bool:
-        """Whether a book is held that was heard of in the last ``within_s``."""
+    def told(self, symbol: str, within_ms: float) -> bool:
+        """Whether the stream told of it as it was in the last ``within_ms``."""
         held = self._held.get(symbol)
-        if held is None or held.last is None:
-            return False
-        return asyncio.get_running_loop().time() - held.heard_at <= within_s
+        return held is not None and abs(self._now() - held.told_at) <= within_ms
+
+    def fresh(self, symbol: str, within_ms: float) -> bool:
+        """Whether a book is held, and is as it was in the last ``within_ms``."""
+        return self.told(symbol, within_ms) and self._held[symbol].last is not None
+
+    def present(self, symbol: str) -> Book | None:
+        """The book as it is now, of the time at which the stream last told of it; None without one."""
+        held = self._held.get(symbol)
+        return None if held is None else self.book(symbol, held.told_at)
 
     def book(self, symbol: str, ts: int) -> Book | None:
         """The book as it is now, for the batch of ``ts``; None without one."""

@@ -2,13 +2,15 @@
 
 A series is fetched page by page into parts, each written whole or not at all, and put together at its end; a run that was cut off
 goes on from its last part. A list in the folder says which times of which series were asked for: what is covered is not asked
-for again, and files that are not in the list are never touched.
+for again, and files that are not in the list are never touched. One process uses the folder at a time (:func:`held`).
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.data.exchange.rest import PAGE, VenueRest
+from core.data.exchange.rest import FUNDING_STEP_MS, PAGE, VenueRest
 from core.data.exchange.retry import patiently
 from core.data.sources.folder import Kind, read_columns
 from core.data.timeframes import finest
@@ -28,11 +30,10 @@ from core.exec.instrument import venue_id
 from core.types import Timeframe
 
 LISTED = "fetched.json"
+_LOCK = "fetch.lock"
 _PARTS = ".parts"
 _PART_ROWS = 20_000
 """Rows of a part: what a kill costs, at most (twenty requests)."""
-_FUNDING_STEP = Timeframe.H1.ms
-"""Settlements are at least an hour apart."""
 _PATIENCE_S = 300.0
 
 Columns = dict[str, np.ndarray[Any, Any]]
@@ -63,7 +64,7 @@ class Series:
     @property
     def step(self) -> int:
         """Time (ms) between two rows, at least."""
-        return _FUNDING_STEP if self.tf is None else self.tf.ms
+        return FUNDING_STEP_MS if self.tf is None else self.tf.ms
 
 
 def series_of(symbols: Sequence[str], timeframes: Sequence[Timeframe]) -> tuple[Series, ...]:
@@ -83,8 +84,46 @@ def series_of(symbols: Sequence[str], timeframes: Sequence[Timeframe]) -> tuple[
     return tuple(found)
 
 
+def listed_in(folder: Path) -> Listed | None:
+    """The list of ``folder``; None where nothing was fetched into it.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    path = folder / LISTED
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Listed)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise SourceError(f"{path} cannot be read: {error}", help="give another --out folder", code="DATA-042") from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """No other download uses ``folder`` until the block ends; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        SourceError: one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SourceError(
+                f"another brain data fetch writes into {folder}",
+                help="wait until it is done and run the same command again, or give another --out folder",
+                code="DATA-043",
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
 class Download:
-    """A download into ``folder``.
+    """A download into ``folder``, which must be :func:`held`.
 
     Raises:
         SourceError: the folder holds recordings of another venue, or its list cannot be read.
@@ -96,13 +135,9 @@ class Download:
         self._listed = self._read_list(exchange)
 
     def _read_list(self, exchange: str) -> Listed:
-        path = self._folder / LISTED
-        try:
-            listed = msgspec.json.decode(path.read_bytes(), type=Listed)
-        except FileNotFoundError:
+        listed = listed_in(self._folder)
+        if listed is None:
             return Listed(exchange)
-        except (OSError, msgspec.DecodeError) as error:
-            raise SourceError(f"{path} cannot be read: {error}", help="give another --out folder", code="DATA-042") from error
         if listed.exchange != exchange:
             raise SourceError(
                 f"{self._folder} holds recordings of {listed.exchange}, asked for was {exchange}: prices of two venues never mix",
@@ -128,12 +163,16 @@ class Download:
     def missing(self, series: Series, since: int, until: int) -> list[Range]:
         """Times that were not asked for yet."""
         found, at = [], since
-        for begin, end in sorted(self._listed.series.get(series.path, [])):
+        for begin, end in sorted(self._covered(series)):
             if begin > at:
                 found.append((at, min(begin, until)))
             at = max(at, end)
         found.append((at, until))
         return [(begin, end) for begin, end in found if begin + series.step <= end]
+
+    def _covered(self, series: Series) -> list[Range]:
+        """Times that were asked for, and whose rows nobody has taken away since."""
+        return self._listed.series.get(series.path, []) if (self._folder / series.path).exists() else []
 
     async def fetch(self, series: Series, since: int, until: int, on_time: Callable[[int], None]) -> int:
         """Fetch what is missing of a series, and give the rows that its file has now.
@@ -165,12 +204,16 @@ class Download:
         named = [(path.stem.split("-"), path) for path in self._parts(series).glob("*-*.parquet")]
         return sorted((int(name[0]), int(name[1]), path) for name, path in named)
 
+    def _parts_of(self, series: Series, begin: int, end: int) -> list[tuple[int, int, Path]]:
+        """Parts that have something of a range, though they may begin before it or go on beyond."""
+        return [part for part in self._known_parts(series) if part[0] < end and begin < part[1]]
+
     async def _range(self, series: Series, begin: int, end: int, on_time: Callable[[int], None]) -> None:
         at = begin
-        for first, last, _ in self._known_parts(series):
-            if first <= at < last <= end:
-                on_time(last - at)
-                at = last
+        for first, last, _ in self._parts_of(series, begin, end):
+            if first <= at < last:
+                on_time(min(last, end) - at)
+                at = min(last, end)
         while at + series.step <= end:
             columns, reached = await self._part(series, at, end, on_time)
             write(self._parts(series) / f"{at}-{reached}.parquet", columns)
@@ -186,12 +229,18 @@ class Download:
             limit = until - (0 if series.tf is None else series.tf.ms)
             keep = np.flatnonzero((ts >= at) & (ts <= limit))
             page = {name: column[keep] for name, column in page.items()}
-            reached = _reached(series, ts, at, until)
+            reached = _reached(series, ts, at, until, self._page_rows(series))
             on_time(reached - at)
             at = reached
             rows += int(keep.size)
             found.append(page)
         return {name: np.concatenate([page[name] for page in found]) for name in found[0]}, at
+
+    def _page_rows(self, series: Series) -> int:
+        """Rows that a page may hold, at most those that are asked for."""
+        page = self._rest.page
+        told = {Kind.PERP: page.candles, Kind.SPOT: page.candles, Kind.MARK: page.marks, Kind.FUNDING: page.funding}
+        return min(PAGE, told[series.kind])
 
     async def _page(self, series: Series, since: int) -> Columns:
         if series.tf is None:
@@ -203,11 +252,9 @@ class Download:
         return {name: columns[name] for name in series.kind.columns}
 
     def _join(self, series: Series, begin: int, end: int) -> None:
-        """Put the parts of a range into the file; rows that are there already stand."""
-        path, parts = (
-            self._folder / series.path,
-            [part for part in self._known_parts(series) if begin <= part[0] and part[1] <= end],
-        )
+        """Put all parts that have something of a range into the file, whole; rows that are there already stand."""
+        path, parts = self._folder / series.path, self._parts_of(series, begin, end)
+        ranges = [*self._covered(series), (begin, end), *((first, last) for first, last, _ in parts)]
         pieces = [read_columns(path, series.kind, series.kind.columns)] if path.exists() else []
         pieces += [read_columns(part[2], series.kind, series.kind.columns) for part in parts]
         if pieces:
@@ -216,7 +263,7 @@ class Download:
             columns = {name: np.concatenate([piece[name] for piece in pieces])[first] for name in series.kind.columns}
             if columns["ts"].size:
                 write(path, columns)
-        self._list(series, joined([*self._listed.series[series.path], (begin, end)]))
+        self._list(series, joined(ranges))
         for part in parts:
             part[2].unlink()
         _remove_empty(self._parts(series), self._folder)
@@ -226,10 +273,10 @@ class Download:
         replace_file(self._folder / LISTED, msgspec.json.format(msgspec.json.encode(self._listed)))
 
 
-def _reached(series: Series, ts: np.ndarray[Any, Any], at: int, until: int) -> int:
-    """Up to where a page goes that was asked for from ``at`` on; an empty one tells only of its own time."""
+def _reached(series: Series, ts: np.ndarray[Any, Any], at: int, until: int, rows: int) -> int:
+    """Up to where a page of ``rows`` goes that was asked for from ``at`` on; an empty one tells only of its own time."""
     if not ts.size:
-        return min(at + PAGE * series.step, until)
+        return min(at + rows * series.step, until)
     return max(min(int(ts[-1]) + series.step, until), min(at + series.step, until))
 
 

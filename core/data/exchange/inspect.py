@@ -1,9 +1,12 @@
-"""How good the recordings in a folder are: what each file has, and where two timeframes of a symbol disagree."""
+"""How good the recordings in a folder are: what each file has, and where two timeframes of a symbol disagree.
+
+What ``brain data fetch`` wrote is compared with its list of what was asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.data.blocks import Bars, Floats, Ints
+from core.data.exchange.download import LISTED, Range, listed_in
 from core.data.quality import clean, sound
 from core.data.resample import resample
 from core.data.sources.folder import Kind, files, read_columns
@@ -81,7 +85,7 @@ def inspect(folder: Path) -> Inspection:
     Raises:
         SourceError: there is no such folder, or no recording in it.
     """
-    findings: list[Finding] = []
+    findings, ranges = _listed(folder)
     candles: dict[tuple[Kind, str], list[tuple[Timeframe, Bars]]] = {}
     for kind, tf, path in files(folder):
         name = f"{path.parent.name}/{path.name}"
@@ -91,15 +95,37 @@ def inspect(folder: Path) -> Inspection:
             findings.append(_unreadable(name, error.what))
             continue
         if tf is None:
-            findings.append(_funding(name, columns))
+            findings.append(_compared(_funding(name, columns), ranges.get(name, []), _LONGEST_FUNDING_MS))
             continue
         bars = _bars(columns)
-        findings.append(_candles(name, kind, tf, bars))
+        findings.append(_compared(_candles(name, kind, tf, bars), ranges.get(name, []), tf.ms))
         candles.setdefault((kind, path.stem), []).append((tf, clean(bars, tf).bars))
     if not findings:
         raise SourceError(f"{folder} holds no recordings", help="brain data fetch --out DIR makes some", code="DATA-011")
     agreements = [one for (kind, market), series in candles.items() for one in _agreements(kind, market, series)]
     return Inspection(tuple(findings), tuple(agreements))
+
+
+def _listed(folder: Path) -> tuple[list[Finding], dict[str, list[Range]]]:
+    """What is wrong with a download's list, and the times that stand in it by file; nothing where there was no download."""
+    try:
+        listed = listed_in(folder)
+    except SourceError as error:
+        return [_unreadable(LISTED, error.what)], {}
+    return [], {} if listed is None else listed.series
+
+
+def _compared(finding: Finding, ranges: Sequence[Range], step: int) -> Finding:
+    """Rows at both ends of what was asked for; what is missing between them is a hole already."""
+    if not ranges or not finding.rows:
+        return finding
+    begin, end = min(ranges)[0], max(until for _, until in ranges)
+    wrong, remarks = finding.wrong, finding.remarks
+    if finding.last + step < end:  # a market that is there at all tells a row each time
+        wrong = (*wrong, f"ends {say(finding.last)} though asked for until {say(end)}")
+    if finding.first >= begin + step:
+        remarks = (*remarks, f"begins {say(finding.first)} though asked for from {say(begin)}: not listed before?")
+    return replace(finding, wrong=wrong, remarks=remarks)
 
 
 def _bars(columns: dict[str, Any]) -> Bars:

@@ -27,7 +27,7 @@ class Line:
         client: of :func:`core.venues.client.make_client`.
         dial: address and subscription.
         silent_s: without a message for so long it is dialled again.
-        backoff_s: first and longest pause before that.
+        backoff_s: first and longest pause before that; a line that stood for less than the longest one counts as failed.
         random: for jitter.
         on_down: told why, each time a line that stood has broken.
     """
@@ -48,12 +48,14 @@ class Line:
         self._client, self._silent_s, self._backoff_s = client, silent_s, backoff_s
         self._random, self._on_down = random, on_down
         self._heard_at = 0.0
+        self._up_since = 0.0
         self._quit: asyncio.Future[str] | None = None
 
     def heard(self) -> None:
         """A message of one of its streams came."""
         self._heard_at = asyncio.get_running_loop().time()
-        self.up = True
+        if not self.up:
+            self.up, self._up_since = True, self._heard_at
 
     def drop(self, why: str) -> None:
         """Break it, to be dialled again: it tells less than it should."""
@@ -66,7 +68,9 @@ class Line:
         while True:
             why = await self._hold()
             if self.up:
-                fails, self.up = 0, False
+                self.up = False
+                if asyncio.get_running_loop().time() - self._up_since >= self._backoff_s[1]:
+                    fails = 0  # a venue that talks and hangs up at once would be dialled without end
                 self._on_down(why)
             await self._hang_up()
             await asyncio.sleep(pause_s(fails, self._backoff_s, self._random))

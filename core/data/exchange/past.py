@@ -10,7 +10,7 @@ import numpy as np
 
 from core.data.blocks import Bars, Floats, FundingRate, Ints, PriceAt
 from core.data.exchange.candles import Values
-from core.data.exchange.rest import FUNDING_PAGE, pages
+from core.data.exchange.rest import pages, settlements
 from core.data.exchange.venue import Venue
 from core.data.quality import select
 from core.data.resample import EMPTY, resample, stitch
@@ -55,14 +55,7 @@ class Past:
 
     async def _load_funding(self, venue: Venue, symbol: str, until: int, wanted: int) -> None:
         since = until - wanted * LONGEST_FUNDING_MS - _FUNDING_GRACE_MS
-        ts, rates = await venue.rest.funding(symbol, max(since, 0), FUNDING_PAGE)
-        while ts.size and ts.size % FUNDING_PAGE == 0:
-            more, values = await venue.rest.funding(symbol, int(ts[-1]) + 60_000, FUNDING_PAGE)
-            if not more.size:
-                break
-            ts, rates = np.concatenate([ts, more]), np.concatenate([rates, values])
-        keep = ts <= until
-        self._funding[symbol] = (ts[keep], rates[keep])
+        self._funding[symbol] = await settlements(venue.rest, symbol, max(since, 0), until)
 
     async def _load_spot(self, venue: Venue, symbol: str, until: int, wanted: int) -> str | None:
         hour = Timeframe.H1
@@ -76,11 +69,19 @@ class Past:
         return None if len(self._spot[symbol]) else f"{symbol}: no spot market at {venue.name}, so no basis"
 
     def add(self, symbol: str, open_ts: int, values: Values) -> None:
-        """A base bar that went out."""
+        """A base bar that went out; of two copies the first one counts."""
         new = self._new[symbol]
+        if new and open_ts <= new[-1][0]:
+            return
         new.append((open_ts, values))
-        if len(new) > 2 * _KEPT:
-            del new[:_KEPT]
+        if len(new) > _KEPT:
+            self._fold(symbol, open_ts + self._base[symbol].ms)
+
+    def _fold(self, symbol: str, until: int) -> None:
+        """Put what came in behind what was asked for, and let go of what is too old in both."""
+        folded = {(symbol, tf): self.bars(symbol, tf, until, _KEPT) for tf in from_base(self._base[symbol])}
+        self._bars |= folded
+        self._new[symbol].clear()
 
     def add_funding(self, rate: FundingRate) -> None:
         """A settlement that went out."""

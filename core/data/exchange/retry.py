@@ -8,12 +8,15 @@ from typing import TypeVar
 
 import numpy as np
 
+from core.errors import BrainError
 from core.venues.errors import status_of
 
 T = TypeVar("T")
 _FIRST_S, _MOST_S = 0.5, 15.0
 _NEVER = frozenset({404, 405, 451})
 """Nothing is there, or it is not for us; ccxt takes the first for a venue that is away."""
+_STRANGE_TRIES = 5
+"""An error that neither client nor network has a name for: an odd answer, which may be another next time, or a fault of ours."""
 
 
 def pause_s(fails: int, span: tuple[float, float], random: np.random.Generator) -> float:
@@ -30,9 +33,16 @@ def hopeless(error: BaseException) -> bool:
     import ccxt
 
     wrong = (ccxt.BadRequest, ccxt.BadSymbol, ccxt.AuthenticationError, ccxt.NotSupported, ccxt.ArgumentsRequired)
-    if status_of(error) in _NEVER:
+    if status_of(error) in _NEVER or isinstance(error, BrainError):
         return True
     return isinstance(error, wrong) and not isinstance(error, ccxt.NetworkError)
+
+
+def _strange(error: BaseException) -> bool:
+    import aiohttp
+    import ccxt
+
+    return not isinstance(error, (ccxt.BaseError, aiohttp.ClientError, OSError))
 
 
 async def patiently(call: Callable[[], Awaitable[T]], patience_s: float, random: np.random.Generator) -> T:
@@ -49,7 +59,7 @@ async def patiently(call: Callable[[], Awaitable[T]], patience_s: float, random:
             raise
         except Exception as error:
             until = until or loop.time() + patience_s
-            if hopeless(error) or loop.time() >= until:
+            if hopeless(error) or loop.time() >= until or (_strange(error) and fails + 1 >= _STRANGE_TRIES):
                 raise
         await asyncio.sleep(pause_s(fails, (_FIRST_S, _MOST_S), random))
         fails += 1

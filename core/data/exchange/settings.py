@@ -17,7 +17,7 @@ class ExchangeSettings:
         hold_closes: closes for which a symbol's newer bars wait for a missing one before it is given up as a gap.
         stale_after_ms: a close that could not be told by then is never told alone: its bars come with the next one.
         book_fresh_ms: an order book is asked for by REST where its last difference is older.
-        mark_fresh_ms: older mark prices are not passed on.
+        mark_fresh_ms: older mark prices are not passed on; a symbol without a fresh one by the stream is asked for by REST.
         market_silent_s: without a message for so long the socket of candles and marks is dialled again; marks come each second.
         book_silent_s: a book that was not heard of for so long is compared with REST's; where they differ its socket is dialled
             again. Books may stand still, so that silence alone proves nothing.

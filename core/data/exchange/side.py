@@ -1,15 +1,17 @@
-"""What comes beside the candles of a close: funding that was settled, spot closes of the hour, books that no stream keeps."""
+"""What comes beside the candles of a close: settled funding, spot closes of the hour, marks and books that no stream tells."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
 from core.data.blocks import Book, FundingRate, PriceAt
 from core.data.exchange.past import LONGEST_FUNDING_MS, Past
+from core.data.exchange.rest import PAGE, pages, settlements
 from core.data.exchange.venue import Venue
 from core.types import Timeframe
 
@@ -28,6 +30,7 @@ class Side:
         self._funding: list[FundingRate] = []
         self._spot: list[PriceAt] = []
         self._asked: tuple[int, dict[int, Book | None]] = (-1, {})
+        self._asked_marks: tuple[int, dict[int, float]] = (-1, {})
 
     def begin(self, ts: int) -> None:
         """Everything up to ``ts`` is known already."""
@@ -39,7 +42,7 @@ class Side:
     async def ask(self, ts: int, due: Sequence[int]) -> None:
         """Ask for what belongs to the close at ``ts``; returns when it is known, or patience is over."""
         perps = [who for who in self._perps if who in due]
-        jobs: list[Awaitable[object]] = [self._books(ts, due)]
+        jobs: list[Awaitable[object]] = [self._books(ts, due), self._marks(ts, due)]
         jobs += [self._again(self._settled, who, ts) for who in perps if self._funding_due(who, ts)]
         jobs += [self._again(self._spot_close, who, ts) for who in perps if self._spot_due(who, ts)]
         await asyncio.gather(*jobs)
@@ -71,9 +74,12 @@ class Side:
     async def _settled(self, who: int, ts: int) -> bool:
         symbol = self._venue.symbols[who]
         last, _ = self._past.last_funding(symbol)
-        times, rates = await self._venue.rest.funding(symbol, max(last, 0) + 60_000 if last >= 0 else None, 10)
+        if last >= 0:
+            times, rates = await settlements(self._venue.rest, symbol, last + 60_000, ts)
+        else:
+            times, rates = await self._venue.rest.funding(symbol, None, 10)
         self._venue.alive()
-        fresh = np.flatnonzero((times > last) & (times <= ts))
+        fresh = np.flatnonzero(times <= ts)
         for at, rate in zip(times[fresh].tolist(), rates[fresh].tolist(), strict=True):
             interval = min(at - last, LONGEST_FUNDING_MS) if last >= 0 else LONGEST_FUNDING_MS
             settled = FundingRate(symbol, at, rate, interval)
@@ -92,16 +98,18 @@ class Side:
 
     async def _spot_close(self, who: int, ts: int) -> bool:
         """Closes of all hours that are over by ``ts`` and not known."""
-        last = self._last_spot[who]
-        limit = min(1_000, (ts - last) // _HOUR.ms + 1)
-        bars = await self._venue.rest.spot(self._venue.symbols[who], _HOUR, last, max(2, limit))
+        symbol, last = self._venue.symbols[who], self._last_spot[who]
+        limit = min(PAGE, (ts - last) // _HOUR.ms + 1)  # one more than are missing: a newer row proves the last one final
+        bars = await pages(partial(self._venue.rest.spot, symbol, _HOUR), _HOUR, last, ts, max(2, limit))
         for opened, close in zip(bars.ts.tolist(), bars.close.tolist(), strict=True):
-            if last < opened + _HOUR.ms <= ts:
-                self._last_spot[who] = opened + _HOUR.ms
-                self._spot.append(PriceAt(self._venue.symbols[who], opened + _HOUR.ms, close))
+            self._last_spot[who] = opened + _HOUR.ms
+            self._spot.append(PriceAt(symbol, opened + _HOUR.ms, close))
         return self._last_spot[who] + _HOUR.ms > ts
 
-    # --- books ----------------------------------------------------------------------------------------
+    # --- marks and books ------------------------------------------------------------------------------
+
+    async def _marks(self, ts: int, due: Sequence[int]) -> None:
+        self._asked_marks = (ts, await self._venue.fresh_marks(ts, due))
 
     async def _books(self, ts: int, due: Sequence[int]) -> None:
         self._asked = (ts, await self._venue.fresh_books(due))
@@ -116,6 +124,10 @@ class Side:
         self._funding = [row for row in self._funding if row.ts > ts]
         self._spot = [row for row in self._spot if row.ts > ts]
         return tuple(funding), tuple(spot)
+
+    def marks(self, ts: int, due: Sequence[int]) -> tuple[PriceAt, ...]:
+        """Mark prices of this moment."""
+        return self._venue.marks(ts, due, self._asked_marks[1] if self._asked_marks[0] == ts else {})
 
     def books(self, ts: int, due: Sequence[int]) -> tuple[Book, ...]:
         """Books of this moment."""

@@ -7,7 +7,7 @@ through ccxt's unified calls: what of that was run is written in their modules (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +31,8 @@ from core.venues.market_words import CandleSeen, DepthSeen, MarkSeen
 _NOTES_MOST = 100
 _FAR = 1 << 62
 _NEVER_S = 1e9
+_UNDER_WAY_S = 0.05
+"""What the stream tells at the close itself may still be on its way."""
 
 
 @dataclass(slots=True)
@@ -84,39 +86,48 @@ class Venue:
         self.news = asyncio.Event()
         self.alive_at = 0.0
         self.notes: list[str] = []
-        self.garbled = 0
         self._names: dict[str, int] = {}
         self._marks = [_Marks() for _ in symbols]
-        self._books = Books({}, self._snapshot)
+        self._unmarked: set[str] = set()
+        self._books = Books({}, self._snapshot, self.clock.now)
+        self._seen: dict[str, tuple[float, float]] = {}
         self._lines: list[Line] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- life ---------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, *, partly: bool = False) -> None:
         """Load the markets and measure the time; again is harmless.
 
+        Args:
+            partly: some of the symbols are enough.
+
         Raises:
-            SourceError: a symbol is not listed there.
+            SourceError: a symbol is not listed there; with ``partly``, none is.
             Exception: whatever the client raises when the venue does not answer.
         """
         await self.client.load_markets()
         missing = [symbol for symbol in self.symbols if symbol not in self.client.markets]
-        if missing:
+        if missing and not (partly and len(missing) < len(self.symbols)):
             raise SourceError(
                 f"{self.name} does not list {', '.join(missing)}", help="choose others with --symbols", code="DATA-041"
             )
-        self._names = {str(self.client.market(symbol)["id"]): who for who, symbol in enumerate(self.symbols)}
+        listed = [(who, symbol) for who, symbol in enumerate(self.symbols) if self.lists(who)]
+        self._names = {str(self.client.market(symbol)["id"]): who for who, symbol in listed}
         if not await self.clock.measure(self.client):
             raise OSError("the host's clock is being set again and again")
         self.alive_at = asyncio.get_running_loop().time()
+
+    def lists(self, who: int) -> bool:
+        """Whether it has the market of a symbol; not known before :meth:`open`."""
+        return self.symbols[who] in (self.client.markets or {})
 
     def listen(self, begin: Sequence[int]) -> None:
         """Begin to collect: candles that open at or after ``begin``, of each symbol."""
         settings = self._settings
         self.candles = self._collect(begin)
         self.streamed = [opened - tf.ms for opened, tf in zip(begin, self.base, strict=True)]
-        self._books = Books({name: self.symbols[who] for name, who in self._names.items()}, self._snapshot)
+        self._books = Books({name: self.symbols[who] for name, who in self._names.items()}, self._snapshot, self.clock.now)
         timeframes = dict(zip(self.symbols, (tf.value for tf in self.base), strict=True))
         for dial in self.client.quirks.stream_lines(self.client, timeframes):
             line = Line(
@@ -155,7 +166,6 @@ class Venue:
                 return False
             self._take(word)
         except Exception as error:  # noqa: BLE001 - ccxt would go on in silence, with nothing read any more
-            self.garbled += 1
             self.note(f"{self.name} sent what cannot be read: {type(error).__name__}")
         return True
 
@@ -188,6 +198,7 @@ class Venue:
         def down(why: str) -> None:
             if what == "books":
                 self._books.forget()
+                self._seen.clear()
             self.note(f"{self.name}: the stream of {what} broke ({why}); dialled again, what is missed is asked for")
 
         return down
@@ -223,22 +234,56 @@ class Venue:
         """When funding is settled next, as last told; 0 where it was not."""
         return self._marks[who].next_funding
 
-    def marks(self, ts: int, indices: Sequence[int]) -> tuple[PriceAt, ...]:
-        """Mark prices at ``ts``: the last ones not later than that, where they are fresh."""
-        found: list[PriceAt] = []
-        for who in indices:
-            marks = self._marks[who]
-            stamp, price = marks.last if marks.last[0] <= ts else marks.older
-            if 0 <= ts - stamp <= self._settings.mark_fresh_ms:
-                found.append(PriceAt(self.symbols[who], ts, price))
-        return tuple(found)
+    def marks(self, ts: int, indices: Sequence[int], asked: Mapping[int, float]) -> tuple[PriceAt, ...]:
+        """Mark prices at ``ts``: the stream's last ones not later than that, where they are fresh, else what was asked for."""
+        found = {who: self._mark_told(who, ts) for who in indices}
+        known = {who: asked.get(who) if price is None else price for who, price in found.items()}
+        return tuple(PriceAt(self.symbols[who], ts, price) for who, price in known.items() if price is not None)
+
+    def _mark_told(self, who: int, ts: int) -> float | None:
+        marks = self._marks[who]
+        stamp, price = marks.last if marks.last[0] <= ts else marks.older
+        return price if 0 <= ts - stamp <= self._settings.mark_fresh_ms else None
+
+    async def fresh_marks(self, ts: int, indices: Sequence[int]) -> dict[int, float]:
+        """By REST, the marks at ``ts`` of those perpetuals whose stream has none that is fresh."""
+        silent = self._unmarked_at(ts, indices)
+        if silent:
+            await asyncio.sleep(_UNDER_WAY_S)
+            silent = self._unmarked_at(ts, silent)
+        self._tell_unmarked({self.symbols[who] for who in silent}, {self.symbols[who] for who in indices})
+        asked = zip(silent, await asyncio.gather(*(self._mark_now(who, ts) for who in silent)), strict=True)
+        return {who: price for who, price in asked if price is not None}
+
+    def _unmarked_at(self, ts: int, indices: Sequence[int]) -> list[int]:
+        return [who for who in indices if ":" in self.symbols[who] and self._mark_told(who, ts) is None]
+
+    async def _mark_now(self, who: int, ts: int) -> float | None:
+        try:
+            told = await self.rest.mark(self.symbols[who])
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - without a mark the last price stands in, as where the stream is late
+            return None
+        self.alive()
+        if told is None or abs(told.ts - ts) > self._settings.mark_fresh_ms:
+            return None
+        self._marks[who].next_funding = told.next_funding or self._marks[who].next_funding
+        return told.price
+
+    def _tell_unmarked(self, silent: set[str], looked_at: set[str]) -> None:
+        """Say it once for each time that a stream of marks falls silent."""
+        news = sorted(silent - self._unmarked)
+        self._unmarked = (self._unmarked - looked_at) | silent
+        if news:
+            self.note(f"{self.name}: no mark price of {', '.join(news)} by the stream; asked for by REST")
 
     async def _snapshot(self, symbol: str) -> dict[str, Any]:
         return await self.rest.book(symbol, self._settings.depth_levels)
 
     async def fresh_books(self, indices: Sequence[int]) -> dict[int, Book | None]:
         """By REST, the books of those symbols whose stream is not fresh; their time is not told yet (0)."""
-        old = [who for who in indices if not self._books.fresh(self.symbols[who], self._settings.book_fresh_ms / 1000.0)]
+        old = [who for who in indices if not self._books.fresh(self.symbols[who], self._settings.book_fresh_ms)]
         return dict(zip(old, await asyncio.gather(*(self._book_now(who) for who in old)), strict=True))
 
     async def _book_now(self, who: int) -> Book | None:
@@ -250,11 +295,23 @@ class Venue:
             return None
         self.alive()
         symbol = self.symbols[who]
-        book, held = book_of(symbol, 0, told["bids"], told["asks"]), self._books.book(symbol, 0)
-        silent = not self._books.fresh(symbol, self._settings.book_silent_s)
-        if silent and book is not None and held is not None and (book.bid, book.ask) != (held.bid, held.ask):
-            self.redial(f"{symbol} moved in silence", depth=True)
+        book = book_of(symbol, 0, told["bids"], told["asks"])
+        if book is not None and not self._books.told(symbol, self._settings.book_silent_s * 1000.0):
+            self._compare(symbol, book)
         return book
+
+    def _compare(self, symbol: str, book: Book) -> None:
+        """Books may stand still; one that has moved while its stream told nothing proves the stream dead."""
+        held, now = self._books.book(symbol, 0), (book.bid, book.ask)
+        before = self._seen.get(symbol) if held is None else (held.bid, held.ask)
+        self._seen[symbol] = now
+        if before not in (None, now):
+            self._seen.clear()
+            self.redial(f"{symbol} moved in silence", depth=True)
+
+    def present_book(self, symbol: str) -> Book | None:
+        """The stream's book, of the time (ms) at which it was last told of; None without one."""
+        return self._books.present(symbol)
 
     def books(self, ts: int, indices: Sequence[int], asked: dict[int, Book | None]) -> tuple[Book, ...]:
         """The books at this moment: from the stream where it is fresh, else what was asked for."""
@@ -263,6 +320,6 @@ class Venue:
             if who in asked:
                 told = asked[who]
                 found.append(None if told is None else told._replace(ts=ts))
-            elif self._books.fresh(self.symbols[who], self._settings.book_fresh_ms / 500.0):
+            elif self._books.fresh(self.symbols[who], 2.0 * self._settings.book_fresh_ms):
                 found.append(self._books.book(self.symbols[who], ts))
         return tuple(book for book in found if book is not None)

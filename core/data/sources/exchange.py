@@ -7,7 +7,8 @@ bridge (B5).
 
 While the first venue is silent for long, the next one's candles stand in, in blocks that name it: the feed flags each such bar,
 so that its symbol can only be reduced (X33), and the series of the first venue is not mended afterwards where it was covered so.
-The switch is for the venue as a whole: one symbol that falls silent alone is stale, not switched.
+The switch is for the venue as a whole: one symbol that falls silent alone, by stream and by REST, is a market that has stopped
+there, and stale; another venue's candles would say that it goes on (``docs/data.md``).
 
 Proven: Binance USD-M's protocol with the unmodified client against the local exchange, in simulation and over sockets. Not run
 here: any real venue.
@@ -24,7 +25,7 @@ import numpy as np
 
 from core.canonical import digest
 from core.clock import Clock
-from core.data.blocks import BarBlock, Bars, Batch, FundingRate, PriceAt
+from core.data.blocks import BarBlock, Bars, Batch, Book, FundingRate, PriceAt
 from core.data.exchange.confirm import Confirm
 from core.data.exchange.ntp import ntp_drift_ms
 from core.data.exchange.past import Past, Wanted
@@ -121,6 +122,7 @@ class ExchangeSource:
                 help="check the network and the venue's status page, then start again; brain doctor checks the rest",
                 code="DATA-040",
             ) from error
+        missing += await self._reserve.check(self._settings.switch_patience_s)
         self._side.begin(until)
         self._info = self._describe(self._start if self._start is not None else until, missing)
         return self._info
@@ -130,7 +132,7 @@ class ExchangeSource:
         rows = (WARM_FUNDING, WARM_SPOT) if history else (SHORT, SHORT)
         return await self._past.load(self._venue, who, until, wanted, *rows)
 
-    def _describe(self, start: int, missing: list[str]) -> SourceInfo:
+    def _describe(self, start: int, missing: Sequence[str]) -> SourceInfo:
         perps = [symbol for symbol in self._symbols if ":" in symbol]
         facts = [self._venue.name, list(self._symbols), [tf.value for tf in self._base]]
         return SourceInfo(
@@ -146,6 +148,10 @@ class ExchangeSource:
             missing=tuple(missing),
             digest=digest(facts),
         )
+
+    def present_book(self, symbol: str) -> Book | None:
+        """The order book of ``symbol`` as it is now, of the time at which it was last heard of; None where there is none."""
+        return None if self._foreign else self._venue.present_book(symbol)
 
     async def measure_clock(self) -> None:
         """Measure the venue's time now: for whoever was told that a timestamp is off (-1021).
@@ -224,9 +230,10 @@ class ExchangeSource:
         await self._wait_for_side()
         bars, notes = await self._bars(ts, due)
         funding, spot = self._side.draw(ts)
-        marks = () if self._foreign else venue.marks(ts, due)
+        marks = () if self._foreign else self._side.marks(ts, due)
         books = () if self._foreign else self._side.books(ts, due)
-        notes += tuple(venue.notes)
+        notes += (*self._reserve.notes, *venue.notes)
+        self._reserve.notes.clear()
         venue.notes.clear()
         return Batch(ts, bars, funding, spot, marks, books, venue.clock.reading(ts), notes)
 

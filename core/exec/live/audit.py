@@ -7,23 +7,25 @@ and nothing is opened on the symbol until they do.
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import Awaitable
 from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from core.exec.live.desk import Desk
-from core.exec.live.intake import Intake
+from core.exec.live.halts import HaltKind, remedy
+from core.exec.live.intake import OURS, Intake
 from core.exec.live.settings import ForeignPolicy
 from core.exec.live.states import Row, State
-from core.types import ExitReason, OrderPurpose, OrderSide, OrderType
+from core.types import ExitReason, OrderPurpose, OrderType
 from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing
 
-_OURS = re.compile(r"^[0-9a-z]{6,12}[a-z0-9]-[A-Z0-9]{1,8}-[0-9a-f]{4}-[a-z][0-9a-z]+(\.[0-9]+)?$")
-"""The form of our client ids (:func:`core.exec.orders.client_id`)."""
-_DISAGREES = "position"
 _PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
+_BLIND_AFTER = 4
+"""Comparisons that fail in a row before nothing is opened any more; with the pauses between them some ten seconds."""
+_LATE_MS = 3_000
+"""A position may be told as it was before fills that are younger than this."""
 _LOOKS = 3
 _TRIES = 5
 
@@ -37,9 +39,11 @@ class Difference(Struct, frozen=True):
     remedy: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{_DISAGREES} of {self.symbol} is {self.venue} at the exchange, {self.outbox} by the fills on record; {self.remedy}"
-        )
+        return f"position of {self.symbol} is {self.venue} at the exchange, {self.outbox} by the fills on record; {self.remedy}"
+
+
+class Unsettled(Exception):
+    """Positions did not hold still long enough to be compared."""
 
 
 class Audit:
@@ -57,6 +61,8 @@ class Audit:
         self.surplus: dict[str, Decimal] = {}
         self.actions: list[str] = []
         self._wanted: dict[str, None] = {}
+        self._strange: dict[tuple[str, str], None] = {}
+        self._left_alone: dict[str, None] = {}
         self._wake = asyncio.Event()
 
     def want(self, symbol: str) -> None:
@@ -80,48 +86,68 @@ class Audit:
                 await self.compare([] if "" in wanted else wanted)
             except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
                 fails += 1
-                self._desk.alert("warning", "audit", f"the exchange could not be compared: {type(error).__name__}")
+                self._failed(fails, error)
                 for symbol in wanted:
                     self.want(symbol)
             else:
                 fails = 0
+                self._desk.lift("", HaltKind.NOT_COMPARED, "")
+            for text in self.actions:
+                self._desk.alert("warning", "audit", text)
+            self.actions.clear()
             await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
+
+    def _failed(self, fails: int, error: Exception) -> None:
+        what = f"the exchange could not be compared: {type(error).__name__}"
+        if fails == 1:
+            self._desk.alert("warning", "audit", what)
+        elif fails >= _BLIND_AFTER:
+            self._desk.halt("", HaltKind.NOT_COMPARED, f"{what}; nothing is opened until it can be")
 
     async def compare(self, symbols: list[str]) -> tuple[Difference, ...]:
         """Compare ``symbols`` (none: all, money too); what does not agree at the end.
 
+        What fails keeps nothing else from being compared, and is raised at the end.
+
         Raises:
+            Unsettled: fills came all the while.
             Exception: whatever the account raises when the venue does not answer.
         """
-        everything = not symbols
-        await self._orders(symbols)
+        failed: list[Exception] = []
+        await self._orders(symbols, failed)
         for symbol in symbols or self._traded():
-            await self.fetch_trades(symbol)
-        if everything:
-            await self._money()
-        differences = await self._positions(symbols)
-        if differences is None:  # fills came all the while: look again when it is quiet
-            self.want("" if everything else symbols[0])
-            return ()
+            await _attempt(self.fetch_trades(symbol), failed)
+        if not symbols:
+            await _attempt(self._money(), failed)
+        differences = await self._positions(symbols, failed)
         self._judge(symbols, differences)
+        if failed:
+            raise failed[0]
         return differences
 
-    async def _positions(self, symbols: list[str]) -> tuple[Difference, ...] | None:
-        """Where the positions differ; None where that could not be told.
+    async def _positions(self, symbols: list[str], failed: list[Exception]) -> tuple[Difference, ...]:
+        """Where the positions differ.
 
-        They are believed only where no fill came between asking for the positions and having all fills up to then.
+        They are believed only where no fill came between asking for the positions and having all fills up to then, and where
+        two answers in a row say the same: one may be late.
         """
+        before: tuple[Difference, ...] = ()
         for _ in range(_TRIES):
             known = self._outbox.fills
             self.seen = {position.symbol: position for position in await self._desk.account.positions()}
             differences = self._differences(symbols)
             for difference in differences:
-                await self.fetch_trades(difference.symbol)
-            if self._outbox.fills == known:
+                await _attempt(self.fetch_trades(difference.symbol), failed)
+            if self._outbox.fills == known and differences == before and not self._late(differences):
                 self._mark()
                 return differences
+            before = differences
             await asyncio.sleep(self._desk.options.look_up_every_s)
-        return None
+        raise Unsettled
+
+    def _late(self, differences: tuple[Difference, ...]) -> bool:
+        filled = [self._intake.filled_ms.get(difference.symbol, 0) for difference in differences]
+        return self._desk.now() - max(filled, default=0) < _LATE_MS
 
     def _mark(self) -> None:
         for position in self.seen.values():
@@ -130,27 +156,39 @@ class Audit:
     def _traded(self) -> list[str]:
         """Symbols that may have fills: those that hold something, and those with orders that are not over."""
         active = {row.symbol for row in (*self._outbox.live(), *self._outbox.unresolved())}
-        return sorted(symbol for symbol in {*active, *self._outbox.holdings(), *self.seen} if symbol in self._desk.instruments)
+        return sorted({*active, *self._outbox.holdings(), *self.seen})
 
     # --- orders -----------------------------------------------------------------------------------
 
-    async def _orders(self, symbols: list[str]) -> None:
+    async def _orders(self, symbols: list[str], failed: list[Exception]) -> None:
         live = [row for row in self._outbox.live() if not symbols or row.symbol in symbols]
         resting: list[OrderSeen] = []
-        for symbol in symbols or (None,):
-            resting += await self._desk.account.open_orders(symbol)
+        try:
+            for symbol in symbols or (None,):
+                resting += await self._desk.account.open_orders(symbol)
+        except Exception as error:  # noqa: BLE001 - it is raised once everything else is compared
+            failed.append(error)
+            return
         known = {(seen.symbol, seen.client_id) for seen in resting}
+        self._strange.clear()
         for seen in resting:
-            row = self._intake.row_of(seen.symbol, seen.client_id, "" if seen.algo else seen.venue_id)
-            if row is None:
-                await self._unknown(seen)
-            else:
-                self._intake.order(seen)
-                if row.state.over:
-                    await self._desk.account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
+            await _attempt(self._resting(seen), failed)
         for row in live:
             if row.state.open and (row.symbol, row.client_id) not in known:
-                await self._missing(row)
+                await _attempt(self._missing(row), failed)
+        for halt in self._desk.halts:
+            gone = halt.kind is HaltKind.FOREIGN_ORDER and (halt.symbol, halt.ref) not in self._strange
+            if gone and (not symbols or halt.symbol in symbols):
+                self._desk.lift(halt.symbol, halt.kind, halt.ref)
+
+    async def _resting(self, seen: OrderSeen) -> None:
+        row = self._intake.row_of(seen.symbol, seen.client_id, "" if seen.algo else seen.venue_id)
+        if row is None:
+            await self._unknown(seen)
+            return
+        self._intake.order(seen)
+        if row.state.over:
+            await self._desk.account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
 
     async def _missing(self, row: Row) -> None:
         """An order that rests in no book: over, or at work, or lost."""
@@ -183,19 +221,22 @@ class Audit:
         account = self._desk.account
         if account.forced(seen.client_id):
             return
-        if seen.algo and seen.close_position and seen.symbol in self._desk.instruments:
+        if OURS.match(seen.client_id) and seen.symbol in self._desk.instruments:
+            self._intake.not_on_record(seen.symbol, seen.client_id)
+        if seen.algo and seen.close_position:
             self._adopt(seen)  # it covers the position, whoever placed it
-        elif _OURS.match(seen.client_id) and seen.symbol in self._desk.instruments:
+        elif OURS.match(seen.client_id) and seen.symbol in self._desk.instruments:
             if seen.reduce_only:
                 self._adopt(seen)
             else:
                 await account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
                 self.actions.append(f"cancelled order {seen.client_id} of {seen.symbol}: it has our form, and is not on record")
         elif self._desk.options.foreign is ForeignPolicy.HALT and seen.symbol in self._desk.instruments:
-            self._desk.halt(
-                seen.symbol, f"order {seen.client_id} ({seen.side} {seen.qty}) is none of ours; cancel it at the exchange"
-            )
-        else:
+            self._strange[seen.symbol, seen.venue_id] = None
+            why = f"order {seen.client_id} ({seen.side} {seen.qty}) is none of ours; cancel it at the exchange"
+            self._desk.halt(seen.symbol, HaltKind.FOREIGN_ORDER, why, seen.venue_id)
+        elif seen.venue_id not in self._left_alone:
+            self._left_alone[seen.venue_id] = None
             self.actions.append(f"left order {seen.client_id} of {seen.symbol} alone: it is none of ours")
 
     def _adopt(self, seen: OrderSeen) -> None:
@@ -232,7 +273,7 @@ class Audit:
             return
         # our clock may have been ahead when the first order was sent, by as much as the venue lets pass: its fill is older then
         since -= self._desk.options.max_clock_offset_ms
-        trades = await account.trades(symbol, after_id=after, since=since)
+        trades, complete = await account.trades(symbol, after_id=after, since=since), True
         for trade in trades:
             if self._outbox.has_trade(symbol, trade.trade_id) or trade.ts <= self._outbox.settled_ms.get(symbol, 0):
                 continue
@@ -240,13 +281,14 @@ class Audit:
             if self._intake.row_of(symbol, "", trade.venue_id) is None:
                 seen = await account.order_of(symbol, trade.venue_id)
                 if seen is None and any(row.symbol == symbol and row.state.doubtful for row in self._outbox.unresolved()):
-                    return  # it may be of an order of which nobody knows; the venue will name it
+                    complete = False
+                    continue  # it may be of an order of which nobody knows; the venue will name it
                 if seen is not None:
                     told = replace(trade, client_id=seen.client_id, forced=account.forced(seen.client_id))
                     if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:
                         self._intake.order(seen)
             self._intake.trade(told)
-        if trades:
+        if trades and complete:
             self._outbox.audit(symbol, trades[-1].trade_id)
 
     async def _money(self) -> None:
@@ -265,7 +307,7 @@ class Audit:
             venue = self.seen[symbol].qty if symbol in self.seen else ZERO
             held = self._outbox.held(symbol)
             if venue != held and (not symbols or symbol in symbols):
-                found.append(Difference(symbol, venue, held, _remedy(symbol, venue, held)))
+                found.append(Difference(symbol, venue, held, remedy(symbol, venue, held)))
         return tuple(found)
 
     def _judge(self, symbols: list[str], differences: tuple[Difference, ...]) -> None:
@@ -274,15 +316,28 @@ class Audit:
             if not symbols or symbol in symbols:
                 del self.surplus[symbol]
         for difference in differences:
+            symbol, stood = difference.symbol, (difference.symbol, HaltKind.POSITION.value, "") in self._outbox.halts
+            if stood and difference.venue == self._outbox.booked(symbol):
+                self._settle(difference)
+                del differing[symbol]
+                continue
             self.surplus[difference.symbol] = difference.venue - difference.outbox
-            self._desk.halt(difference.symbol, str(difference))
-        for symbol, why in tuple(self._desk.halted.items()):
-            if symbol not in differing and why.startswith(f"{_DISAGREES} of ") and (not symbols or symbol in symbols):
-                self._desk.resume(symbol)
+            self._desk.halt(difference.symbol, HaltKind.POSITION, str(difference), venue=str(difference.venue))
+        for symbol in sorted({halt.symbol for halt in self._desk.halts if halt.kind is HaltKind.POSITION}):
+            if symbol not in differing and (not symbols or symbol in symbols):
+                self._desk.lift(symbol, HaltKind.POSITION)
                 self.actions.append(f"{symbol} agrees again")
 
+    def _settle(self, difference: Difference) -> None:
+        """What a person traded at the exchange has brought it to what the books were told; the fills alone do not add up."""
+        symbol, why = difference.symbol, "the exchange has what the books were told"
+        self._outbox.settle(symbol, difference.venue - difference.outbox, self._desk.now(), why)
+        self._intake.compare_books(symbol)
 
-def _remedy(symbol: str, venue: Decimal, held: Decimal) -> str:
-    surplus = venue - held
-    side = OrderSide.SELL if surplus > 0 else OrderSide.BUY
-    return f"{side} {abs(surplus)} {symbol} reduce-only at the exchange, or accept what it has, then start again"
+
+async def _attempt(step: Awaitable[None], failed: list[Exception]) -> None:
+    """One step of several that do not depend on each other."""
+    try:
+        await step
+    except Exception as error:  # noqa: BLE001 - it is raised once everything else is compared
+        failed.append(error)

@@ -43,13 +43,15 @@ def _filter(message: str) -> Refused:
     return RefusalCode.FILTER_REJECTED, message
 
 
-def refuse_market(order: Order, instrument: Instrument, book: Book | None, max_slippage_pct: float) -> Refused | None:
-    """Whether the book is too wide, too thin, or too dear to take from; without a book nothing is known, and nothing refused.
+def refuse_market(
+    order: Order, instrument: Instrument, book: Book | None, max_slippage_pct: float, *, must_see: bool
+) -> Refused | None:
+    """Whether the book is too wide, too thin, or too dear to take from.
 
-    That a required book is there is the health gates' care (X26).
+    Without a book nothing is known: ``must_see`` refuses then; else, where the source has no books, nothing does.
     """
     if book is None:
-        return None
+        return (RefusalCode.STREAM_BOOK, RefusalCode.STREAM_BOOK.meaning) if must_see else None
     if book.spread_bps > instrument.max_spread_bps:
         return RefusalCode.SPREAD_WIDE, f"spread is {book.spread_bps:.2f} bps, at most {instrument.max_spread_bps:.2f}"
     if book.depth_usd < instrument.min_depth_usd:

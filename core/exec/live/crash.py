@@ -9,8 +9,6 @@ from enum import StrEnum
 class CrashPoint(StrEnum):
     """Where a process can die with a difference. ``*_BEFORE``: not on the disk yet; ``*_AFTER``: it is."""
 
-    INTENT_BEFORE = "intent_before"
-    INTENT_AFTER = "intent_after"
     SENT_BEFORE = "sent_before"
     SENT_AFTER = "sent_after"
     REPLIED = "replied"

@@ -9,20 +9,25 @@ from typing import Any
 from core.data.blocks import Book
 from core.exec.instrument import Instrument
 from core.exec.live.crash import CrashPoint, OnCrashPoint, never
+from core.exec.live.halts import Halt, HaltKind
 from core.exec.live.outbox import Outbox
 from core.exec.live.port import Account
 from core.exec.live.settings import LiveOptions
+from core.venues.words import Limits
 
 OnAlert = Callable[[str, str, str], None]
 """``(level, code, text)``: levels are those of :class:`core.monitor.schema.AlertLevel`."""
 BookOf = Callable[[str], Book | None]
+_ANEW_S = 0.25
+_STRANGE_MARGIN = 0.05
+"""Maintenance margin of a market of which the venue names no liquidation price: more than any that is listed for long."""
 
 
 class Desk:
     """Shared by every part; no part holds another's state.
 
     Attributes:
-        halted: symbols on which nothing is opened, with why; ``""`` stands for the whole account.
+        born_ms: when this life reached the venue: whatever an earlier one sent had left by then.
         prices: the last price of each symbol that is known.
 
     Args:
@@ -30,7 +35,7 @@ class Desk:
         outbox: of this account.
         instruments: what may be traded.
         options: settings.
-        books: the present book of a symbol; None where there is none.
+        books: the present book of a symbol, however old; None where there is none.
         on_alert: told what a person should know.
         crash: called at named places, for tests.
     """
@@ -48,8 +53,8 @@ class Desk:
     ) -> None:
         self.account, self.outbox, self.options = account, outbox, options
         self.instruments = {instrument.symbol: instrument for instrument in instruments}
-        self.books = books
-        self.halted: dict[str, str] = {}
+        self._books = books
+        self.born_ms = 0
         self.prices: dict[str, float] = {}
         self._on_alert, self._crash = on_alert, crash
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -57,6 +62,15 @@ class Desk:
     def now(self) -> int:
         """The venue's time (ms)."""
         return self.account.now_ms()
+
+    def instrument(self, symbol: str) -> Instrument:
+        """What is traded here; of anything else what must be known of it to protect it.
+
+        Raises:
+            KeyError: the venue does not list it.
+        """
+        known = self.instruments.get(symbol)
+        return _stranger(self.account.limits(symbol)) if known is None else known
 
     def at(self, point: CrashPoint) -> None:
         """A named place is passed."""
@@ -66,19 +80,47 @@ class Desk:
         """Tell a person."""
         self._on_alert(level, code, text)
 
-    def halt(self, symbol: str, why: str) -> None:
-        """Open nothing on ``symbol`` any more (empty: on any), and call a person; told once for the same reason."""
-        if self.halted.get(symbol) != why:
-            self.halted[symbol] = why
-            self.alert("page", "symbol_halted", f"{symbol or 'the whole account'}: {why}")
+    def book(self, symbol: str) -> Book | None:
+        """The present book; None without one, and where it is older than a book may be."""
+        book, valid_ms = self._books(symbol), self.options.book_valid_ms
+        if book is None or (valid_ms is not None and self.now() - book.ts > valid_ms):
+            return None
+        return book
 
-    def resume(self, symbol: str) -> None:
-        """What halted ``symbol`` is settled."""
-        self.halted.pop(symbol, None)
+    # --- halts --------------------------------------------------------------------------------------
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        """Why nothing is opened, and where."""
+        return tuple(self.outbox.halts.values())
+
+    @property
+    def halted(self) -> dict[str, str]:
+        """Symbols on which nothing is opened, with every reason; ``""`` stands for the whole account."""
+        reasons: dict[str, list[str]] = {}
+        for halt in self.halts:
+            reasons.setdefault(halt.symbol, []).append(halt.text)
+        return {symbol: "; ".join(texts) for symbol, texts in sorted(reasons.items())}
+
+    def halt(self, symbol: str, kind: HaltKind, why: str, ref: str = "", venue: str = "") -> None:
+        """Open nothing on ``symbol`` any more (empty: on any), and call a person; told once for the same reason."""
+        halt = Halt(symbol, kind, ref, why, self.now(), venue)
+        known = self.outbox.halts.get(halt.key)
+        if known is None or known.text != why:
+            self.outbox.halt(halt)
+            self.alert("page", "symbol_halted", f"{halt.where}: {why}")
+
+    def lift(self, symbol: str, kind: HaltKind, ref: str | None = None) -> bool:
+        """This reason is settled (no ``ref``: all of its kind); whether there was one."""
+        found = [halt for halt in self.halts if (halt.symbol, halt.kind) == (symbol, kind) and ref in (None, halt.ref)]
+        for halt in found:
+            self.outbox.lift(halt)
+        return bool(found)
 
     def halt_of(self, symbol: str) -> str | None:
         """Why nothing may be opened on ``symbol``; None when it may."""
-        return self.halted.get(symbol) or self.halted.get("")
+        halted = self.halted
+        return halted.get(symbol) or halted.get("")
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Let ``work`` run beside; where it fails, a person is called and the account halts."""
@@ -91,11 +133,24 @@ class Desk:
         del self._tasks[task]
         work.close()  # one that was stopped before its first step was never awaited
 
+    def keep(self, part: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Let ``part`` run for ever; where it fails, a person is called, the account halts, and it is begun anew."""
+        self.start(self._kept(part, name), name)
+
+    async def _kept(self, part: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        while True:
+            await self._watched(part(), name)
+            await asyncio.sleep(_ANEW_S)
+
     async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - a part that fails must not take the others with it, nor go unseen
-            self.halt("", f"{name} failed: {type(error).__name__}: {error}")
+            self.failed(name, error)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """A part made a mistake: nothing is opened before a person has looked."""
+        self.halt("", HaltKind.PART_FAILED, f"{name} failed: {type(error).__name__}: {error}", name)
 
     async def stop(self) -> None:
         """End every task that runs beside."""
@@ -103,3 +158,23 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _stranger(limits: Limits) -> Instrument:
+    """A market that nobody trades here: a stop can be placed on it, and nothing opened."""
+    return Instrument(
+        symbol=limits.symbol,
+        is_perp=True,
+        tick_size=limits.tick_size,
+        qty_step=limits.qty_step,
+        min_qty=limits.min_qty,
+        min_notional=limits.min_notional,
+        min_depth_usd=0.0,
+        max_spread_bps=0.0,
+        allowed_tfs=frozenset(),
+        taker_fee_rate=0.0,
+        maker_fee_rate=0.0,
+        maintenance_margin_rate=_STRANGE_MARGIN,
+        modelled_spread_bps=0.0,
+        modelled_depth_usd=0.0,
+    )

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 from core.codes import RefusalCode
 from core.exec.live.audit import Audit
 from core.exec.live.desk import Desk
+from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
 from core.exec.live.protection import Act, Exposure, StopView, catastrophe_price, decide
 from core.exec.live.sender import Sender
@@ -22,8 +25,26 @@ from core.types import ExitReason, OrderPurpose, OrderSide, OrderType, Side
 from core.venues.words import ZERO
 
 StopOf = Callable[[str], Decimal | None]
-_THROTTLED_MS, _FAILED_MS = 500, 100
+_SLOWEST_MS = 30_000
+_HOPELESS = 3
+"""After so many tries in vain a person is told of a last stop that cannot be had, and a stop is tried beside a close."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How soon what came to nothing is tried again: ever more slowly."""
+
+    first_ms: int
+    tries: int = 0
+    after: int = 0
+
+    def step(self, now: int) -> None:
+        self.after = now + min(self.first_ms << min(self.tries, 16), _SLOWEST_MS)
+        self.tries += 1
+
+    def reset(self) -> None:
+        self.tries = self.after = 0
 
 
 @dataclass(slots=True)
@@ -31,10 +52,20 @@ class _Watch:
     """What is remembered of one symbol between two looks; ``busy`` while something is begun and not on record yet."""
 
     naked_since: int | None = None
-    tries: int = 0
-    not_before: int = 0
+    beyond: bool = False
+    place: _Pace = field(default_factory=lambda: _Pace(100))
+    close: _Pace = field(default_factory=lambda: _Pace(250))
     busy: bool = False
     cleaned: bool = True
+
+    def begin(self, naked_since: int | None) -> None:
+        """Another position, or one that has lost its cover: nothing that was tried before counts."""
+        self.naked_since, self.beyond = naked_since, False
+        self.place.reset()
+        self.close.reset()
+
+
+_Work = Callable[[str, _Watch], Coroutine[Any, Any, None]]
 
 
 class Guardian:
@@ -71,26 +102,61 @@ class Guardian:
             self.look()
 
     def look(self) -> None:
-        """Decide for each symbol, and let what is to be done be done beside."""
-        for symbol in sorted({*self._watches, *self._outbox.holdings(), *self._audit.surplus}):
-            if symbol not in self._desk.instruments:
-                continue
-            watch = self._watches.setdefault(symbol, _Watch())
-            exposure = self.exposure(symbol)
-            if not watch.busy and self._desk.now() >= watch.not_before:
-                self._begin(symbol, watch, decide(exposure, self._desk.now(), self._desk.options), flat=not exposure.held)
+        """Decide for each symbol, and let it be done beside; what goes wrong with one leaves the others covered."""
+        halted = {halt.symbol for halt in self._desk.halts if halt.kind is HaltKind.UNCOVERED}
+        for symbol in sorted({*self._watches, *self._outbox.holdings(), *self._audit.surplus, *halted}):
+            try:
+                self._look_at(symbol, self._watches.setdefault(symbol, _Watch()))
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                self._desk.failed(f"guardian of {symbol}", error)
+
+    def _look_at(self, symbol: str, watch: _Watch) -> None:
+        exposure = self.exposure(symbol)
+        self._call(symbol, watch)
+        if exposure.catastrophe:
+            watch.place.reset()
+        if not watch.busy and not self._desk.account.left_alone_s():
+            # what the venue holds beyond the record may be a late answer: nothing that protects goes before both are flat
+            flat = not exposure.held and not self._outbox.held(symbol)
+            self._begin(symbol, watch, self._due(exposure, watch), flat=flat)
+
+    def _due(self, exposure: Exposure, watch: _Watch) -> Act:
+        """What is to be done, if it is time for it; while closes come to nothing, a stop is better than none."""
+        now = self._desk.now()
+        act = decide(exposure, now, self._desk.options)
+        if act is Act.CLOSE:
+            if now >= watch.close.after:
+                return act
+            act = Act.PLACE if watch.close.tries >= _HOPELESS and exposure.underway < _HOPELESS else Act.NOTHING
+        return act if now >= watch.place.after else Act.NOTHING
+
+    def _call(self, symbol: str, watch: _Watch) -> None:
+        """A person is called where a position has been without cover for too long, whatever is being tried."""
+        if watch.naked_since is None:
+            self._desk.lift(symbol, HaltKind.UNCOVERED)
+        elif self._desk.now() - watch.naked_since > self._desk.options.naked_s * 1000.0:
+            why = f"{self.held(symbol)} could neither be covered nor closed; do so at the exchange"
+            self._desk.halt(symbol, HaltKind.UNCOVERED, why)
 
     def _begin(self, symbol: str, watch: _Watch, act: Act, *, flat: bool) -> None:
+        work: _Work
         if act in (Act.PLACE, Act.PLACE_SECOND):
-            work = self._place(symbol, watch, second=act is Act.PLACE_SECOND)
+            work = partial(self._place, second=act is Act.PLACE_SECOND)
         elif act is Act.CLOSE:
-            work = self._close(symbol, watch)
+            work = self._close
         elif flat and not watch.cleaned:
-            work = self._clean_up(symbol, watch)
+            work = self._clean_up
         else:
             return
         watch.busy = True
-        self._desk.start(work, f"{act} {symbol}")
+        self._desk.start(self._do(work, symbol, watch), f"{act} {symbol}")
+
+    async def _do(self, work: _Work, symbol: str, watch: _Watch) -> None:
+        """Do ``work``, which tells by itself when it is on record; where it fails before that, the next look may act again."""
+        try:
+            await work(symbol, watch)
+        finally:
+            watch.busy = False
 
     # --- seeing -----------------------------------------------------------------------------------
 
@@ -102,24 +168,26 @@ class Guardian:
         """All that is known of ``symbol``; notes since when nothing covers it."""
         held, watch = self.held(symbol), self._watches.setdefault(symbol, _Watch())
         rows = [row for row in (*self._outbox.live(symbol), *self._outbox.unresolved()) if row.symbol == symbol]
-        against = [row for row in rows if held * row.side.sign < 0]
+        against = [row for row in rows if row.type is OrderType.STOP_MARKET and held * row.side.sign < 0]
         stops = tuple(
             StopView(row.standing, row.standing_since, row.close_position, row.qty - row.filled)
             for row in against
-            if row.type is OrderType.STOP_MARKET and row.state.open and row.standing is not None
+            if row.state.open and row.standing is not None
         )
         covered = any(stop.covers(held) for stop in stops)
-        if not held or covered:
+        if not held:
+            watch.begin(None)
+        elif covered:
             watch.naked_since = None
         elif watch.naked_since is None:
-            watch.naked_since = self._desk.now()
+            watch.begin(self._desk.now())
         return Exposure(
             held=held,
             stops=stops,
             naked_since=watch.naked_since,
-            underway=sum(1 for row in against if row.own and row.type is OrderType.STOP_MARKET and not row.state.open),
-            closing=any(row.type is OrderType.MARKET for row in against),
-            tries=watch.tries,
+            underway=sum(1 for row in against if row.own and not row.state.open),
+            tries=watch.place.tries,
+            beyond=watch.beyond,
         )
 
     # --- doing ------------------------------------------------------------------------------------
@@ -147,7 +215,7 @@ class Guardian:
             ts=self._desk.now(),
             reason=ExitReason.STOP,
             own=True,
-            spread_bps=self._desk.instruments[symbol].modelled_spread_bps,
+            spread_bps=self._desk.instrument(symbol).modelled_spread_bps,
         )
 
     async def _place(self, symbol: str, watch: _Watch, *, second: bool) -> None:
@@ -161,31 +229,27 @@ class Guardian:
         else:  # what the venue said was of another position
             entry, liquidation = self._last_entry(symbol), None
         plan_stop = self._stop_of(row.plan_id)
-        row.price = catastrophe_price(side, entry, plan_stop, liquidation, self._desk.instruments[symbol], self._desk.options)
+        row.price = catastrophe_price(side, entry, plan_stop, liquidation, self._desk.instrument(symbol), self._desk.options)
         row.expected_price = float(row.price)
         row.is_algo = row.on_mark = True
         row.close_position = not second
         row.qty = row.told_qty = abs(held) if second else ZERO
         watch.busy = False  # from here to the send nothing waits, and then the row tells that it is on its way
         await self._sender.send(row)
-        if row.state.open or row.state is State.DONE:
-            watch.tries = 0
-        else:
-            self._failed(row, watch)
+        if row.state.over and row.state is not State.DONE:
+            self._refused(row, watch)
 
-    def _failed(self, row: Row, watch: _Watch) -> None:
-        if not row.state.over:
-            return  # nobody knows yet; it is looked into
-        throttled = row.state is State.THROTTLED
-        watch.not_before = self._desk.now() + (_THROTTLED_MS if throttled else _FAILED_MS)
-        watch.tries += not throttled
-        if row.code is RefusalCode.STOP_WOULD_TRIGGER:
-            self._desk.alert(
-                "page", "stop_beyond", f"{row.symbol} is beyond its last stop at {row.price}: it is closed at market"
-            )
-            watch.tries, watch.not_before = self._desk.options.place_tries, 0
-        else:
+    def _refused(self, row: Row, watch: _Watch) -> None:
+        watch.place.step(self._desk.now())
+        if row.code is not RefusalCode.STOP_WOULD_TRIGGER:
             self._intake.on_doubt(row.symbol)
+            if watch.place.tries == _HOPELESS:
+                self._desk.alert("page", "no_last_stop", f"the last stop of {row.symbol} was refused again: {row.message}")
+        elif not watch.beyond:
+            watch.beyond = True
+            text = f"{row.symbol} is beyond its last stop at {row.price}: without another it is closed at market"
+            self._desk.alert("page", "stop_beyond", text)
+            self._wake.set()
 
     def _last_entry(self, symbol: str) -> Decimal:
         """The cap of the last entry, near enough to what it was filled at; else the last price."""
@@ -199,16 +263,18 @@ class Guardian:
         row = self._own(symbol, "w", OrderPurpose.EXIT, OrderType.MARKET, held)
         row.qty = row.told_qty = abs(held)
         row.expected_price = self._desk.prices.get(symbol, 0.0)
-        self._desk.alert("page", "unprotected", f"{symbol} has no stop that can be believed in: {abs(held)} are closed at market")
+        if not watch.close.tries:
+            text = f"{symbol} has no stop that can be believed in: {abs(held)} are closed at market"
+            self._desk.alert("page", "unprotected", text)
+        watch.close.step(self._desk.now())  # if it is lost, another follows: they can only reduce
         watch.busy = False
         await self._sender.send(row)
         if row.state.over and row.state is not State.DONE:
-            watch.not_before = self._desk.now() + _FAILED_MS
             self._intake.on_doubt(symbol)
 
     async def _clean_up(self, symbol: str, watch: _Watch) -> None:
         """The position is flat: nothing that was there to protect or close it may stay, in either book, or it hits the next."""
-        watch.cleaned, watch.busy, watch.tries, watch.not_before = True, False, 0, 0
+        watch.cleaned, watch.busy = True, False
         for row in self._outbox.live(symbol):
             if not row.opens and not row.cancel_wanted:
                 self._outbox.note(row, cancel_wanted=True)

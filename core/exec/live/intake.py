@@ -6,14 +6,16 @@ or in what order: what is on record already changes nothing, an order never goes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from core.codes import RefusalCode
 from core.exec.live.desk import Desk
+from core.exec.live.halts import HaltKind, remedy
 from core.exec.live.states import Row, State
-from core.types import ExitReason, Fill, FundingPayment, OrderPurpose, OrderStatus, OrderType, OrderUpdate
+from core.types import ExitReason, Fill, FundingPayment, OrderPurpose, OrderSide, OrderStatus, OrderType, OrderUpdate
 from core.venues.words import (
     ZERO,
     BalanceSeen,
@@ -26,6 +28,8 @@ from core.venues.words import (
     Word,
 )
 
+OURS = re.compile(r"^[0-9a-z]{6,12}[a-z0-9]-[A-Z0-9]{1,8}-[0-9a-f]{4}-[a-z][0-9a-z]+(\.[0-9]+)?$")
+"""The form of our client ids (:func:`core.exec.orders.client_id`)."""
 _RANK = {Standing.LIVE: 0, Standing.TRIGGERING: 1, Standing.TRIGGERED: 2, Standing.FINISHED: 3}
 _OVER = 4
 _STATUS = {
@@ -42,6 +46,8 @@ class Intake:
     Attributes:
         wallet: of the account, as it was last told; None before that.
         working: orders of which another attempt or slice is still to come.
+        filled_ms: when the last fill of a symbol was that was heard of in this life.
+        surplus: what the venue holds of a symbol beyond the fills on record, as far as that is known.
         on_position: called with a symbol whose fills or stops have changed.
         on_doubt: called with a symbol of which the venue must be asked; with "" for all of them, funding too.
 
@@ -53,9 +59,11 @@ class Intake:
         self._desk, self._outbox = desk, desk.outbox
         self.wallet: Decimal | None = None
         self.working: dict[str, None] = {}
+        self.surplus: Callable[[str], Decimal] = lambda _: ZERO
         self.on_position: Callable[[str], None] = lambda _: None
         self.on_doubt: Callable[[str], None] = lambda _: None
         self.rates: dict[tuple[str, int], float] = {}
+        self.filled_ms: dict[str, int] = {}
         self._told_foreign: dict[str, None] = {}
 
     def trouble(self, error: Exception) -> None:
@@ -89,6 +97,8 @@ class Intake:
         if row is None:
             self._foreign(seen)
             return
+        if self._is_twin(row, "" if seen.algo else seen.venue_id):
+            return
         changes = self._changes(row, seen)
         if row.state in (State.REJECTED, State.THROTTLED, State.ABSENT):
             self._contradicted(row, f"the exchange has it ({seen.standing})")
@@ -111,8 +121,6 @@ class Intake:
         ended = standing.over and row.filled >= changes["claimed"]
         if row.state.open and not ended and not (changes.keys() - {"claimed", "venue_id"}) and row.claimed == changes["claimed"]:
             return  # nothing new; not worth a wait for the disk
-        if row.state is State.INTENT:
-            self._outbox.move(row, State.SENT, self._desk.now(), note="heard of before it was known to be sent")
         if row.state.doubtful and not ended:
             found = State.ACK if row.state is State.SENT else State.FOUND
             self._outbox.move(row, found, self._desk.now(), events=self._known(row), **changes)
@@ -164,8 +172,23 @@ class Intake:
 
     def _contradicted(self, row: Row, what: str) -> None:
         """An order that was over comes back: the venue is right, and nothing is opened before a person looks."""
-        self._desk.halt(row.symbol, f"order {row.client_id} was {row.state}, but {what}")
+        why = f"order {row.client_id} was {row.state}, but {what}; look at both, then `brain accept`"
+        self._desk.halt(row.symbol, HaltKind.CONTRADICTED, why, row.client_id)
         self.on_doubt(row.symbol)
+
+    def not_on_record(self, symbol: str, client_id: str) -> None:
+        """An order whose id has our form, and that no life of this record sent."""
+        if ("", HaltKind.OTHER_DAEMON.value, "") not in self._outbox.halts:
+            what = f"order {client_id} of {symbol} has our form and is not on this record"
+            why = f"{what}: another daemon trades this account, or its folder was lost; stop it, then `brain accept`"
+            self._desk.halt("", HaltKind.OTHER_DAEMON, why)
+
+    def _is_twin(self, row: Row, venue_id: str) -> bool:
+        """Whether the venue means another order than ``row``'s by the same client id: two daemons decided alike."""
+        twin = not row.is_algo and "" not in (row.venue_id, venue_id) and venue_id != row.venue_id
+        if twin:
+            self.not_on_record(row.symbol, row.client_id)
+        return twin
 
     # --- fills ------------------------------------------------------------------------------------
 
@@ -174,10 +197,10 @@ class Intake:
         if self._outbox.has_trade(trade.symbol, trade.trade_id):
             return
         row = self.row_of(trade.symbol, trade.client_id, trade.venue_id)
+        if row is not None and self._is_twin(row, trade.venue_id):
+            row = self._outbox.by_venue_id(trade.symbol, trade.venue_id)
         if row is None:
             row = self._adopt(trade)
-        if row.state is State.INTENT:
-            self._outbox.move(row, State.SENT, self._desk.now(), note="filled before it was known to be sent")
         told = self._told_part(row, trade)
         total = row.filled + trade.qty
         whole = not row.close_position and total >= row.qty
@@ -196,18 +219,58 @@ class Intake:
             changes["ended"] = row.ended or bool(end)
         self._outbox.fill(row, trade, self._desk.now(), to=to, told=told, events=events, **changes)
         self._desk.prices[trade.symbol] = float(trade.price)
+        self.filled_ms[trade.symbol] = max(trade.ts, self.filled_ms.get(trade.symbol, 0))
         if row.state in (State.REJECTED, State.THROTTLED, State.ABSENT):
             self._contradicted(row, f"{trade.qty} of it were filled")
-        if told != trade.qty:
-            self._desk.halt(trade.symbol, f"{trade.qty - told} of fill {trade.trade_id} belong to no plan")
+        self.compare_books(trade.symbol)
         self.on_position(trade.symbol)
 
+    def compare_books(self, symbol: str) -> None:
+        """Nothing is opened while more or less is held than the books were told, unless a person has taken that over."""
+        apart, held = self._outbox.unsettled(symbol), self._outbox.held(symbol)
+        if apart:
+            why = f"{apart} of the {held} held of {symbol} belong to no plan; {remedy(symbol, held, held - apart)}"
+            self._desk.halt(symbol, HaltKind.BOOKS, why, venue=str(held))
+        else:
+            self._desk.lift(symbol, HaltKind.BOOKS)
+
+    def take_over(self, symbol: str, venue: Decimal, why: str) -> None:
+        """By a person's word ``venue`` is held: the books hear of the end of what is not there; the rest belongs to no plan.
+
+        Raises:
+            StateError: it could not be written.
+        """
+        booked, now = self._outbox.booked(symbol), self._desk.now()
+        gone = booked - (min(booked, venue, key=abs) if booked * venue > 0 else ZERO)
+        if gone:
+            side = OrderSide.SELL if gone > 0 else OrderSide.BUY
+            price, name = self._last_price(symbol), f"accepted-{now}"
+            trade = TradeSeen(symbol, -now, name, name, side, abs(gone), price, ZERO, "", maker=False, ts=now)
+            row = self._stranger(trade, name)
+            self._outbox.fill(row, trade, now, to=None, told=trade.qty, events=[self._fill(row, trade, trade.qty)])
+        self._outbox.settle(symbol, venue - self._outbox.held(symbol), now, why)
+        self.compare_books(symbol)
+        self.on_position(symbol)
+
+    def _last_price(self, symbol: str) -> Decimal:
+        """Of the market; where nothing is known of it yet, the cap of the last entry."""
+        if symbol in self._desk.prices:
+            return Decimal(repr(self._desk.prices[symbol]))
+        caps = [row.price for row in self._outbox.rows.values() if row.symbol == symbol and row.opens and row.price]
+        return caps[-1]
+
     def _told_part(self, row: Row, trade: TradeSeen) -> Decimal:
-        """How much of a fill the books hear of: openings of which they know the plan, closings of what they hold."""
-        booked = self._outbox.booked(trade.symbol)
+        """How much of a fill the books hear of: openings of which they know the plan, closings of what they hold.
+
+        What a person trades is first of all that which no plan owns.
+        """
+        booked, qty = self._outbox.booked(trade.symbol), trade.qty
         if row.opens:
-            return ZERO if row.ended or not row.plan_id else trade.qty
-        return min(trade.qty, abs(booked)) if booked * trade.side.sign < 0 else ZERO
+            return ZERO if row.ended or not row.plan_id else qty
+        if row.reason is ExitReason.BY_HAND:
+            apart = self._outbox.apart(trade.symbol) + self.surplus(trade.symbol)
+            qty -= min(qty, abs(apart)) if apart * trade.side.sign < 0 else ZERO
+        return min(qty, abs(booked)) if booked * trade.side.sign < 0 else ZERO
 
     def _fill(self, row: Row, trade: TradeSeen, told: Decimal) -> Fill:
         instrument = self._desk.instruments[trade.symbol]
@@ -235,10 +298,20 @@ class Intake:
 
     def _adopt(self, trade: TradeSeen) -> Row:
         """A fill of an order that is none of ours: the venue's own, or somebody's."""
-        reason = ExitReason.LIQUIDATION if trade.forced else ExitReason.BY_HAND
+        if OURS.match(trade.client_id):
+            self.not_on_record(trade.symbol, trade.client_id)
+        known = self._outbox.rows.get(trade.client_id)
+        row = self._stranger(trade, f"foreign-{trade.venue_id}" if known or not trade.client_id else trade.client_id)
+        what = "liquidated by the exchange" if trade.forced else "traded by somebody else"
+        text = f"{trade.side} {trade.qty} {trade.symbol} at {trade.price}: {what}"
+        self._desk.alert("page", "liquidation" if trade.forced else "by_hand", text)
+        return row
+
+    def _stranger(self, trade: TradeSeen, client_id: str) -> Row:
+        """The row of an order that was filled and is not on record."""
         row = Row(
-            client_id=trade.client_id or f"foreign-{trade.venue_id}",
-            told_as=trade.client_id or f"foreign-{trade.venue_id}",
+            client_id=client_id,
+            told_as=client_id,
             plan_id="",
             symbol=trade.symbol,
             side=trade.side,
@@ -249,15 +322,13 @@ class Intake:
             reduce_only=True,
             ts=trade.ts,
             told_qty=trade.qty,
-            reason=reason,
+            reason=ExitReason.LIQUIDATION if trade.forced else ExitReason.BY_HAND,
             own=True,
             state=State.DONE,
             venue_id=trade.venue_id,
             standing=Standing.FILLED,
         )
         self._outbox.add(row, self._desk.now(), must=False)
-        what = "liquidated by the exchange" if trade.forced else "traded by somebody else"
-        self._desk.alert("page", reason.value, f"{trade.side} {trade.qty} {trade.symbol} at {trade.price}: {what}")
         return row
 
     def funding(self, payment: FundingSeen) -> None:

@@ -49,8 +49,8 @@ class Maker:
         return update
 
     def _price(self, row: Row) -> Decimal | None:
-        """The best price of the own side, never beyond the cap; None without a book."""
-        book, instrument = self._desk.books(row.symbol), self._desk.instruments[row.symbol]
+        """The best price of the own side, never beyond the cap; None without a fresh book."""
+        book, instrument = self._desk.book(row.symbol), self._desk.instruments[row.symbol]
         if book is None or row.price is None:
             return None
         if row.side is OrderSide.BUY:

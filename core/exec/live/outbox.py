@@ -3,6 +3,10 @@
 Beside the orders stand the fills (by the venue's trade id, so that one told twice counts once), and the events that the
 books are owed, in order, with what of them was told. A disk that fails stops entries; what has happened at the venue, and
 exits, are kept in memory until it can be written.
+
+Steps are written in order, and a loss of power takes away the last ones at most. It is waited for the disk, with all that was
+written before, where something follows that cannot be taken back: before an order is sent, and before the books hear of
+anything. What the venue has said in between is not waited for: lost, it is asked for again at the next start.
 """
 
 from __future__ import annotations
@@ -20,8 +24,10 @@ import msgspec
 
 from core.errors import ContractError, StateError
 from core.exec.live.crash import CrashPoint, OnCrashPoint, never
-from core.exec.live.outbox_file import connect, lock
+from core.exec.live.halts import Halt
+from core.exec.live.outbox_file import connect, lock, wait_for_disk
 from core.exec.live.outbox_schema import (
+    DELETE_HALT,
     INSERT_EVENT,
     INSERT_FILL,
     INSERT_FUNDING,
@@ -29,7 +35,9 @@ from core.exec.live.outbox_schema import (
     INSERT_TOLD,
     INSERT_TRANSITION,
     UPSERT_AUDITED,
+    UPSERT_HALT,
     UPSERT_ORDER,
+    UPSERT_TAKEN,
     Group,
     decode_event,
     decode_row,
@@ -51,6 +59,7 @@ class Outbox:
         audited: by symbol, the number of the last fill up to which the venue was asked for every one.
         groups: how many groups of events were ever told.
         owed: events that nobody has taken yet, with their numbers; ``on_owed`` is called when some were added.
+        halts: why nothing is opened, by key; oldest first.
         failure: why the last write did not reach the disk; None while all is well.
 
     Args:
@@ -103,6 +112,10 @@ class Outbox:
         for row in self._db.execute("SELECT symbol, qty, ts FROM offsets"):
             self._held[row["symbol"]] = self.held(row["symbol"]) + Decimal(row["qty"])
             self.settled_ms[row["symbol"]] = max(row["ts"], self.settled_ms.get(row["symbol"], 0))
+        rows = self._db.execute("SELECT * FROM halts ORDER BY rowid")
+        halts = [msgspec.convert(dict(row), Halt) for row in rows]
+        self.halts: dict[tuple[str, str, str], Halt] = {halt.key: halt for halt in halts}
+        self._taken = {row["symbol"]: Decimal(row["qty"]) for row in self._db.execute("SELECT symbol, qty FROM taken")}
         self.audited: dict[str, int] = dict(self._db.execute("SELECT symbol, trade_id FROM audited").fetchall())
         self._funded = {row["id"] for row in self._db.execute("SELECT id FROM funding")}
         self.last_funding: int = self._db.execute("SELECT COALESCE(MAX(ts), 0) FROM funding").fetchone()[0]
@@ -124,6 +137,15 @@ class Outbox:
     def booked(self, symbol: str) -> Decimal:
         """Signed position as the books were told it; another than :meth:`held` where fills came of which they know no plan."""
         return self._booked.get(symbol, ZERO)
+
+    def apart(self, symbol: str) -> Decimal:
+        """What is held that the books know nothing of, signed: it belongs to no plan."""
+        return self.held(symbol) - self.booked(symbol)
+
+    def unsettled(self, symbol: str) -> Decimal:
+        """What is held apart from the books and was taken over by no person."""
+        apart, taken = self.apart(symbol), self._taken.get(symbol, ZERO)
+        return ZERO if _shrunk(taken, apart) == apart else apart
 
     def holdings(self) -> dict[str, Decimal]:
         """Every position that is not flat, by symbol, in alphabetical order."""
@@ -160,10 +182,10 @@ class Outbox:
     # --- steps ------------------------------------------------------------------------------------
 
     def add(self, row: Row, ts: int, *, must: bool) -> None:
-        """A new order is meant to be sent, or is known without having been sent from here.
+        """A new order is about to be sent, or is known without having been sent from here; on the disk when this returns.
 
         Args:
-            row: in state INTENT; one that was refused before it was sent in REJECTED, one that somebody else sent in ACK.
+            row: in state SENT; one that was refused before it was sent in REJECTED, one that somebody else sent in ACK.
             ts: now, for the record.
             must: whether it may be sent only if this is on the disk.
 
@@ -174,8 +196,7 @@ class Outbox:
         if row.client_id in self.rows:
             raise ContractError(f"client id {row.client_id} was used before; an order has an id of its own")
         transition = (INSERT_TRANSITION, (row.client_id, row.state.value, ts, ""))
-        points = (CrashPoint.INTENT_BEFORE, CrashPoint.INTENT_AFTER)
-        self._commit(points, [(UPSERT_ORDER, encode_row(row)), transition], must=must)
+        self._commit(_points(row.state), [(UPSERT_ORDER, encode_row(row)), transition], must=must, wait=True)
         self.rows[row.client_id] = row
         self._families.setdefault(row.told_as, []).append(row)
         if not row.state.over:
@@ -188,7 +209,6 @@ class Outbox:
         ts: int,
         *,
         events: Iterable[BrokerEvent] = (),
-        must: bool = False,
         note: str = "",
         **changes: Any,
     ) -> None:
@@ -196,17 +216,19 @@ class Outbox:
 
         Raises:
             ContractError: the state does not follow the present one.
-            StateError: it could not be written, and ``must`` be; nothing has changed then.
         """
         check(row.client_id, row.state, to)
         changes["state"] = to
-        points = CrashPoint(f"{to.value}_before"), CrashPoint(f"{to.value}_after")
         transition = (INSERT_TRANSITION, (row.client_id, to.value, ts, note))
-        self._change(points, row, changes, [transition], events, must=must)
+        self._change(_points(to), row, changes, [transition], events)
 
     def note(self, row: Row, *, events: Iterable[BrokerEvent] = (), **changes: Any) -> None:
         """Something of an order changes that is no state of its own."""
-        self._change(None, row, changes, [], events, must=False)
+        self._change(None, row, changes, [], events)
+
+    def answer(self, row: Row, **changes: Any) -> None:
+        """What the books are answered about an order; on the disk when this returns, since they go on from it."""
+        self._change(None, row, changes, [], (), wait=True)
 
     def fill(
         self,
@@ -226,13 +248,19 @@ class Outbox:
             changes["state"] = to
             statements.append((INSERT_TRANSITION, (row.client_id, to.value, ts, f"trade {trade.trade_id}")))
         changes["filled"] = row.filled + trade.qty
-        self._change((CrashPoint.FILL_BEFORE, CrashPoint.FILL_AFTER), row, changes, statements, events, must=False)
+        apart = self.apart(trade.symbol) + trade.side.sign * (trade.qty - told)
+        taken = self._taken.get(trade.symbol, ZERO)
+        left = _shrunk(taken, apart)
+        if left != taken:  # what was taken over is gone: the same again is news
+            statements.append((UPSERT_TAKEN, (trade.symbol, str(left))))
+        self._change((CrashPoint.FILL_BEFORE, CrashPoint.FILL_AFTER), row, changes, statements, events)
         self._count(trade.symbol, trade.trade_id, trade.side.value, trade.qty, told)
+        self._taken[trade.symbol] = left
 
     def audit(self, symbol: str, trade_id: int) -> None:
         """Every fill of ``symbol`` up to this one is on record."""
         if self.audited.get(symbol) != trade_id:
-            self._commit(None, [(UPSERT_AUDITED, (symbol, trade_id))], must=False)
+            self._commit(None, [(UPSERT_AUDITED, (symbol, trade_id))])
             self.audited[symbol] = trade_id
 
     def fund(self, payment: FundingSeen, events: Iterable[BrokerEvent]) -> bool:
@@ -241,21 +269,37 @@ class Outbox:
             return False
         numbered, owed = self._owed(events)
         row = (payment.id, payment.symbol, payment.ts, str(payment.amount))
-        self._commit(None, [(INSERT_FUNDING, row), *owed], must=False)
+        self._commit(None, [(INSERT_FUNDING, row), *owed])
         self._funded.add(payment.id)
         self.last_funding = max(self.last_funding, payment.ts)
         self._owe(numbered)
         return True
 
     def settle(self, symbol: str, qty: Decimal, ts: int, why: str) -> None:
-        """Take over, by a person's word, that ``qty`` more is held than the fills on record say.
+        """Take over, by a person's word, that ``qty`` more is held than the fills on record say, and what no plan owns of it.
 
         Raises:
             StateError: it could not be written.
         """
-        self._commit(None, [(INSERT_OFFSET, (symbol, str(qty), ts, why))], must=True)
+        apart = self.apart(symbol) + qty
+        statements: list[Statement] = [
+            (INSERT_OFFSET, (symbol, str(qty), ts, why)),
+            (UPSERT_TAKEN, (symbol, str(apart))),
+        ]
+        self._commit(None, statements, must=True, wait=True)
         self._held[symbol] = self.held(symbol) + qty
+        self._taken[symbol] = apart
         self.settled_ms[symbol] = ts
+
+    def halt(self, halt: Halt) -> None:
+        """A reason to open nothing, to be known in the next life too."""
+        self._commit(None, [(UPSERT_HALT, (*halt.key, halt.text, halt.ts, halt.venue))], wait=True)
+        self.halts[halt.key] = halt
+
+    def lift(self, halt: Halt) -> None:
+        """A reason is settled."""
+        self._commit(None, [(DELETE_HALT, halt.key)], wait=True)
+        self.halts.pop(halt.key, None)
 
     def _change(
         self,
@@ -265,11 +309,11 @@ class Outbox:
         statements: list[Statement],
         events: Iterable[BrokerEvent],
         *,
-        must: bool,
+        wait: bool = False,
     ) -> None:
         changed = msgspec.structs.replace(row, **changes)
         numbered, owed = self._owed(events)
-        self._commit(points, [(UPSERT_ORDER, encode_row(changed)), *statements, *owed], must=must)
+        self._commit(points, [(UPSERT_ORDER, encode_row(changed)), *statements, *owed], wait=wait)
         for name, value in changes.items():
             setattr(row, name, value)
         if row.state.over:
@@ -299,18 +343,26 @@ class Outbox:
         rows = self._db.execute("SELECT upto, ts FROM told WHERE no > ? ORDER BY no", (number,))
         return tuple(Group(row["upto"], row["ts"]) for row in rows)
 
-    def telling(self, group: Group) -> None:
+    def telling(self, group: Group, *, wait: bool = True) -> None:
         """These events are told now; after a crash they are told again, in the same group."""
         self.groups += 1
         statement = (INSERT_TOLD, (self.groups, group.upto, group.ts))
-        self._commit((CrashPoint.TOLD_BEFORE, CrashPoint.TOLD_AFTER), [statement], must=False)
+        self._commit((CrashPoint.TOLD_BEFORE, CrashPoint.TOLD_AFTER), [statement], wait=wait)
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def _commit(self, points: tuple[CrashPoint, CrashPoint] | None, statements: list[Statement], *, must: bool) -> None:
+    def _commit(
+        self,
+        points: tuple[CrashPoint, CrashPoint] | None,
+        statements: list[Statement],
+        *,
+        must: bool = False,
+        wait: bool = False,
+    ) -> None:
         if points is not None:
             self._crash(points[0])
         try:
+            wait_for_disk(self._db, wait=wait)
             self._db.execute("BEGIN IMMEDIATE")
             for sql, values in (*self._backlog, *statements):
                 self._db.execute(sql, values)
@@ -338,6 +390,15 @@ class Outbox:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _shrunk(taken: Decimal, apart: Decimal) -> Decimal:
+    """What is left of ``taken`` where ``apart`` is held: no more than that, and nothing where it is of the other side."""
+    return min(taken, apart, key=abs) if taken * apart > 0 else ZERO
+
+
+def _points(state: State) -> tuple[CrashPoint, CrashPoint]:
+    return CrashPoint(f"{state.value}_before"), CrashPoint(f"{state.value}_after")
 
 
 def _fill_row(row: Row, trade: TradeSeen, told: Decimal) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""The outbox's file: one process alone has it, and no acknowledged write of it is lost."""
+"""The outbox's file: one process alone has it, and no write of it that was waited for is lost, nor any before it."""
 
 from __future__ import annotations
 
@@ -59,3 +59,8 @@ def connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def wait_for_disk(db: sqlite3.Connection, *, wait: bool) -> None:
+    """Whether the next commit returns only when it is on the disk, with all before it, or as soon as the system has it."""
+    db.execute("PRAGMA synchronous=FULL" if wait else "PRAGMA synchronous=NORMAL")

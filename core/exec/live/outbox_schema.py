@@ -10,7 +10,7 @@ import msgspec
 from core.exec.live.states import Row
 from core.types import BrokerEvent, Fill, FundingPayment, OrderUpdate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _COLUMNS = Row.__struct_fields__
 _NESTED = ("answer", "cancel_answer")
@@ -27,6 +27,11 @@ CREATE = (
     "CREATE TABLE funding (id TEXT PRIMARY KEY, symbol TEXT NOT NULL, ts INTEGER NOT NULL, amount TEXT NOT NULL)",
     "CREATE TABLE events (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body TEXT NOT NULL)",
     "CREATE TABLE audited (symbol TEXT PRIMARY KEY, trade_id INTEGER NOT NULL)",
+    "CREATE TABLE taken (symbol TEXT PRIMARY KEY, qty TEXT NOT NULL)",
+    """CREATE TABLE halts (
+        symbol TEXT, kind TEXT, ref TEXT, text TEXT NOT NULL, ts INTEGER NOT NULL, venue TEXT NOT NULL,
+        PRIMARY KEY (symbol, kind, ref)
+    )""",
     "CREATE TABLE told (no INTEGER PRIMARY KEY, upto INTEGER NOT NULL, ts INTEGER NOT NULL)",
 )
 # names and number of columns are the code's own
@@ -40,6 +45,12 @@ INSERT_OFFSET = "INSERT INTO offsets VALUES (?, ?, ?, ?)"
 INSERT_FUNDING = "INSERT INTO funding VALUES (?, ?, ?, ?)"
 UPSERT_AUDITED = "INSERT INTO audited VALUES (?, ?) ON CONFLICT (symbol) DO UPDATE SET trade_id=excluded.trade_id"
 INSERT_EVENT = "INSERT INTO events VALUES (?, ?, ?)"
+UPSERT_TAKEN = "INSERT INTO taken VALUES (?, ?) ON CONFLICT (symbol) DO UPDATE SET qty=excluded.qty"
+UPSERT_HALT = (
+    "INSERT INTO halts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (symbol, kind, ref) "
+    "DO UPDATE SET text=excluded.text, ts=excluded.ts, venue=excluded.venue"
+)
+DELETE_HALT = "DELETE FROM halts WHERE symbol = ? AND kind = ? AND ref = ?"
 INSERT_TOLD = "INSERT INTO told VALUES (?, ?, ?)"
 
 _KINDS: dict[str, type[BrokerEvent]] = {"order": OrderUpdate, "fill": Fill, "funding": FundingPayment}

@@ -29,14 +29,9 @@ class Advice(StrEnum):
     """What else a rejection asks for."""
 
     NONE = "none"
-    CLOSE_NOW = "close_now"
-    """The price is beyond the stop already."""
     READ_POSITION = "read_position"
     """Nothing to reduce: what we believe of the position may be wrong."""
-    VERIFY_STOP = "verify_stop"
-    """A closing stop of this direction is there already."""
     SET_CLOCK = "set_clock"
-    REPRICE = "reprice"
     HALT = "halt"
     """Keys or account are not as they must be: nothing can be traded before a person looks."""
 
@@ -80,11 +75,8 @@ _ADVICE: dict[int, Advice] = {
     -1022: Advice.HALT,
     -2014: Advice.HALT,
     -2015: Advice.HALT,
-    -2021: Advice.CLOSE_NOW,
     -2022: Advice.READ_POSITION,
     -4061: Advice.HALT,
-    -4130: Advice.VERIFY_STOP,
-    -5022: Advice.REPRICE,
     -5028: Advice.SET_CLOCK,
 }
 _STATUS = re.compile(r"^\w+ (418|429)\b")

@@ -15,6 +15,7 @@ from core.venues.words import (
     PositionSeen,
     SymbolMode,
     TradeSeen,
+    TransferSeen,
     Word,
 )
 
@@ -39,6 +40,14 @@ class Account(Protocol):
 
     async def open(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         """Load the markets and subscribe the account's stream; the filters of ``symbols``."""
+        ...
+
+    def limits(self, symbol: str) -> Limits:
+        """The filters of any market of the venue, known once it is open; KeyError where it is not listed."""
+        ...
+
+    def left_alone_s(self) -> float:
+        """Seconds for which the venue still wants to be left alone."""
         ...
 
     async def set_clock(self) -> float:
@@ -73,6 +82,10 @@ class Account(Protocol):
 
     async def funding(self, since: int) -> tuple[FundingSeen, ...]:
         """Funding paid from ``since`` (ms) on, oldest first."""
+        ...
+
+    async def transfers(self, since: int) -> tuple[TransferSeen, ...]:
+        """Money paid in and taken out from ``since`` (ms) on, oldest first."""
         ...
 
     async def hedged(self) -> bool:

@@ -43,15 +43,15 @@ class Exposure:
     """One symbol, as much as is known of it.
 
     ``naked_since`` is when no known stop began to cover it (None: one does), ``underway`` how many stops were sent of which
-    nobody knows yet, ``closing`` whether a market exit is on its way, ``tries`` how many stops failed in a row.
+    nobody knows yet, ``tries`` how many were refused in a row, ``beyond`` whether one would have acted at once.
     """
 
     held: Decimal
     stops: tuple[StopView, ...]
     naked_since: int | None
     underway: int
-    closing: bool
     tries: int
+    beyond: bool = False
 
     @property
     def covered(self) -> bool:
@@ -68,31 +68,32 @@ def decide(exposure: Exposure, now: int, options: LiveOptions) -> Act:
     """What to do for a position at ``now`` (ms, venue's clock).
 
     - a stop that was reached and did not act for ``triggering_s`` is not waited for: close;
-    - a naked position gets a stop, and a second one when nobody knows of the first in half the time that it may be naked;
-    - where stops fail ``place_tries`` times, or none is known of in ``naked_s``: close;
-    - a covered one gets its catastrophe stop too, unless that cannot be had.
+    - a covered one gets its catastrophe stop too, however often that was refused;
+    - a naked one gets a stop, a second one when nobody knows of the first in half the time that it may be naked, and is
+      closed after three quarters of it, so that the close has the rest for its way; at once when it is beyond its stop.
+
+    Exits that are on their way change nothing: none of them is known to arrive, and all can only reduce.
     """
-    if not exposure.held or exposure.closing:
+    if not exposure.held:
         return Act.NOTHING
     working = [stop for stop in exposure.stops if stop.standing is not Standing.LIVE]
     if any(now - stop.since > options.triggering_s * 1000.0 for stop in working):
         return Act.CLOSE
     if working or exposure.catastrophe:
         return Act.NOTHING
-    if exposure.tries >= options.place_tries:
-        return Act.NOTHING if exposure.covered else Act.CLOSE
-    return _for_naked(exposure, now, options.naked_s * 1000.0)
+    if exposure.covered:
+        return Act.NOTHING if exposure.underway else Act.PLACE
+    return Act.CLOSE if exposure.beyond else _for_naked(exposure, now, options.naked_s * 1000.0)
 
 
 def _for_naked(exposure: Exposure, now: int, most_ms: float) -> Act:
+    naked_ms = 0 if exposure.naked_since is None else now - exposure.naked_since
+    tried = exposure.underway or exposure.tries
+    if tried and naked_ms > 0.75 * most_ms:
+        return Act.CLOSE
     if not exposure.underway:
         return Act.PLACE
-    if exposure.covered:
-        return Act.NOTHING
-    naked_ms = 0 if exposure.naked_since is None else now - exposure.naked_since
-    if naked_ms > most_ms:
-        return Act.CLOSE
-    return Act.PLACE_SECOND if exposure.underway == 1 and naked_ms > most_ms / 2 else Act.NOTHING
+    return Act.PLACE_SECOND if exposure.underway == 1 and naked_ms > 0.5 * most_ms else Act.NOTHING
 
 
 def catastrophe_price(

@@ -7,24 +7,35 @@ owed to them as events. Where the two cannot be made to agree the symbol stays h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
+from functools import partial
+from typing import TypeVar
 
 from msgspec import Struct
 
+from core.codes import RefusalCode
 from core.errors import BrainError
 from core.exec.instrument import Instrument
 from core.exec.live.audit import Audit, Difference
 from core.exec.live.crash import CrashPoint
 from core.exec.live.desk import Desk
 from core.exec.live.guardian import Guardian
+from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
 from core.exec.live.resolver import Resolver
 from core.exec.live.sender import Sender
 from core.exec.live.states import Row, State
-from core.venues.words import Limits, SymbolMode
+from core.venues.errors import NO_ANSWER, unusable
+from core.venues.words import BalanceSeen, Limits, SymbolMode
 
-_COVERED_WITHIN_S = 30.0
+_PAUSE_S, _PAUSE_MOST_S = 0.25, 30.0
+_CALM = 2
+"""So many questions may stay without an answer before a person is called."""
+_COVERED_WITHIN_S, _LOOK_S = 5.0, 0.01
+
+Answer = TypeVar("Answer")
 
 
 class Recovery(Struct, frozen=True):
@@ -51,6 +62,25 @@ class Recoverer:
         self._actions: list[str] = []
         self._warnings: list[str] = []
 
+    async def check(self) -> BalanceSeen:
+        """Whether the account may be traded at all, and what it holds. Only questions are asked.
+
+        Raises:
+            BrainError: it may not, or cannot be asked.
+        """
+        try:
+            return await self._ask()
+        except BrainError:
+            raise
+        except Exception as error:
+            raise unusable(error) from error
+
+    async def _ask(self) -> BalanceSeen:
+        await self._check_clock()
+        await self._check_scope()
+        await self._check_mode()
+        return await self._desk.account.balance()
+
     async def recover(self) -> Recovery:
         """Make them agree.
 
@@ -65,17 +95,25 @@ class Recoverer:
         self._actions.clear()
         self._warnings.clear()
         symbols = tuple(desk.instruments)
-        await self._check_clock()
-        limits = await desk.account.open(symbols)
+        await self._insist(self._ask, "account")
+        self._look_again()
+        limits = await self._insist(partial(desk.account.open, symbols), "markets")
+        desk.born_ms = desk.now()
         self._sender.limits = {limit.symbol: limit for limit in limits}
         self._compare_filters(limits)
-        await self._check_account()
-        await self._resolve()
+        doubtful = self._outbox.unresolved()
+        fates = [desk.start(self._find_out(row), f"fate of {row.client_id}") for row in doubtful]
+        desk.keep(self._guardian.keep, "guardian")  # from here on what is open is covered, whatever else is doubtful
+        await self._insist(self._set_one_way, "mode")
+        differences = await self._compare()
+        desk.keep(self._audit.keep, "audit")
+        await self._await(doubtful, fates)
         desk.at(CrashPoint.RESOLVED)
-        differences = await self._audit.compare([])
+        if doubtful:
+            differences = await self._compare()
         desk.at(CrashPoint.BACKFILLED)
         self._compare_money(limits)
-        await self._check_modes(symbols)
+        await self._insist(partial(self._check_modes, symbols), "margin")
         self._call_back()
         self._tell_ends()
         desk.at(CrashPoint.ADOPTED)
@@ -85,6 +123,49 @@ class Recoverer:
         actions = (*self._actions, *self._audit.actions)
         self._audit.actions.clear()
         return Recovery(not halted, differences, halted, actions, tuple(self._warnings))
+
+    async def _insist(self, ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+        """Ask until the venue answers; a person is called where it does not. ``what``: tells questions apart, "" the audit's.
+
+        Raises:
+            BrainError: it has answered that the account cannot be traded as it is.
+        """
+        fails = 0
+        while True:
+            try:
+                answer = await ask()
+            except BrainError:
+                raise
+            except Exception as error:
+                why = unusable(error)
+                if why.code != NO_ANSWER:
+                    raise why from error
+                fails += 1
+                if fails > _CALM:
+                    self._desk.halt("", HaltKind.NOT_COMPARED, f"the start waits for the exchange: {why.what}", what)
+                await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
+            else:
+                self._desk.lift("", HaltKind.NOT_COMPARED, what)
+                return answer
+
+    async def _compare(self) -> tuple[Difference, ...]:
+        """What does not agree; where that cannot be told for long, the account stays halted and the audit goes on asking."""
+        differences: tuple[Difference, ...] = ()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._desk.options.unknown_cap_s):
+                differences = await self._insist(partial(self._audit.compare, []), "")
+        return differences
+
+    def _look_again(self) -> None:
+        """Reasons of an earlier life that a start settles, or that follow from what is on the disk."""
+        desk, rows = self._desk, self._outbox.rows
+        for halt in desk.halts:
+            row = rows.get(halt.ref)
+            resolved = halt.kind is HaltKind.DOUBT and (row is None or not row.state.doubtful)
+            if resolved or halt.kind in (HaltKind.PART_FAILED, HaltKind.REFUSED):
+                desk.lift(halt.symbol, halt.kind, halt.ref)
+        for symbol in desk.instruments:
+            self._intake.compare_books(symbol)
 
     # --- the account ------------------------------------------------------------------------------
 
@@ -103,11 +184,12 @@ class Recoverer:
         for limit in limits:
             if limit.min_notional > carried:
                 least = f"the smallest order of {limit.symbol} is {limit.min_notional} USD"
-                self._warnings.append(f"{least}, the account carries {carried:.2f} USD: nothing can be opened there")
+                self._warnings.append(
+                    f"{least}, the account carries {carried:.2f} USD: nothing can be opened there; pay in, or leave it out"
+                )
 
-    async def _check_account(self) -> None:
-        account = self._desk.account
-        scope = await account.scope()
+    async def _check_scope(self) -> None:
+        scope = await self._desk.account.scope()
         if scope.withdrawals and self._desk.options.refuse_withdrawals:
             raise BrainError(
                 "the API key may withdraw, expected one that may only trade",
@@ -118,32 +200,40 @@ class Recoverer:
             raise BrainError(
                 "the API key may not trade futures", help="allow futures for the key at the exchange", code="LIVE-011"
             )
-        if await account.hedged():
-            if await account.positions() or await account.open_orders():
-                raise BrainError(
-                    "the account is in hedge mode and holds positions or orders, expected one-way mode",
-                    help="close them, set one-way mode at the exchange, then start again",
-                    code="LIVE-012",
-                )
-            await account.set_one_way()
+
+    async def _check_mode(self) -> None:
+        account = self._desk.account
+        if await account.hedged() and (await account.positions() or await account.open_orders()):
+            raise BrainError(
+                "the account is in hedge mode and holds positions or orders, expected one-way mode",
+                help="close them, set one-way mode at the exchange, then start again",
+                code="LIVE-012",
+            )
+
+    async def _set_one_way(self) -> None:
+        if await self._desk.account.hedged():
+            await self._desk.account.set_one_way()
             self._actions.append("set the account to one-way mode")
 
     async def _check_modes(self, symbols: Sequence[str]) -> None:
         """Margin and leverage as configured: set where the symbol is flat, halted where it is not."""
-        options = self._desk.options
-        found = {mode.symbol: mode for mode in await self._desk.account.modes(symbols)}
+        desk, options = self._desk, self._desk.options
+        found = {mode.symbol: mode for mode in await desk.account.modes(symbols)}
         resting = {row.symbol for row in self._outbox.live()}
         for symbol in symbols:
             wanted = SymbolMode(symbol, options.leverage, options.isolated)
             mode = found.get(symbol)
             if mode == wanted:
+                desk.lift(symbol, HaltKind.MARGIN)
                 continue
             if symbol in self._audit.seen or symbol in resting:
                 how = "unknown" if mode is None else f"{'isolated' if mode.isolated else 'crossed'} {mode.leverage}x"
                 want = f"{'isolated' if wanted.isolated else 'crossed'} {wanted.leverage}x"
-                self._desk.halt(symbol, f"margin is {how}, expected {want}; close it, or set it at the exchange")
+                why = f"margin is {how}, expected {want}; close it, or set it at the exchange, then start again"
+                desk.halt(symbol, HaltKind.MARGIN, why)
             else:
-                await self._desk.account.set_mode(wanted)
+                await desk.account.set_mode(wanted)
+                desk.lift(symbol, HaltKind.MARGIN)
                 self._actions.append(f"set {symbol} to {'isolated' if wanted.isolated else 'crossed'} {wanted.leverage}x")
 
     def _compare_filters(self, limits: Sequence[Limits]) -> None:
@@ -154,23 +244,26 @@ class Recoverer:
 
     # --- orders -----------------------------------------------------------------------------------
 
-    async def _resolve(self) -> None:
-        """Every order of which nobody knows: those never sent at once, the others together."""
-        doubtful: list[Row] = []
-        for row in self._outbox.unresolved():
-            if row.state is State.INTENT:
-                self._outbox.move(row, State.ABSENT, self._desk.now(), note="the process ended before it was sent")
-                self._actions.append(f"order {row.client_id} was never sent")
-            else:
-                doubtful.append(row)
-        await asyncio.gather(*(self._resolver.resolve(row) for row in doubtful))
-        self._actions += [f"order {row.client_id} was in doubt: it is {row.state}" for row in doubtful]
+    async def _find_out(self, row: Row) -> None:
+        await self._resolver.resolve(row)
+        self._audit.actions.append(f"order {row.client_id} was in doubt: it is {row.state}")
+        if row.state is State.ABSENT:
+            self._sender.end_family(row.told_as, RefusalCode.ORDER_ABSENT, "it never reached the exchange")
+
+    async def _await(self, doubtful: Sequence[Row], fates: Sequence[asyncio.Task[None]]) -> None:
+        """Until it is known what became of every order; what takes too long is found out beside, its symbol halted."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._desk.options.unknown_cap_s):
+                for fate in fates:
+                    await asyncio.shield(fate)
+        for row in doubtful:
+            if row.state.doubtful:
+                self._resolver.halt(row)
 
     def _call_back(self) -> None:
-        """Go on cancelling what was to be cancelled, and entries that nobody waits for any more."""
+        """Go on cancelling what was to be cancelled, and entries: whoever was to reprice them is gone with the last life."""
         for row in self._outbox.live():
-            late = row.opens and self._desk.now() - row.ts > self._desk.options.entry_valid_ms
-            if row.cancel_wanted or late:
+            if row.cancel_wanted or row.opens:
                 self._desk.start(self._sender.call_back(row), f"cancel {row.client_id}")
             self._guardian.changed(row.symbol)
 
@@ -185,22 +278,15 @@ class Recoverer:
     # --- protection -------------------------------------------------------------------------------
 
     async def _cover(self) -> None:
-        """Every position has a stop that is known to stand, or is closed, before this returns."""
-        try:
+        """Every position has a stop that is known to stand, or is closed, before this returns; or a person has been called."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(_COVERED_WITHIN_S):
-                while naked := self._naked():
-                    self._guardian.look()
-                    await asyncio.sleep(0.01 if naked else 0.0)
-        except TimeoutError:
-            for symbol in self._naked():
-                self._desk.halt(
-                    symbol, f"{self._guardian.held(symbol)} could neither be covered nor closed; do so at the exchange"
-                )
+                while self._naked():  # noqa: ASYNC110 - the guardian looks by itself
+                    await asyncio.sleep(_LOOK_S)
 
-    def _naked(self) -> list[str]:
-        held = {*self._outbox.holdings(), *self._audit.surplus}
-        exposures = {symbol: self._guardian.exposure(symbol) for symbol in sorted(held) if symbol in self._desk.instruments}
-        return [symbol for symbol, exposure in exposures.items() if exposure.held and not exposure.covered]
+    def _naked(self) -> bool:
+        exposures = [self._guardian.exposure(symbol) for symbol in sorted({*self._outbox.holdings(), *self._audit.surplus})]
+        return any(exposure.held and not exposure.covered for exposure in exposures)
 
 
 def _filters(instrument: Instrument, limits: Limits) -> tuple[tuple[str, Decimal, Decimal], ...]:

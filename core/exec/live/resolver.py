@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 
 from core.codes import RefusalCode
 from core.exec.live.desk import Desk
+from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
 from core.exec.live.outcome import Outcome, outcome
 from core.exec.live.states import Row, State
+from core.venues.words import ZERO
 
 _SLOWEST = 10
 
@@ -34,7 +36,8 @@ class Resolver:
         """Until ``row`` is in doubt no more. Whatever happens to it meanwhile by another way ends this too."""
         options, loop = self._desk.options, asyncio.get_running_loop()
         margin_ms = options.algo_margin_ms if row.is_algo else options.margin_ms
-        fence_ms = row.sent_ms + row.recv_window_ms + margin_ms
+        # an earlier life may have sent it long after it wrote it down, with its last breath
+        fence_ms = max(row.sent_ms, self._desk.born_ms) + row.recv_window_ms + margin_ms
         begun, misses, looks = loop.time(), 0, 0
         if row.state is State.SENT:
             self._desk.outbox.move(row, State.UNKNOWN, self._desk.now(), note="no reply on record")
@@ -46,12 +49,17 @@ class Resolver:
                 self._desk.outbox.move(
                     row, State.ABSENT, self._desk.now(), note=what, code=RefusalCode.ORDER_ABSENT, message=what
                 )
-                return
             if row.state.doubtful and loop.time() - begun > options.unknown_cap_s:
-                self._desk.halt(row.symbol, f"nobody can tell what became of order {row.client_id}")
+                self.halt(row)
             looks += 1
             if row.state.doubtful:
                 await asyncio.sleep(max(wait_s, options.look_up_every_s * min(looks, _SLOWEST)))
+        self._desk.lift(row.symbol, HaltKind.DOUBT, row.client_id)
+
+    def halt(self, row: Row) -> None:
+        """It takes too long to find out about ``row``."""
+        why = f"nobody can tell what became of order {row.client_id}; it is looked for until that is known"
+        self._desk.halt(row.symbol, HaltKind.DOUBT, why, row.client_id)
 
     async def _look(self, row: Row) -> tuple[bool, float]:
         """Whether the venue says that it does not know the order, and how long it wants to be left alone."""
@@ -77,8 +85,8 @@ class Resolver:
         for seen in resting:
             if seen.client_id == row.client_id:
                 self._intake.order(seen)
-        # what else is amiss is the audit's; it must be settled before this one is judged
-        agreed = held.get(row.symbol, 0) == outbox.held(row.symbol)
-        if not agreed:
+        surplus = held.get(row.symbol, ZERO) - outbox.held(row.symbol)
+        if surplus:
             self._intake.on_doubt(row.symbol)
-        return agreed and row.state.doubtful
+        # only what is amiss in its own direction can be its doing; all else is the audit's, which may wait for a person
+        return surplus * row.side.sign <= 0 and row.state.doubtful

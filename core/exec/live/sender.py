@@ -16,6 +16,7 @@ from core.errors import StateError
 from core.exec.live.checks import Refused, refuse_form, refuse_market, refuse_stale, slices
 from core.exec.live.crash import CrashPoint
 from core.exec.live.desk import Desk
+from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
 from core.exec.live.outcome import Advice, Outcome, Verdict, outcome
 from core.exec.live.resolver import Resolver
@@ -69,15 +70,15 @@ class Sender:
             return row.answer
         if row.state in _NEVER_WAS:
             return self._answer(row, OrderStatus.REJECTED, row.code, row.message)
-        doubtful = row.state is State.INTENT or row.state.doubtful
-        return self._answer(row, OrderStatus.UNKNOWN if doubtful else OrderStatus.NEW)
+        return self._answer(row, OrderStatus.UNKNOWN if row.state.doubtful else OrderStatus.NEW)
 
     def _answer(self, row: Row, status: OrderStatus, code: RefusalCode | None = None, message: str = "") -> OrderUpdate:
         update = OrderUpdate(row.told_as, row.symbol, status, row.ts, code=code, message=message)
         if status is OrderStatus.NEW:
             row.answer = update  # it follows from the state: not worth a wait for the disk
         else:
-            self._outbox.note(row, answer=update, ended=row.ended or status is OrderStatus.REJECTED, code=code, message=message)
+            ended = row.ended or status is OrderStatus.REJECTED
+            self._outbox.answer(row, answer=update, ended=ended, code=code, message=message)
         return update
 
     def _refuse(self, order: Order) -> Refused | None:
@@ -86,13 +87,17 @@ class Sender:
             return RefusalCode.SYMBOL_HALTED, why
         if self._outbox.failure is not None:
             return RefusalCode.JOURNAL_LOST, f"the outbox can't be written: {self._outbox.failure}"
+        apart = self._outbox.apart(order.symbol)
+        if apart:
+            return RefusalCode.SYMBOL_OWNED, f"{apart} of the position belong to no plan; nothing is opened beside them"
         options, instrument = self._desk.options, self._desk.instruments[order.symbol]
+        book = self._desk.book(order.symbol)
         price = self._desk.prices.get(order.symbol)
         present = None if price is None else Decimal(repr(price))
         return (
             refuse_stale(order, self._desk.now(), options.entry_valid_ms)
             or refuse_form(order, self.limits[order.symbol], present)
-            or refuse_market(order, instrument, self._desk.books(order.symbol), options.max_slippage_pct)
+            or refuse_market(order, instrument, book, options.max_slippage_pct, must_see=options.book_valid_ms is not None)
         )
 
     def _never_sent(self, row: Row, code: RefusalCode, message: str) -> OrderUpdate:
@@ -102,7 +107,7 @@ class Sender:
         return update
 
     def _row(self, order: Order) -> Row:
-        book, row = self._desk.books(order.symbol), Row.of(order)
+        book, row = self._desk.book(order.symbol), Row.of(order)
         expected = self._desk.prices.get(order.symbol, 0.0) if book is None else 0.5 * (book.bid + book.ask)
         resting = order.type in (OrderType.LIMIT, OrderType.STOP_MARKET)
         row.expected_price = float(order.price) if resting and order.price is not None else expected
@@ -134,13 +139,10 @@ class Sender:
         try:
             self._write_down(row)
         except StateError as error:
-            if row.client_id not in self._outbox.rows:
-                # nothing of it is on the disk, so nothing of it is remembered: the id may be tried again
-                return self._rejection(row, RefusalCode.JOURNAL_LOST, error.what)
-            self._outbox.move(row, State.REJECTED, self._desk.now(), code=RefusalCode.JOURNAL_LOST, message=error.what)
-        else:
-            # a request that hangs must not hold up what other symbols need
-            await _at_most(self._desk.start(self._fly(row), f"send {row.client_id}"), self._desk.options.send_patience_s)
+            # nothing of it is on the disk, so nothing of it is remembered: the id may be tried again
+            return self._rejection(row, RefusalCode.JOURNAL_LOST, error.what)
+        # a request that hangs must not hold up what other symbols need
+        await _at_most(self._desk.start(self._fly(row), f"send {row.client_id}"), self._desk.options.send_patience_s)
         again = row.told_as in self._intake.working
         if row.state in _NEVER_WAS and not again:
             return self._answer(row, OrderStatus.REJECTED, row.code, row.message)
@@ -162,9 +164,8 @@ class Sender:
         await self._fly(row)
 
     def _write_down(self, row: Row) -> None:
-        must, now = not row.reduce_only, self._desk.now()
-        self._outbox.add(row, now, must=must)
-        self._outbox.move(row, State.SENT, now, must=must, sent_ms=now, recv_window_ms=self._desk.options.recv_window_ms)
+        row.sent_ms, row.recv_window_ms = self._desk.now(), self._desk.options.recv_window_ms
+        self._outbox.add(row, row.sent_ms, must=not row.reduce_only)
 
     async def _fly(self, row: Row) -> None:
         flight = Flight()
@@ -173,6 +174,9 @@ class Sender:
             seen = await self._desk.account.send(row.ask)
         except Exception as error:  # noqa: BLE001 - only the number in it is believed
             self._desk.at(CrashPoint.REPLIED)
+            # it may have waited before it left; the receive window runs from its signature
+            ago_s = 0.0 if flight.left_at is None else asyncio.get_running_loop().time() - flight.left_at
+            row.sent_ms = max(row.sent_ms, self._desk.now() - int(ago_s * 1000.0))
             if row.state is State.SENT:  # else the account's stream has told already
                 await self._judge(row, outcome(error, left=flight.left_at is not None))
         else:
@@ -188,7 +192,7 @@ class Sender:
         to = State.THROTTLED if verdict.outcome is Outcome.THROTTLED else State.REJECTED
         self._outbox.move(row, to, self._desk.now(), note=verdict.message, code=verdict.refusal, message=verdict.message)
         if verdict.advice is Advice.HALT:
-            self._desk.halt("", verdict.message)
+            self._desk.halt("", HaltKind.REFUSED, f"the exchange refused the account: {verdict.message}")
         elif verdict.advice is Advice.READ_POSITION:
             self._intake.on_doubt(row.symbol)
         elif verdict.advice is Advice.SET_CLOCK:
@@ -196,9 +200,19 @@ class Sender:
         if self._worth_another(row, verdict):
             self._try_again(row, verdict.retry_after_s)
 
+    async def keep_clock(self) -> None:
+        """Measure the venue's clock every few minutes: by it orders are signed, and receive windows judged."""
+        while True:
+            await asyncio.sleep(self._desk.options.clock_every_s)
+            await self._set_clock()
+
     async def _set_clock(self) -> None:
+        most_ms = self._desk.options.max_clock_offset_ms
         try:
-            await self._desk.account.set_clock()
+            offset_ms = await self._desk.account.set_clock()
+            if abs(offset_ms) > most_ms:
+                what = f"this host's clock is {offset_ms:.0f} ms behind the exchange's, expected at most {most_ms} ms either way"
+                self._desk.alert("page", "clock", f"{what}; set it (timedatectl set-ntp true)")
         except Exception as error:  # noqa: BLE001 - the next order that is refused for it tries again
             self._desk.alert("warning", "clock", f"the exchange's clock was not read: {type(error).__name__}")
 
@@ -279,7 +293,7 @@ class Sender:
         for task in tasks:
             await _at_most(task, 4 * self._desk.options.patience_s)
         update = self._standing_of(self._outbox.family(client_id))
-        self._outbox.note(first, cancel_answer=update)
+        self._outbox.answer(first, cancel_answer=update)
         return update
 
     async def call_back(self, row: Row) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
+
+from configs.validators import Governance
 
 
 class ForeignPolicy(StrEnum):
@@ -32,6 +35,8 @@ class LiveOptions:
     Entries:
         entry_valid_ms: an entry older than this is not sent any more.
         max_slippage_pct: expected slippage above it is refused (X31).
+        book_valid_ms: a book that was last heard of longer ago is none, and without one nothing is entered (exits are sent);
+            None where the source has no books: then spread and depth are taken as modelled.
         slices: parts of an entry, where each alone is legal.
         post_only: enter as maker first, at the best price, for ``rest_s``, repriced at most ``reprices`` times; what is
             left then crosses within the plan's cap.
@@ -42,11 +47,11 @@ class LiveOptions:
         catastrophe_beyond_stop: and it is at least this many times as far as the plan's stop.
         catastrophe_before_liquidation: but never farther than this share of the way to liquidation.
         triggering_s: a stop that was reached and did not act for so long is not believed in.
-        naked_s: a position without a known stop for so long is covered again, or closed.
+        naked_s: a position may be without a known stop for so long; it is covered again or closed within it.
         watch_every_s: pause between two looks.
-        place_tries: stops that fail in a row before the position is closed.
 
     Account:
+        clock_every_s: pause between two measurements of the venue's clock.
         max_clock_offset_ms: the venue's clock may be this far from ours at a start (governance ntp_skew_ms).
         leverage, isolated: as every symbol must be set.
         audit_every_s: pause between two comparisons with the venue.
@@ -66,6 +71,7 @@ class LiveOptions:
     retries: int = 8
     entry_valid_ms: int = 30_000
     max_slippage_pct: float = 0.05
+    book_valid_ms: int | None = None
     slices: int = 1
     post_only: bool = False
     reprices: int = 2
@@ -76,7 +82,7 @@ class LiveOptions:
     triggering_s: float = 3.0
     naked_s: float = 2.0
     watch_every_s: float = 0.25
-    place_tries: int = 3
+    clock_every_s: float = 300.0
     max_clock_offset_ms: int = 1_500
     leverage: int = 3
     isolated: bool = True
@@ -84,3 +90,12 @@ class LiveOptions:
     settle_s: float = 10.0
     foreign: ForeignPolicy = ForeignPolicy.HALT
     refuse_withdrawals: bool = True
+
+    def under(self, governance: Governance) -> Self:
+        """The same under the limits in force: where both have a word, the limits have it. A venue's least leverage is 1."""
+        return replace(
+            self,
+            leverage=max(1, int(governance.leverage_cap)),
+            max_slippage_pct=governance.max_expected_slippage_pct,
+            max_clock_offset_ms=governance.ntp_skew_ms,
+        )

@@ -16,10 +16,8 @@ from core.venues.words import ZERO, Ask, Standing
 class State(StrEnum):
     """What is on the disk of an order."""
 
-    INTENT = "intent"
-    """Meant to be sent; surely not sent yet."""
     SENT = "sent"
-    """May have been sent; nothing is known since."""
+    """Meant to be sent, and may have been; nothing is known since. Orders begin here: they are in doubt from their first word."""
     ACK = "ack"
     REJECTED = "rejected"
     THROTTLED = "throttled"
@@ -49,7 +47,6 @@ class State(StrEnum):
 
 _THERE = (State.PARTIAL, State.DONE)
 NEXT: dict[State, tuple[State, ...]] = {
-    State.INTENT: (State.SENT, State.REJECTED, State.ABSENT),
     # an event of the account's stream may come before the reply
     State.SENT: (State.ACK, State.REJECTED, State.THROTTLED, State.UNKNOWN, *_THERE),
     State.UNKNOWN: (State.FOUND, State.ABSENT, *_THERE),
@@ -103,7 +100,7 @@ class Row(Struct):
     post_only: bool = False
     own: bool = False
     attempt: int = 0
-    state: State = State.INTENT
+    state: State = State.SENT
     sent_ms: int = 0
     recv_window_ms: int = 0
     venue_id: str = ""
@@ -180,8 +177,3 @@ class Row(Struct):
             immediate=self.type is OrderType.IOC_LIMIT and not self.post_only,
             post_only=self.post_only,
         )
-
-    @property
-    def covers(self) -> bool:
-        """Whether it is a stop that is known to rest at the venue."""
-        return self.type is OrderType.STOP_MARKET and self.state.open and self.standing is not Standing.FINISHED

@@ -39,6 +39,7 @@ class Telling:
         """The books have heard everything up to number ``told``, in so many groups, and nothing after it."""
         self.told = told
         self._again = deque(self._outbox.groups_after(groups))
+        self._outbox.groups = max(self._outbox.groups, groups)  # the last one, without events, may have gone with the power
         self.ready.clear()
         self._outbox.owe_again(told)
         if not self._outbox.owed:
@@ -62,7 +63,7 @@ class Telling:
                 return ()
         events = self.next(ts)
         if not events and not self._again:
-            self._outbox.telling(Group(self.told, ts))
+            self._outbox.telling(Group(self.told, ts), wait=False)  # nobody hears anything of it
         return events
 
     def next(self, ts: int) -> tuple[BrokerEvent, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from core.sim.local.history import Kept, findable
 from core.sim.local.values import (
     AlgoState,
     AlgoStatus,
@@ -92,7 +93,7 @@ class Algos:
 
     def __init__(self) -> None:
         self._open: dict[int, Armed] = {}
-        self._finished: dict[int, AlgoState] = {}
+        self.finished = Kept(AlgoState, FINISHED_KEPT)
 
     def of(self, symbol: str | None = None) -> list[Armed]:
         """Those that are not over (of a symbol), oldest first."""
@@ -116,11 +117,8 @@ class Algos:
 
     def end(self, armed: Armed) -> None:
         """It is over, with the state that it has now."""
-        algo_id = armed.state.algo_id
-        del self._open[algo_id]
-        self._finished[algo_id] = armed.state
-        if len(self._finished) > FINISHED_KEPT:
-            del self._finished[next(iter(self._finished))]
+        del self._open[armed.state.algo_id]
+        self.finished.append(armed.state)
 
     def find(self, algo_id: int | None, client_id: str | None) -> Armed | None:
         """One that is not over, by either id (the venue's wins)."""
@@ -129,8 +127,8 @@ class Algos:
                 return armed
         return None
 
-    def state(self, algo_id: int | None, client_id: str | None) -> AlgoState:
-        """One by either id, over or not; of several with a client id the latest.
+    def state(self, algo_id: int | None, client_id: str | None, now: int) -> AlgoState:
+        """One by either id, open or still findable ``now``; of several with a client id the latest.
 
         Raises:
             VenueError: -2013.
@@ -138,27 +136,27 @@ class Algos:
         found = self.find(algo_id, client_id)
         if found is not None:
             return found.state
-        for state in reversed(self._finished.values()):
-            if _is(state, algo_id, client_id):
+        for state in reversed(self.finished):
+            if _is(state, algo_id, client_id) and _findable(state, now):
                 return state
         raise VenueError(-2013, "Order does not exist.")
 
-    def all(self, symbol: str) -> list[AlgoState]:
-        """All that is known of a symbol, by id."""
-        states = [*self._finished.values(), *(armed.state for armed in self._open.values())]
-        return sorted((state for state in states if state.symbol == symbol), key=lambda state: state.algo_id)
+    def all(self, symbol: str, now: int) -> list[AlgoState]:
+        """All of a symbol that are open or still findable ``now``, by id."""
+        over = (state for state in self.finished if state.symbol == symbol and _findable(state, now))
+        return sorted((*over, *(armed.state for armed in self.of(symbol))), key=lambda state: state.algo_id)
 
     def snapshot(self) -> dict[str, Any]:
-        """State as JSON-like values."""
-        return {
-            "open": msgspec.to_builtins(list(self._open.values())),
-            "finished": msgspec.to_builtins(list(self._finished.values())),
-        }
+        """The open ones as JSON-like values."""
+        return {"open": msgspec.to_builtins(list(self._open.values()))}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`snapshot`."""
         self._open = {armed.state.algo_id: armed for armed in msgspec.convert(state["open"], list[Armed])}
-        self._finished = {algo.algo_id: algo for algo in msgspec.convert(state["finished"], list[AlgoState])}
+
+
+def _findable(state: AlgoState, now: int) -> bool:
+    return findable(state.created, now, traded=state.status is AlgoStatus.FINISHED)
 
 
 def _is(state: AlgoState, algo_id: int | None, client_id: str | None) -> bool:

@@ -14,7 +14,7 @@ from core.clock import Clock
 from core.errors import StateError
 from core.sim.local.account import Account, Holding
 from core.sim.local.algos import Algos, Armed
-from core.sim.local.history import History
+from core.sim.local.history import History, Kept
 from core.sim.local.liquidity import Depth
 from core.sim.local.margin import Margins, margins
 from core.sim.local.orders import Orders
@@ -120,13 +120,26 @@ class Engine:
         """Say how a conditional order stands."""
         self.words.append(AlgoEvent(self.now, armed.state))
 
+    @property
+    def past(self) -> dict[str, Kept[Any]]:
+        """What is over and never changes again, by kind."""
+        return {
+            "orders": self.orders.finished,
+            "algos": self.algos.finished,
+            "trades": self.history.trades,
+            "income": self.history.income,
+        }
+
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-like values."""
+        return {**self.present(), "past": {kind: kept.snapshot() for kind, kept in self.past.items()}}
+
+    def present(self) -> dict[str, Any]:
+        """The state without the past: small, whatever was traded before."""
         return {
             "account": self.account.snapshot(),
             "orders": self.orders.snapshot(),
             "algos": self.algos.snapshot(),
-            "history": self.history.snapshot(),
             "quotes": msgspec.to_builtins(self.quotes),
             "depths": {symbol: depth.snapshot() for symbol, depth in self.depths.items()},
             "counters": msgspec.to_builtins(self.counters),
@@ -146,7 +159,8 @@ class Engine:
         self.account.restore(state["account"])
         self.orders.restore(state["orders"])
         self.algos.restore(state["algos"])
-        self.history.restore(state["history"])
+        for kind, kept in self.past.items():
+            kept.restore(state["past"][kind])
         self.quotes = msgspec.convert(state["quotes"], dict[str, Quote])
         for symbol, depth in state["depths"].items():
             self.depths[symbol].restore(depth)

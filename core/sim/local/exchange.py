@@ -17,7 +17,7 @@ from core.sim.local.changes import amend, cancel, cancel_algo, cancel_all, cance
 from core.sim.local.conditional import place_algo, stall
 from core.sim.local.engine import Engine
 from core.sim.local.entry import place
-from core.sim.local.history import page
+from core.sim.local.history import Kept, page
 from core.sim.local.reports import account_state, position_state, symbol_config
 from core.sim.local.settings import set_dual_side, set_leverage, set_margin_type, transfer
 from core.sim.local.values import (
@@ -52,7 +52,8 @@ class LocalExchange:
         seed: fixes the ids that the venue makes up.
         liquidity: modelled spread and depth by symbol, used while no real levels are known.
 
-    Retention: the latest 5,000 finished orders, 2,000 finished conditional orders, 10,000 trades, 10,000 rows of income.
+    Retention: the latest 5,000 finished orders, 2,000 finished conditional orders, 10,000 trades, 10,000 rows of income. As at
+    the venue, an order that ended without a fill is found for three days after it was made, any other for ninety.
     """
 
     listings: dict[str, Listing]
@@ -105,7 +106,7 @@ class LocalExchange:
     def order(self, symbol: str, *, order_id: int | None = None, client_id: str | None = None) -> OrderState:
         """One order, open or finished; of several finished ones with the client id, the latest."""
         self._engine.listing(symbol)
-        return self._engine.orders.state(symbol, order_id, client_id)
+        return self._engine.orders.state(symbol, order_id, client_id, self._engine.now)
 
     def open_orders(self, symbol: str | None = None) -> tuple[OrderState, ...]:
         """Open plain orders, oldest first."""
@@ -116,7 +117,7 @@ class LocalExchange:
     ) -> tuple[OrderState, ...]:
         """Orders by id: the first ones from ``from_id`` or ``start`` on, else the latest."""
         self._engine.listing(symbol)
-        rows = self._engine.orders.all(symbol)
+        rows = self._engine.orders.all(symbol, self._engine.now)
         return page(rows, ts=_created, start=start, end=end, limit=limit, number=lambda row: row.order_id, from_id=from_id)
 
     # --- conditional orders -----------------------------------------------------------------------
@@ -135,7 +136,7 @@ class LocalExchange:
 
     def algo(self, *, algo_id: int | None = None, client_id: str | None = None) -> AlgoState:
         """One conditional order, open or over."""
-        return self._engine.algos.state(algo_id, client_id)
+        return self._engine.algos.state(algo_id, client_id, self._engine.now)
 
     def open_algos(self, symbol: str | None = None) -> tuple[AlgoState, ...]:
         """Open conditional orders, oldest first."""
@@ -146,7 +147,7 @@ class LocalExchange:
     ) -> tuple[AlgoState, ...]:
         """As :meth:`all_orders`."""
         self._engine.listing(symbol)
-        rows = self._engine.algos.all(symbol)
+        rows = self._engine.algos.all(symbol, self._engine.now)
         return page(rows, ts=_created, start=start, end=end, limit=limit, number=lambda row: row.algo_id, from_id=from_id)
 
     def stall_triggers(self, stalled: bool) -> None:
@@ -267,6 +268,15 @@ class LocalExchange:
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-like values."""
         return self._engine.snapshot()
+
+    def present(self) -> dict[str, Any]:
+        """A :meth:`snapshot` without its ``past``, which only grows at its end and may be kept row by row."""
+        return self._engine.present()
+
+    @property
+    def past(self) -> Mapping[str, Kept[Any]]:
+        """Finished orders, conditional orders that are over, fills and income, by kind."""
+        return self._engine.past
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`snapshot`; what follows is as if there had been no stop."""

@@ -47,13 +47,15 @@ class Depth:
     """The other side of the market in one symbol.
 
     Without real levels an order trades whole at the price of the model, and a limit that the model's price exceeds does not
-    trade at all. With them it walks; what it took is gone until the level is told with another size.
+    trade at all. With them it walks; what it took is gone until the level is told with another size. Once levels were told, the
+    model is never gone back to: a book without any is one that nobody knows now, and nothing trades (``blind``).
     """
 
     def __init__(self, listing: Listing, liquidity: Liquidity) -> None:
         self._listing = listing
         self.bids: Levels = ()
         self.asks: Levels = ()
+        self.real = False
         self._taken: dict[OrderSide, dict[Decimal, Decimal]] = {OrderSide.BUY: {}, OrderSide.SELL: {}}
         self.model(liquidity)
 
@@ -63,16 +65,16 @@ class Depth:
         self._instrument = instrument_of(self._listing, liquidity)
 
     @property
-    def real(self) -> bool:
-        """Whether levels are known."""
-        return bool(self.bids or self.asks)
+    def blind(self) -> bool:
+        """Whether there are real levels, and nobody knows them."""
+        return self.real and not (self.bids or self.asks)
 
     def show(self, tick: BookTick) -> None:
         """Take over real levels; a level of the same size as before is taken for the same orders."""
         for side, old, new in ((OrderSide.BUY, self.asks, tick.asks), (OrderSide.SELL, self.bids, tick.bids)):
             before, taken = dict(old), self._taken[side]
             self._taken[side] = {price: taken[price] for price, qty in new if price in taken and before.get(price) == qty}
-        self.bids, self.asks = tick.bids, tick.asks
+        self.bids, self.asks, self.real = tick.bids, tick.asks, True
 
     def best(self, side: OrderSide, last: Decimal) -> Decimal | None:
         """Best price for a taker of ``side``; None where nobody is."""
@@ -110,7 +112,7 @@ class Depth:
 
     def queue(self, side: OrderSide, price: Decimal) -> Decimal | None:
         """Size displayed at ``price`` on the maker's own ``side``; None where levels are not known."""
-        if not self.real:
+        if not self.real or self.blind:
             return None
         return dict(self.bids if side is OrderSide.BUY else self.asks).get(price, ZERO)
 
@@ -126,12 +128,13 @@ class Depth:
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-like values."""
         taken = {side.value: [[str(p), str(q)] for p, q in levels.items()] for side, levels in self._taken.items()}
-        shown = msgspec.to_builtins({"bids": self.bids, "asks": self.asks})
+        shown = msgspec.to_builtins({"bids": self.bids, "asks": self.asks, "real": self.real})
         return {"liquidity": msgspec.to_builtins(self.liquidity), "taken": taken, **shown}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over a :meth:`snapshot`."""
         self.model(msgspec.convert(state["liquidity"], Liquidity))
         self.bids, self.asks = msgspec.convert(state["bids"], Levels), msgspec.convert(state["asks"], Levels)
+        self.real = bool(state["real"])
         taken = {OrderSide(side): levels for side, levels in state["taken"].items()}
         self._taken = {side: {Decimal(p): Decimal(q) for p, q in taken[side]} for side in OrderSide}

@@ -150,7 +150,9 @@ def _nearest(engine: Engine, symbol: str, start: Decimal, target: Decimal, *, li
 def _conditionals(engine: Engine, symbol: str, start: Decimal, target: Decimal) -> list[_Reached]:
     quote, tick = engine.quotes[symbol], engine.listings[symbol].tick
     apart = quote.value - start
-    found = []
+    found: list[_Reached] = []
+    if engine.depths[symbol].blind:
+        return found  # they would be refused for want of a counterparty; they trigger when the book is known again
     for armed in engine.algos.waiting(symbol):
         level = armed.level(tick)
         if level is None or protected(engine, armed):

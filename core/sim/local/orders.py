@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from core.sim.local.history import Kept, findable
 from core.sim.local.values import ZERO, OrderSide, OrderState, OrderStatus, VenueError
 
 FINISHED_KEPT = 5_000
@@ -36,7 +36,7 @@ class Orders:
 
     def __init__(self) -> None:
         self._open: dict[int, Working] = {}
-        self._finished: dict[int, OrderState] = {}
+        self.finished = Kept(OrderState, FINISHED_KEPT)
 
     def of(self, symbol: str | None = None) -> list[Working]:
         """Open orders (of a symbol), oldest first."""
@@ -52,11 +52,8 @@ class Orders:
 
     def end(self, working: Working) -> None:
         """The order is over, with the state that it has now."""
-        order_id = working.state.order_id
-        del self._open[order_id]
-        self._finished[order_id] = working.state
-        if len(self._finished) > FINISHED_KEPT:
-            del self._finished[next(iter(self._finished))]
+        del self._open[working.state.order_id]
+        self.finished.append(working.state)
 
     def find(self, symbol: str, order_id: int | None, client_id: str | None) -> Working | None:
         """An open order by either id (the venue's wins)."""
@@ -65,8 +62,8 @@ class Orders:
                 return working
         return None
 
-    def state(self, symbol: str, order_id: int | None, client_id: str | None) -> OrderState:
-        """An order by either id, open or finished; of several with a client id the latest.
+    def state(self, symbol: str, order_id: int | None, client_id: str | None, now: int) -> OrderState:
+        """An order by either id, open or still findable ``now``; of several with a client id the latest.
 
         Raises:
             VenueError: -2013.
@@ -74,15 +71,15 @@ class Orders:
         found = self.find(symbol, order_id, client_id)
         if found is not None:
             return found.state
-        for state in reversed(self._finished.values()):
-            if state.symbol == symbol and _is(state, order_id, client_id):
+        for state in reversed(self.finished):
+            if state.symbol == symbol and _is(state, order_id, client_id) and _findable(state, now):
                 return state
         raise VenueError(-2013, "Order does not exist.")
 
-    def all(self, symbol: str) -> list[OrderState]:
-        """All that is known of a symbol, by id."""
-        states: Iterable[OrderState] = (*self._finished.values(), *(working.state for working in self._open.values()))
-        return sorted((state for state in states if state.symbol == symbol), key=lambda state: state.order_id)
+    def all(self, symbol: str, now: int) -> list[OrderState]:
+        """All of a symbol that are open or still findable ``now``, by id."""
+        over = (state for state in self.finished if state.symbol == symbol and _findable(state, now))
+        return sorted((*over, *(working.state for working in self.of(symbol))), key=lambda state: state.order_id)
 
     def exposure(self, *extra: tuple[str, OrderSide, Decimal]) -> dict[str, tuple[Decimal, Decimal]]:
         """Value (USD) of open buy and sell orders that are not reduce-only, by symbol, with ``extra`` ones on top."""
@@ -98,21 +95,21 @@ class Orders:
         return sums
 
     def snapshot(self) -> dict[str, Any]:
-        """State as JSON-like values."""
-        return {
-            "open": msgspec.to_builtins(list(self._open.values())),
-            "finished": msgspec.to_builtins(list(self._finished.values())),
-        }
+        """The open ones as JSON-like values."""
+        return {"open": msgspec.to_builtins(list(self._open.values()))}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`snapshot`."""
         self._open = {working.state.order_id: working for working in msgspec.convert(state["open"], list[Working])}
-        self._finished = {order.order_id: order for order in msgspec.convert(state["finished"], list[OrderState])}
 
 
 def ended(state: OrderState, status: OrderStatus, ts: int) -> OrderState:
     """The order as it is after it was ended at ``ts``."""
     return msgspec.structs.replace(state, status=status, updated=ts)
+
+
+def _findable(state: OrderState, now: int) -> bool:
+    return findable(state.created, now, traded=state.filled > 0)
 
 
 def _is(state: OrderState, order_id: int | None, client_id: str | None) -> bool:

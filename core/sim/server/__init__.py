@@ -3,9 +3,9 @@
 The way of a request::
 
     gateway   faults before · limits · latency · key, clock, signature   (gateway, faults, limits, signing, params)
-    calls     one function a call of the venue                           (routes, calls_*)
+    calls     one function a call of the venue                           (routes, calls_*, windows)
     shapes    the venue's words for our values                           (shape_*)
-    gateway   state saved · events sent · faults after · latency
+    gateway   state saved · events sent · faults after · latency    (persistence, user)
 
 The way of a tick::
 

@@ -9,7 +9,9 @@ import numpy as np
 from aiohttp import web
 
 from core.clock import Clock
+from core.errors import StateError
 from core.sim.local.exchange import LocalExchange
+from core.sim.local.values import AccountWord
 from core.sim.server import control
 from core.sim.server.calls_market import day_stats
 from core.sim.server.control import Control
@@ -34,6 +36,8 @@ BODY_MOST = 1_000_000
 SHUTDOWN_SECONDS = 1.0
 SAVE_EVERY_MS = 60_000
 """A quiet account is saved too, so that a start after a crash plays no more than this again."""
+SAVE_AGAIN_S = 1.0
+"""How long after a save that failed the next one is tried."""
 
 
 class Addresses(NamedTuple):
@@ -74,6 +78,8 @@ class ExchangeServer:
         self._runner: web.AppRunner | None = None
         self._playing: asyncio.Task[None] | None = None
         self._saved_ms = 0
+        self._untold: list[AccountWord] = []
+        self._again: asyncio.TimerHandle | None = None
         self._restore()
 
     # --- life -------------------------------------------------------------------------------------
@@ -94,8 +100,23 @@ class ExchangeServer:
         if self._playing:
             await asyncio.shield(self._playing)
 
+    @property
+    def not_kept(self) -> str | None:
+        """Why the account cannot be written down; None while it can.
+
+        Meanwhile the market goes on, and what it does to the account is tried to be written again and again. Nobody is told of
+        it before, and nobody can ask or order anything: a kill would take it back.
+        """
+        return self._desk.not_kept
+
     async def close(self) -> None:
-        """End everything; the state is saved."""
+        """End everything; the state is saved.
+
+        Raises:
+            StateError: it cannot be: what happened to the account since, and was told to nobody, is lost.
+        """
+        if self._again:
+            self._again.cancel()
         self._desk.countdowns.close()
         self._gateway.close()
         if self._playing:
@@ -105,7 +126,11 @@ class ExchangeServer:
         self._user.close()
         if self._runner:
             await self._runner.cleanup()
-        self._save()
+        if self._file:
+            try:
+                self._write(self._file)
+            finally:
+                self._file.close()
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=BODY_MOST)
@@ -133,11 +158,13 @@ class ExchangeServer:
     # --- after every change -----------------------------------------------------------------------
 
     def _settle(self, changed: bool = False) -> None:
-        """Save the account where it changed, then tell what happened to it."""
-        words = self._desk.exchange.drain_words()
-        if words or changed or (self._file and self._desk.pace.clock.now_ms() >= self._saved_ms + SAVE_EVERY_MS):
+        """Save the account where it changed, then tell what happened to it; what is not on the disk is told to nobody."""
+        self._untold += self._desk.exchange.drain_words()
+        due = changed or self._untold or self._desk.pace.clock.now_ms() >= self._saved_ms + SAVE_EVERY_MS
+        if due and self._again is None:
             self._save()
-        if words:
+        if self._desk.not_kept is None:
+            words, self._untold = tuple(self._untold), []
             self._user.publish(words)
             self._streams.tell_liquidations(words)
 
@@ -148,13 +175,27 @@ class ExchangeServer:
     # --- state ------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        if self._file:
-            self._file.save(self._snapshot())
-            self._saved_ms = self._desk.pace.clock.now_ms()
+        if self._file is None:
+            return
+        try:
+            self._write(self._file)
+        except StateError as error:
+            self._desk.not_kept = error.what
+            self._again = asyncio.get_running_loop().call_later(SAVE_AGAIN_S, self._save_again)
+        else:
+            self._desk.not_kept = None
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _save_again(self) -> None:
+        self._again = None
+        self._settle(True)
+
+    def _write(self, file: StateFile) -> None:
+        file.save(self._present(), self._desk.exchange.past)
+        self._saved_ms = self._desk.pace.clock.now_ms()
+
+    def _present(self) -> dict[str, Any]:
         return {
-            "exchange": self._desk.exchange.snapshot(),
+            "exchange": self._desk.exchange.present(),
             "tape": self._desk.tape.snapshot(),
             "memory": self._desk.memory.snapshot(),
             "position": self._pump.position,
@@ -164,7 +205,7 @@ class ExchangeServer:
         state = self._file.load() if self._file else None
         if state is None:
             return
-        self._desk.exchange.restore(state["exchange"])
+        self._desk.exchange.restore({**state["exchange"], "past": state["past"]})
         self._desk.tape.restore(state["tape"])
         self._desk.memory.restore(state["memory"])
         if state["position"]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from core.sim.local.values import MarginType, VenueError
 from core.sim.server import shape_account as shape
 from core.sim.server import shape_orders
 from core.sim.server.desk import Desk
-from core.sim.server.params import Params, illegal
+from core.sim.server.params import Params, illegal, unwanted
+from core.sim.server.windows import INCOME_KEPT, TRADES_KEPT, WEEK, of_a_week
 from core.sim.server.wire import Json, text
 
 SUCCESS: Json = {"code": 200, "msg": "success"}
@@ -64,27 +67,35 @@ def commission(desk: Desk, params: Params) -> Json:
 
 
 def user_trades(desk: Desk, params: Params) -> list[Json]:
-    """The account's fills in a symbol."""
+    """The account's fills in a symbol: from a number on, or of a week."""
     listing, limit, order_id = desk.listing(params), params.limit(500, 1000), params.maybe_integer("orderId")
     start, end, first = params.maybe_integer("startTime"), params.maybe_integer("endTime"), params.maybe_integer("fromId")
-    if order_id is None:
-        found = desk.exchange.trades(listing.symbol, start=start, end=end, from_id=first, limit=limit)
-        return [shape_orders.fill(trade) for trade in found]
-    found = desk.exchange.trades(listing.symbol, start=start, end=end, from_id=first or 0, limit=1_000_000)
-    return [shape_orders.fill(trade) for trade in found if trade.order_id == order_id][-limit:]
+    now = desk.pace.clock.now_ms()
+    oldest, tell = now - TRADES_KEPT, partial(desk.exchange.trades, listing.symbol)
+    if order_id is not None:
+        found = tell(start=max(start or 0, oldest), end=end, from_id=first or 0, limit=1_000_000)
+        return [shape_orders.fill(trade) for trade in found if trade.order_id == order_id][-limit:]
+    if first is None:
+        found = of_a_week(lambda since, until: tell(start=since, end=until, limit=limit), lambda row: row.ts, now, start, end)
+        return [shape_orders.fill(trade) for trade in found if trade.ts >= oldest]
+    if start is not None or end is not None:
+        raise unwanted("fromId")
+    return [shape_orders.fill(trade) for trade in tell(start=oldest, from_id=first, limit=limit)]
 
 
 def income(desk: Desk, params: Params) -> list[Json]:
-    """Changes of the wallet."""
-    named = desk.maybe_listing(params)
+    """Changes of the wallet: since a time, else the latest; of a week where no time is named."""
+    named, start, end = desk.maybe_listing(params), params.maybe_integer("startTime"), params.maybe_integer("endTime")
+    now = desk.pace.clock.now_ms()
+    oldest = now - (WEEK if start is None and end is None else INCOME_KEPT)
     found = desk.exchange.income(
         named.symbol if named else None,
         kind=params.maybe("incomeType"),
-        start=params.maybe_integer("startTime"),
-        end=params.maybe_integer("endTime"),
+        start=None if start is None else max(start, oldest),
+        end=end,
         limit=params.limit(100, 1000),
     )
-    return [shape.income(change) for change in found]
+    return [shape.income(change) for change in found if change.ts >= oldest]
 
 
 def order_limits(desk: Desk, _params: Params) -> list[Json]:
@@ -99,7 +110,7 @@ def order_limits(desk: Desk, _params: Params) -> list[Json]:
 def set_leverage(desk: Desk, params: Params) -> Json:
     """Change the leverage of a symbol."""
     listing = desk.listing(params)
-    config = desk.exchange.set_leverage(listing.symbol, int(params.decimal("leverage")))
+    config = desk.exchange.set_leverage(listing.symbol, params.whole("leverage"))
     return {"symbol": listing.symbol, "leverage": config.leverage, "maxNotionalValue": text(config.max_notional)}
 
 

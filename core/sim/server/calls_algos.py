@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from core.sim.local.values import AlgoState, AlgoType, NewAlgo, OrderSide, TimeInForce, VenueError, WorkingType
 from core.sim.server import shape_orders as shape
-from core.sim.server.calls_orders import ALL_CANCELLED, check_position_side, not_found, nothing_to_cancel
+from core.sim.server.calls_orders import ALL_CANCELLED, check_position_side, not_found, nothing_to_cancel, told_from
 from core.sim.server.desk import Desk
 from core.sim.server.params import Params, unwanted
 from core.sim.server.wire import Json
@@ -38,7 +40,7 @@ def _new_algo(desk: Desk, params: Params) -> NewAlgo:
         callback_rate=params.decimal("callbackRate") if trailing else None,
         activate_price=params.maybe_decimal("activatePrice") if trailing else None,
         client_id=params.client_id("clientAlgoId"),
-        good_till=int(params.decimal("goodTillDate")) if force is TimeInForce.GTD else 0,
+        good_till=params.whole("goodTillDate") if force is TimeInForce.GTD else 0,
     )
 
 
@@ -91,14 +93,9 @@ def open_algos(desk: Desk, params: Params) -> list[Json]:
 
 
 def all_algos(desk: Desk, params: Params) -> list[Json]:
-    """Conditional orders of a symbol, open or not."""
-    found = desk.exchange.all_algos(
-        desk.listing(params).symbol,
-        start=params.maybe_integer("startTime"),
-        end=params.maybe_integer("endTime"),
-        limit=params.limit(500, 1000),
-        from_id=params.maybe_integer("algoId"),
-    )
+    """Conditional orders of a symbol, open or not: from a number on, or of a week."""
+    tell = partial(desk.exchange.all_algos, desk.listing(params).symbol, limit=params.limit(500, 1000))
+    found = told_from(desk, params, "algoId", tell)
     return [shape.algo(state) for state in found if _visible(desk, state)]
 
 

@@ -62,29 +62,31 @@ def agg_trades(desk: Desk, params: Params) -> list[Json]:
     return [shape.agg_trade_row(tick) for tick in chosen]
 
 
-def _timeframe(params: Params) -> Timeframe:
+def timeframe(params: Params) -> Timeframe:
+    """The interval that candles are asked for."""
     try:
         return Timeframe(params.text("interval"))
     except ValueError:
         raise VenueError(-1120, "Invalid interval.") from None
 
 
-def _range(params: Params) -> tuple[int | None, int | None]:
+def time_range(params: Params) -> tuple[int | None, int | None]:
+    """Begin and end, where they were sent."""
     return params.maybe_integer("startTime"), params.maybe_integer("endTime")
 
 
 def klines(desk: Desk, params: Params) -> list[list[object]]:
     """Candles, the forming one last."""
-    listing, tf = desk.listing(params), _timeframe(params)
-    found = desk.tape.klines(listing.symbol, tf, *_range(params), params.limit(KLINES_DEFAULT, KLINES_MOST))
+    listing, tf = desk.listing(params), timeframe(params)
+    found = desk.tape.klines(listing.symbol, tf, *time_range(params), params.limit(KLINES_DEFAULT, KLINES_MOST))
     return [shape.kline_row(kline) for kline in found]
 
 
 def _mark_klines(desk: Desk, params: Params, name: str) -> tuple[KlineTick, ...]:
-    symbol, tf = params.text(name), _timeframe(params)
+    symbol, tf = params.text(name), timeframe(params)
     if symbol not in desk.exchange.listings:
         raise VenueError(-1121, "Invalid symbol.")
-    return desk.tape.mark_klines(symbol, tf, *_range(params), params.limit(KLINES_DEFAULT, KLINES_MOST))
+    return desk.tape.mark_klines(symbol, tf, *time_range(params), params.limit(KLINES_DEFAULT, KLINES_MOST))
 
 
 def mark_klines(desk: Desk, params: Params) -> list[list[object]]:
@@ -102,7 +104,7 @@ def premium_klines(desk: Desk, params: Params) -> list[list[object]]:
     marks = _mark_klines(desk, params, "symbol")
     if not marks:
         return []
-    symbol, tf = params.text("symbol"), _timeframe(params)
+    symbol, tf = params.text("symbol"), timeframe(params)
     traded = desk.tape.klines(symbol, tf, marks[0].open_ts, marks[-1].open_ts, len(marks))
     by_open = {kline.open_ts: kline for kline in traded}
     return [shape.bare_row(_premium(mark, by_open[mark.open_ts]), rate) for mark in marks if mark.open_ts in by_open]
@@ -167,7 +169,7 @@ def premium_index(desk: Desk, params: Params) -> Json | list[Json]:
 
 def funding_rates(desk: Desk, params: Params) -> list[Json]:
     """Settlements of the past; without a symbol those of all, in order of time."""
-    (start, end), limit = _range(params), params.limit(FUNDING_DEFAULT, FUNDING_MOST)
+    (start, end), limit = time_range(params), params.limit(FUNDING_DEFAULT, FUNDING_MOST)
     found = [tick for one in desk.listings(params) for tick in desk.tape.funding_rates(one.symbol, start, end, limit)]
     found.sort(key=lambda tick: tick.ts)
     return [shape.funding_row(tick) for tick in (found[-limit:] if start is None else found[:limit])]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
-from core.sim.local.values import AlgoType, NewOrder, OrderSide, OrderState, OrderType, TimeInForce, VenueError
+from core.sim.local.values import AlgoState, AlgoType, NewOrder, OrderSide, OrderState, OrderType, TimeInForce, VenueError
 from core.sim.server import shape_orders as shape
 from core.sim.server.desk import Desk
 from core.sim.server.memory import Amendment
 from core.sim.server.params import Params, illegal, missing, unwanted
+from core.sim.server.windows import of_a_week
 from core.sim.server.wire import Json, text
 
 ALL_CANCELLED: Json = {"code": 200, "msg": "The operation of cancel all open order is done."}
 BATCH_MOST, CANCEL_MOST = 5, 10
+_State = TypeVar("_State", OrderState, AlgoState)
 
 
 def not_found() -> VenueError:
@@ -59,7 +62,7 @@ def _new_order(desk: Desk, params: Params) -> NewOrder:
         time_in_force=force,
         reduce_only=params.flag("reduceOnly"),
         client_id=params.client_id("newClientOrderId"),
-        good_till=int(params.decimal("goodTillDate")) if force is TimeInForce.GTD else 0,
+        good_till=params.whole("goodTillDate") if force is TimeInForce.GTD else 0,
         self_trade_prevention=params.maybe("selfTradePreventionMode") or shape.STP,
     )
 
@@ -154,15 +157,20 @@ def open_orders(desk: Desk, params: Params) -> list[Json]:
 
 
 def all_orders(desk: Desk, params: Params) -> list[Json]:
-    """Orders of a symbol, open or not."""
-    found = desk.exchange.all_orders(
-        desk.listing(params).symbol,
-        start=params.maybe_integer("startTime"),
-        end=params.maybe_integer("endTime"),
-        limit=params.limit(500, 1000),
-        from_id=params.maybe_integer("orderId"),
-    )
+    """Orders of a symbol, open or not: from a number on, or of a week."""
+    tell = partial(desk.exchange.all_orders, desk.listing(params).symbol, limit=params.limit(500, 1000))
+    found = told_from(desk, params, "orderId", tell)
     return [shape.order(state) for state in found if _visible(desk, state)]
+
+
+def told_from(desk: Desk, params: Params, number: str, tell: Callable[..., tuple[_State, ...]]) -> tuple[_State, ...]:
+    """Orders from the number that a request names, else of a week."""
+    start, end, first = params.maybe_integer("startTime"), params.maybe_integer("endTime"), params.maybe_integer(number)
+    if first is not None:
+        return tell(start=start, end=end, from_id=first)
+    return of_a_week(
+        lambda since, until: tell(start=since, end=until), lambda row: row.created, desk.pace.clock.now_ms(), start, end
+    )
 
 
 def _visible(desk: Desk, state: OrderState) -> bool:
@@ -199,7 +207,7 @@ def _amendment(made: Amendment) -> Json:
 
 def countdown(desk: Desk, params: Params) -> Json:
     """Cancel the orders of a symbol when this is not asked again in time."""
-    listing, ms = desk.listing(params), int(params.decimal("countdownTime"))
+    listing, ms = desk.listing(params), params.whole("countdownTime")
     desk.countdowns.set(listing.symbol, ms)
     return {"symbol": listing.symbol, "countdownTime": str(ms)}
 

@@ -34,6 +34,8 @@ class Desk:
     countdowns: Countdowns
     random: np.random.Generator
     memory: Memory = field(default_factory=Memory)
+    not_kept: str | None = None
+    """Why the account is not on the disk as it is; None while it is."""
 
     def listing(self, params: Params) -> Listing:
         """The symbol that a request names.

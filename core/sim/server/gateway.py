@@ -15,9 +15,9 @@ from aiohttp import web
 from core.sim.local.values import VenueError
 from core.sim.server.desk import Desk, Route, Security
 from core.sim.server.faults import HANG_MS, Fault, FaultKind, FaultPlan
-from core.sim.server.limits import Limiter, Throttled
+from core.sim.server.limits import Limiter, Throttled, spot_limits
 from core.sim.server.params import Params, parse_pairs
-from core.sim.server.routes import ROUTES
+from core.sim.server.routes import ROUTES, SPOT
 from core.sim.server.signing import check_engine_time, check_key, check_signature, check_time
 from core.sim.server.wire import encode
 
@@ -74,7 +74,7 @@ class Gateway:
 
     def __init__(self, desk: Desk, plan: FaultPlan, random: np.random.Generator, settle: Callable[[bool], None]) -> None:
         self._desk, self._plan, self._random, self._settle = desk, plan, random, settle
-        self._limiter = Limiter(desk.options.limits)
+        self._limiter, self._spot = Limiter(desk.options.limits), Limiter(spot_limits(desk.options.limits))
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -142,6 +142,8 @@ class Gateway:
 
     def _hide(self, answer: Answer, ms: int) -> Answer:
         """Let no look-up find what was just placed."""
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
+            return answer
         told = msgspec.json.decode(answer.body)
         until = self._desk.pace.clock.now_ms() + ms
         if "algoId" in told:
@@ -158,8 +160,9 @@ class Gateway:
             return refusal(VenueError(-5000, f"Path {asked.path}, Method {asked.method} is invalid", status=404))
         params = Params(parse_pairs(asked.query, asked.body))
         try:
-            self._limiter.take(asked.address, route.weight(params), now)
+            self._limiter_of(asked).take(asked.address, route.weight(params), now)
             self._authorise(asked, route, params)
+            self._refuse_while_not_kept(route)
             orders = route.orders(params)
             if orders:
                 self._limiter.take_orders(orders, now)
@@ -178,6 +181,12 @@ class Gateway:
             check_time(params, self._desk.pace.now())
         check_signature(asked.query, asked.body, options.secret)
 
+    def _refuse_while_not_kept(self, route: Route) -> None:
+        """Nothing of the account is told or changed while it is not on the disk."""
+        why = self._desk.not_kept
+        if why is not None and route.security in (Security.SIGNED, Security.TRADE):
+            raise VenueError(-1008, f"Nothing was done: {why}", status=503)
+
     def _perform(self, asked: Asked, route: Route, params: Params) -> Answer:
         trades = route.security is Security.TRADE
         try:
@@ -187,11 +196,16 @@ class Gateway:
         except VenueError as error:
             answer = refusal(error, self._counts(asked, route))
         self._settle(trades)
+        if trades and self._desk.not_kept is not None:
+            return Answer(503, UNKNOWN_STATUS.encode(), {}, "text/plain")  # done, and perhaps not for good
         return answer
+
+    def _limiter_of(self, asked: Asked) -> Limiter:
+        return self._spot if asked.path.startswith(SPOT) else self._limiter
 
     def _counts(self, asked: Asked, route: Route) -> dict[str, str]:
         now = self._desk.pace.clock.now_ms()
-        return self._limiter.headers(asked.address, now, orders=route.security is Security.TRADE)
+        return self._limiter_of(asked).headers(asked.address, now, orders=route.security is Security.TRADE)
 
     # --- replying, or not -------------------------------------------------------------------------
 

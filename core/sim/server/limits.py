@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.sim.local.values import VenueError
 from core.sim.server.options import MINUTE, Limits
 
@@ -45,6 +47,11 @@ class _Address:
         self.refused = _Window(MINUTE)
         self.banned_until = 0
         self.bans = 0
+
+
+def spot_limits(limits: Limits) -> Limits:
+    """Those of the spot host."""
+    return replace(limits, weight_per_minute=limits.spot_weight_per_minute)
 
 
 class Limiter:
@@ -106,7 +113,7 @@ class Limiter:
 
 
 def _too_many(limit: int, per: str) -> VenueError:
-    return VenueError(-1015, f"Too many new orders; current limit is {limit} orders per {per}.")
+    return VenueError(-1015, f"Too many new orders; current limit is {limit} orders per {per}.", status=429)
 
 
 def _seconds(ms: int) -> int:

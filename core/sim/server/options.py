@@ -40,7 +40,7 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The venue's limits.
+    """The venue's limits; its spot host counts for itself.
 
     After ``ban_after`` requests over the weight an address is banned for ``ban_ms``, twice as long each time.
     """
@@ -54,6 +54,7 @@ class Limits:
     messages_per_second: int = 10
     queued_messages: int = 20_000
     """A client that reads so slowly that this many wait for it is disconnected."""
+    spot_weight_per_minute: int = 6_000
 
 
 @dataclass(frozen=True, slots=True)

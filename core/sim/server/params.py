@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from core.sim.local.values import AlgoType, OrderSide, OrderType, TimeInForce, VenueError, WorkingType
 
-_NUMBER = re.compile(r"^\d{1,20}(\.\d{1,20})?$")
+_NUMBER = re.compile(r"^[0-9]{1,20}(\.[0-9]{1,20})?$")
 _CLIENT_ID = re.compile(r"^[.A-Z:/a-z0-9_-]{1,36}$")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -77,6 +77,13 @@ class Params:
         if not (found.isascii() and found.isdigit() and len(found) <= 20):
             raise illegal(name)
         return int(found)
+
+    def whole(self, name: str) -> int:
+        """A mandatory whole number not below zero."""
+        found = self.maybe_integer(name)
+        if found is None:
+            raise missing(name)
+        return found
 
     def limit(self, default: int, most: int) -> int:
         """How many rows were asked for."""

@@ -8,8 +8,12 @@ from core.sim.server import calls_account as account
 from core.sim.server import calls_algos as algos
 from core.sim.server import calls_market as market
 from core.sim.server import calls_orders as orders
+from core.sim.server import calls_spot as spot
 from core.sim.server.desk import Route, Security
 from core.sim.server.params import Params
+
+SPOT = "/api/v3/"
+"""Where calls of the spot host begin."""
 
 _Weight = Callable[[Params], int]
 
@@ -55,6 +59,10 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/ticker/price"): Route(market.price_ticker, weight=_by_symbol(1, 2)),
     ("GET", "/fapi/v2/ticker/price"): Route(market.price_ticker, weight=_by_symbol(1, 2)),
     ("GET", "/fapi/v1/ticker/bookTicker"): Route(market.book_ticker, weight=_by_symbol(2, 5)),
+    ("GET", f"{SPOT}ping"): Route(market.ping),
+    ("GET", f"{SPOT}time"): Route(market.server_time),
+    ("GET", f"{SPOT}exchangeInfo"): Route(spot.exchange_info, weight=_flat(20)),
+    ("GET", f"{SPOT}klines"): Route(spot.klines, weight=_flat(2)),
     ("POST", "/fapi/v1/listenKey"): Route(account.create_listen_key, _KEY),
     ("PUT", "/fapi/v1/listenKey"): Route(account.keep_listen_key, _KEY),
     ("DELETE", "/fapi/v1/listenKey"): Route(account.drop_listen_key, _KEY),

@@ -69,6 +69,37 @@ def _listed(listing: Listing) -> Json:
     }
 
 
+def spot_info(listings: Sequence[Listing], limits: Limits, now: int) -> Json:
+    """The spot markets beside what is listed."""
+    weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits.spot_weight_per_minute}
+    return {
+        "timezone": "UTC",
+        "serverTime": now,
+        "rateLimits": [weight],
+        "exchangeFilters": [],
+        "symbols": [_spot_listed(listing) for listing in listings],
+    }
+
+
+def _spot_listed(listing: Listing) -> Json:
+    wanted = ("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE")
+    return {
+        "symbol": listing.symbol,
+        "status": "TRADING",
+        "baseAsset": listing.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": listing.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "orderTypes": [],
+        "isSpotTradingAllowed": False,
+        "isMarginTradingAllowed": False,
+        "filters": [told for told in _filters(listing) if told["filterType"] in wanted],
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+    }
+
+
 def _filters(listing: Listing) -> list[Json]:
     lot = {"minQty": text(listing.min_qty), "maxQty": text(listing.max_qty), "stepSize": text(listing.step)}
     market_lot = {

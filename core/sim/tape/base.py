@@ -18,6 +18,8 @@ from core.types import Timeframe
 
 KLINES_DEFAULT, KLINES_MOST = 500, 1500
 """How many candles the venue answers with when not asked for a number, and at most."""
+SPOT_KLINES_DEFAULT, SPOT_KLINES_MOST = 500, 1000
+"""The same of the spot market."""
 FUNDING_DEFAULT, FUNDING_MOST = 100, 1000
 """The same for settlements."""
 
@@ -26,7 +28,7 @@ class TapeInfo(NamedTuple):
     """What a tape has. ``start``/``end`` (ms) where they are known; ``timeframes`` are those of a symbol's candles.
 
     ``drawn_path`` says whether prices between two trades were really there: then an exchange sweeps to each trade (bars);
-    otherwise each trade is one print (recordings, live markets).
+    otherwise each trade is one print (recordings, live markets). ``spot`` are those whose spot market is known too.
     """
 
     name: str
@@ -35,6 +37,7 @@ class TapeInfo(NamedTuple):
     start: int | None
     end: int | None
     drawn_path: bool
+    spot: tuple[str, ...] = ()
 
 
 class MarketTape(Protocol):
@@ -63,6 +66,12 @@ class MarketTape(Protocol):
         self, symbol: str, start: int | None = None, end: int | None = None, limit: int = FUNDING_DEFAULT
     ) -> tuple[FundingTick, ...]:
         """Settlements as of the last tick, oldest first; ``mark`` is 0 where it is not known (the venue leaves it empty then)."""
+        ...
+
+    def spot_klines(
+        self, symbol: str, tf: Timeframe, start: int | None = None, end: int | None = None, limit: int = SPOT_KLINES_DEFAULT
+    ) -> tuple[KlineTick, ...]:
+        """Candles of the spot market as of the last tick; empty for timeframes, and symbols, of which nothing is known."""
         ...
 
     def premium(self, symbol: str) -> MarkTick | None:

@@ -44,6 +44,23 @@ class SourceHistory:
             for row in chosen
         )
 
+    def spot(self, player: Player, start: int | None, end: int | None, limit: int, now: int) -> tuple[KlineTick, ...]:
+        """Hourly candles of the spot market up to ``now``, from one known close to the next, the forming one last.
+
+        Nothing is known between two closes: a candle has no other prices than these, and no volume.
+        """
+        hour = Timeframe.H1.ms
+        newest = now if end is None else min(now, bucket_open(end, Timeframe.H1) + hour)
+        count = limit if start is None else max(0, (newest - start) // hour + 1)
+        closes = {row.ts: row.price for row in self._source.spot_history(player.instrument.symbol, newest, count + 1)}
+        rows = [
+            _spot_candle(player, ts - hour, closes.get(ts - hour, price), price, ts, final=True) for ts, price in closes.items()
+        ]
+        begun = bucket_open(now, Timeframe.H1)
+        if begun in closes:
+            rows.append(_spot_candle(player, begun, closes[begun], closes[begun], now, final=False))
+        return venue_slice(rows, lambda tick: tick.open_ts, start, end, limit)
+
     def _closes(self, player: Player, times: Sequence[int]) -> dict[int, float]:
         """Last prices at ``times`` (rising) where an hour closed then."""
         if not times:
@@ -56,6 +73,11 @@ class SourceHistory:
 def without_volume(candle: KlineTick) -> KlineTick:
     """A candle of a price that nobody trades."""
     return structs.replace(candle, volume=ZERO, quote_volume=ZERO, taker_volume=ZERO, trades=0, first_trade=-1, last_trade=-1)
+
+
+def _spot_candle(player: Player, open_ts: int, first: float, last: float, ts: int, *, final: bool) -> KlineTick:
+    candle = Candle(open_ts, first, max(first, last), min(first, last), last, 0.0, -1, -1)
+    return without_volume(candle.tick(player.symbol, Timeframe.H1, ts, final=final))
 
 
 def _ticks(player: Player, tf: Timeframe, bars: Bars) -> list[KlineTick]:

@@ -18,7 +18,7 @@ import msgspec
 from core.data.timeframes import LADDER
 from core.errors import SourceError
 from core.sim.local.values import ZERO, BookTick, FundingTick, KlineTick, MarkTick, OrderSide, Tick, TradeTick
-from core.sim.tape.base import FUNDING_DEFAULT, KLINES_DEFAULT, TapeInfo
+from core.sim.tape.base import FUNDING_DEFAULT, KLINES_DEFAULT, SPOT_KLINES_DEFAULT, TapeInfo
 from core.sim.tape.candles import TradeLadder
 from core.sim.tape.depth import Change, DepthBook, Top
 from core.sim.tape.levels import Levels
@@ -184,6 +184,13 @@ class RecordingTape:
     ) -> tuple[FundingTick, ...]:
         """See :class:`~core.sim.tape.base.MarketTape`; none."""
         return self._memory.funding_rates(symbol, start, end, limit)
+
+    def spot_klines(
+        self, symbol: str, tf: Timeframe, start: int | None = None, end: int | None = None, limit: int = SPOT_KLINES_DEFAULT
+    ) -> tuple[KlineTick, ...]:
+        """See :class:`~core.sim.tape.base.MarketTape`; none."""
+        del symbol, tf, start, end, limit
+        return ()
 
     def premium(self, symbol: str) -> MarkTick | None:
         """See :class:`~core.sim.tape.base.MarketTape`."""

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from typing import Any
 
-from msgspec import structs
+from msgspec import convert, structs, to_builtins
 
+from core.clock import Clock
 from core.errors import StateError
 from core.sim.local.values import BookTick, FundingTick, KlineTick, MarkTick, Tick
-from core.sim.tape.base import FUNDING_DEFAULT, KLINES_DEFAULT, TapeInfo
+from core.sim.tape.base import FUNDING_DEFAULT, KLINES_DEFAULT, SPOT_KLINES_DEFAULT, TapeInfo
 from core.sim.tape.memory import TapeMemory
 from core.types import Timeframe
 
@@ -21,7 +22,8 @@ WAITING_MOST = 10_000
 class RelayTape:
     """A tape (:class:`core.sim.tape.base.MarketTape`) whose ticks are pushed in.
 
-    A tick older than the last one takes over its time, so that time never runs back. When a consumer falls behind by
+    A tick older than the last one takes over its time, so that time never runs back; one that the exchange's ``clock`` has not
+    reached is of now, so that nothing waits for it, however wrong its time. When a consumer falls behind by
     more than :data:`WAITING_MOST` ticks, a book, a mark or a forming candle that a newer one replaces is left out (counted in
     ``left_out``); trades, final candles and settlements never are.
 
@@ -33,6 +35,7 @@ class RelayTape:
     def __init__(self, name: str, timeframes: Mapping[str, tuple[Timeframe, ...]]) -> None:
         self.info = TapeInfo(name, tuple(timeframes), dict(timeframes), None, None, drawn_path=False)
         self.left_out = 0
+        self.clock: Clock | None = None
         self._memory = TapeMemory()
         self._waiting: dict[Hashable, Tick] = {}
         self._number = 0
@@ -48,9 +51,10 @@ class RelayTape:
         """
         if self._closed:
             raise StateError(f"a tick was pushed into {self.info.name} after it was closed")
-        if tick.ts < self._last_ts:
+        ts = tick.ts if self.clock is None else min(tick.ts, self.clock.now_ms())
+        self._last_ts = max(ts, self._last_ts)
+        if tick.ts != self._last_ts:
             tick = structs.replace(tick, ts=self._last_ts)
-        self._last_ts = tick.ts
         self._number += 1
         key: Hashable = self._number
         if len(self._waiting) >= WAITING_MOST:
@@ -59,6 +63,12 @@ class RelayTape:
             self.left_out += self._waiting.pop(key, None) is not None
         self._waiting[key] = tick
         self._news.set()
+
+    def forget_books(self) -> None:
+        """Nobody hears the books any more: until they are told again, nothing must be filled by what they were."""
+        ts = self._last_ts if self.clock is None else self.clock.now_ms()
+        for symbol in self.info.symbols:
+            self.push(BookTick(symbol, ts, 0, (), ()))
 
     def fill(self, candles: Iterable[KlineTick]) -> None:
         """Candles of the time before, for history."""
@@ -101,6 +111,13 @@ class RelayTape:
         """See :class:`~core.sim.tape.base.MarketTape`; what was pushed."""
         return self._memory.funding_rates(symbol, start, end, limit)
 
+    def spot_klines(
+        self, symbol: str, tf: Timeframe, start: int | None = None, end: int | None = None, limit: int = SPOT_KLINES_DEFAULT
+    ) -> tuple[KlineTick, ...]:
+        """See :class:`~core.sim.tape.base.MarketTape`; none."""
+        del symbol, tf, start, end, limit
+        return ()
+
     def premium(self, symbol: str) -> MarkTick | None:
         """See :class:`~core.sim.tape.base.MarketTape`."""
         return self._memory.premium(symbol)
@@ -108,11 +125,14 @@ class RelayTape:
     # --- state ------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Nothing: a live market is not gone back to."""
-        return {}
+        """The latest marks: a live market is not gone back to, but they tell which settlement was due next."""
+        marks = [mark for symbol in self.info.symbols if (mark := self.premium(symbol)) is not None]
+        return {"marks": to_builtins(marks)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing."""
+        """Take over a :meth:`snapshot`."""
+        for mark in convert(state["marks"], list[MarkTick]):
+            self._memory.take(mark)
 
 
 def _replaced_by(tick: Tick) -> Hashable | None:

@@ -21,7 +21,7 @@ from core.exec.instrument import Instrument
 from core.sim.local.values import FundingTick, KlineTick, MarkTick, Tick
 from core.sim.marks import bars_of
 from core.sim.matching import Bar
-from core.sim.tape.base import FUNDING_DEFAULT, KLINES_DEFAULT, TapeInfo
+from core.sim.tape.base import FUNDING_DEFAULT, KLINES_DEFAULT, SPOT_KLINES_DEFAULT, TapeInfo
 from core.sim.tape.history import SourceHistory, without_volume
 from core.sim.tape.player import Player
 from core.types import Timeframe
@@ -105,7 +105,8 @@ class SourceTape:
         self._next_mark = self._next_kline = _FOREVER
         info = source.info
         told = {player.symbol: player.ladder.told for player in self._players.values()}
-        self.info = TapeInfo(info.name, tuple(told), told, info.start, info.end, drawn_path=True)
+        spot = tuple(player.symbol for player in self._players.values() if info.has_spot.get(player.instrument.symbol, False))
+        self.info = TapeInfo(info.name, tuple(told), told, info.start, info.end, drawn_path=True, spot=spot)
 
     def _make_players(self, instruments: Sequence[Instrument]) -> dict[int, Player]:
         """By position in the source's symbols."""
@@ -270,6 +271,14 @@ class SourceTape:
         """See :class:`~core.sim.tape.base.MarketTape`."""
         player = self._by_symbol.get(symbol)
         return () if player is None else self._past.funding(player, start, end, limit, self._now)
+
+    def spot_klines(
+        self, symbol: str, tf: Timeframe, start: int | None = None, end: int | None = None, limit: int = SPOT_KLINES_DEFAULT
+    ) -> tuple[KlineTick, ...]:
+        """See :class:`~core.sim.tape.base.MarketTape`; sources know hourly closes, so that there are candles of an hour only."""
+        if symbol not in self.info.spot or tf is not Timeframe.H1:
+            return ()
+        return self._past.spot(self._by_symbol[symbol], start, end, limit, self._now)
 
     def premium(self, symbol: str) -> MarkTick | None:
         """See :class:`~core.sim.tape.base.MarketTape`."""

@@ -434,3 +434,14 @@ def test_a_snapshot_is_not_touched_by_what_follows():
     text = json.dumps(saved)
     books.apply(fill(2, SELL, EXIT, "1", "101"))
     assert json.dumps(saved) == text
+
+
+def test_money_that_no_fill_tells_of_is_in_the_wallet_and_outlives_a_restart():
+    """X11: paid in or taken out by the owner, or explained by nobody."""
+    books = made_ledger()
+    books.move(-100.0, T0)
+    books.move(0.5)
+    assert (books.wallet, books.moved_ts) == (900.5, T0)
+    again = made_ledger()
+    again.restore(json.loads(json.dumps(books.snapshot())))
+    assert (again.wallet, again.moved_ts, again.starting_equity) == (900.5, T0, 1_000.0)

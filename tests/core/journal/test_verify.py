@@ -100,6 +100,7 @@ def test_a_flip_of_any_byte_is_found_and_never_written_over(folder: Path) -> Non
         (folder / name).write_bytes(data)
 
 
+@pytest.mark.untraced
 def test_a_flip_of_any_bit_of_a_journal_at_rest_is_found(folder: Path) -> None:
     """Also of those that tell a segment that another followed from one at which the session ended."""
     write(folder, segments=2, bars=1)

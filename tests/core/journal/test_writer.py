@@ -135,6 +135,7 @@ def two_segments(folder: Path) -> tuple[Disk, list[Record], list[tuple[int, int]
     return disk, written, marks
 
 
+@pytest.mark.untraced
 def test_a_kill_at_any_byte_loses_only_the_frame_that_was_being_written(folder: Path, tmp_path: Path) -> None:
     """Issue: survives kill -9 at any byte; a torn tail is recognised, cut and reported."""
     disk, written, marks = two_segments(folder)

@@ -177,3 +177,16 @@ def test_a_restored_count_goes_on_as_if_never_stopped(telemetry: Telemetry, stop
     _live(other, stop, 12)
     assert other.result() == telemetry.result()
     assert other.snapshot() == telemetry.snapshot()
+
+
+def test_what_the_owner_moves_is_no_drawdown():
+    """X11."""
+    telemetry = Telemetry((BTC,), (), 1.1)
+    telemetry.on_transfer(50.0)
+    assert telemetry.equity is None
+    for equity in (300.0, 297.0):
+        telemetry.on_equity(equity)
+    telemetry.on_transfer(-97.0)
+    telemetry.on_equity(200.0)
+    assert telemetry.drawdown_pct == pytest.approx(1.0)
+    assert telemetry.max_dd_pct == pytest.approx(1.0)

@@ -424,3 +424,40 @@ def test_the_view_is_plain_and_events_are_drained_once():
     assert isinstance(governor.view, GovernorView)
     assert GovernorEventKind.KILL_SWITCH in [event.kind for event in governor.drain_events()]
     assert governor.drain_events() == ()
+
+
+# --- money in and out -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("amount", [-200.0, -1.0, 50.0, 10_000.0])
+def test_what_the_owner_moves_changes_no_percentage(amount):
+    """X11: a withdrawal must not fire a limit, and a deposit must not hide a loss."""
+    governor = started(300.0)
+    governor.on_bar(TS + HOUR, 306.0)
+    governor.on_realised(TS + HOUR, 2.0)
+    before = governor.on_bar(TS + 2 * HOUR, 303.0)
+    governor.on_transfer(amount)
+    after = governor.on_bar(TS + 3 * HOUR, 303.0 + amount)
+    for name in ("day_pnl_pct", "day_realised_pct", "dd_72h_pct"):
+        assert getattr(after, name) == pytest.approx(getattr(before, name), abs=1e-9), name
+    assert after.room_usd / after.equity == pytest.approx(before.room_usd / before.equity)
+    assert (after.day_lock, after.kill_switch) == (False, False)
+
+
+def test_a_limit_holds_after_a_withdrawal_as_before():
+    governor = started(300.0)
+    governor.on_transfer(-200.0)
+    assert governor.on_bar(TS + HOUR, 98.3).day_lock is False
+    assert governor.on_bar(TS + 2 * HOUR, 98.2).day_lock
+
+
+def test_money_moved_before_the_first_bar_or_out_of_nothing_is_no_base():
+    fresh = Governor(governance())
+    fresh.on_transfer(100.0)
+    assert fresh.on_bar(TS, 400.0).day_start_equity == 400.0
+    broke = started(0.0)
+    broke.on_transfer(100.0)
+    assert broke.view.equity == 0.0
+    empty = started(300.0)
+    empty.on_transfer(-400.0)
+    assert empty.view.equity == 0.0

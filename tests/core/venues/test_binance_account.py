@@ -1,14 +1,20 @@
 """The account's port: what only a long history or an odd answer shows; the rest is shown by the live broker's stories."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from core.errors import BrainError
-from core.sim.local.values import NewOrder, OrderSide, OrderType
+from core.sim.local.values import IncomeState, NewOrder, OrderSide, OrderType
 from core.sim.server.faults import FaultKind as F
 from core.types import OrderSide as Side
 from core.venues import binance_account
 from core.venues.words import Ask, SymbolMode
 from tests.core.exec.live.kit import BTC, Bench, D, tell
+
+DAY_MS = 86_400_000
 
 
 def test_fills_are_read_page_by_page(monkeypatch):
@@ -20,6 +26,51 @@ def test_fills_are_read_page_by_page(monkeypatch):
         account = b.broker._account
         assert [trade.trade_id for trade in await account.trades(BTC, after_id=None, since=0)] == [1, 2, 3, 4, 5]
         assert [trade.trade_id for trade in await account.trades(BTC, after_id=3, since=0)] == [4, 5]
+
+    tell(story)
+
+
+def grow(b: Bench, days: Sequence[float]) -> list[int]:
+    """One fill as many, so many days ago; their ids."""
+    history, now = b.venue._engine.history, b.world.clocks.now_ms()
+    if not history.trades:
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.MARKET, D("0.002"), client_id="n"))
+    first = history.trades[0]
+    made = [replace(first, trade_id=first.trade_id + number, ts=now - round(day * DAY_MS)) for number, day in enumerate(days)]
+    history.trades.clear()
+    history.trades.extend(made)
+    return [trade.trade_id for trade in made]
+
+
+def test_fills_of_weeks_ago_and_of_more_than_a_page_are_all_found():
+    """F6: the venue tells a thousand of one week at once; a recovery after a long absence must find every one."""
+
+    async def story(b: Bench):
+        account, now = b.broker._account, b.world.clocks.now_ms()
+        ids = grow(b, [*np.linspace(40.0, 30.0, 1_300), *np.linspace(9.0, 0.1, 1_205)])
+        assert [trade.trade_id for trade in await account.trades(BTC, after_id=None, since=now - 50 * DAY_MS)] == ids
+        assert [trade.trade_id for trade in await account.trades(BTC, after_id=None, since=now - 8 * DAY_MS)] == [
+            trade_id for trade_id, trade in zip(ids, b.venue._engine.history.trades, strict=True) if trade.ts >= now - 8 * DAY_MS
+        ]
+        assert [trade.trade_id for trade in await account.trades(BTC, after_id=ids[99], since=0)] == ids[100:]
+        b.venue._engine.history.trades.clear()
+        assert await account.trades(BTC, after_id=None, since=0) == ()
+
+    tell(story)
+
+
+def test_funding_payments_of_more_than_a_page_are_all_found(monkeypatch):
+    monkeypatch.setattr(binance_account, "_INCOME_PAGE", 3)
+
+    async def story(b: Bench):
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.MARKET, D("0.010"), client_id="n"))
+        now = b.world.clocks.now_ms()
+        for number in range(8):  # two settlements in one moment each
+            b.venue._engine.history.income.append(
+                IncomeState("BTCUSDT", "FUNDING_FEE", D("-0.1"), "USDT", now - 9_000 + number // 2 * 1_000, 900 + number)
+            )
+        paid = await b.broker._account.funding(now - 8_500)
+        assert [payment.id for payment in paid] == [f"{900 + number}" for number in range(2, 8)]
 
     tell(story)
 

@@ -122,6 +122,14 @@ async def test_the_venues_wish_to_be_left_alone_is_kept(tmp_path, weight):
         await client.close()
 
 
+async def test_the_count_of_our_address_is_read_and_the_spot_hosts_is_another():
+    client = make_client("binanceusdm")
+    for url, used in (("https://fapi.binance.com/fapi/v1/time", "1200"), ("https://api.binance.com/api/v3/klines", "5")):
+        client.on_rest_response(200, "OK", url, "GET", {"X-MBX-USED-WEIGHT-1M": used}, "{}", {}, None)
+    assert client.wiring.budget.used_by_venue == 1_200
+    await client.close()
+
+
 @pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "7"}, 7.0), ({}, 30.0), ({"retry-after": "soon"}, 30.0)])
 async def test_without_a_word_about_how_long_half_a_minute_is_waited(headers, seconds):
     client = make_client("binanceusdm")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.venues.errors import code_of, retry_after_s, status_of
+from core.venues.errors import code_of, retry_after_s, status_of, unusable
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,22 @@ def test_what_our_client_notes_wins_over_the_text():
     error.venue_code, error.http_status, error.retry_after_s = -2, 429, 3
     assert (code_of(error), status_of(error), retry_after_s(error)) == (-2, 429, 3.0)
     assert (status_of(Exception()), retry_after_s(Exception())) == (None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (-2008, "LIVE-014", "API_KEY"),
+        (-2014, "LIVE-014", "API_KEY"),
+        (-2015, "LIVE-014", "API_KEY"),
+        (-1022, "LIVE-014", "API_SECRET"),
+        (-1021, "LIVE-013", "time"),
+        (-1003, "LIVE-015", "-1003"),
+        (None, "LIVE-015", "RuntimeError"),
+    ],
+)
+def test_why_an_account_cannot_be_traded_is_told_with_its_remedy(number, code, says):
+    error = RuntimeError("my key is SECRET" if number is None else f'{{"code":{number},"msg":"no"}}')
+    told = unusable(error)
+    assert (told.code, says in told.what, bool(told.help)) == (code, True, True)
+    assert "SECRET" not in told.what.replace("API_SECRET", "")

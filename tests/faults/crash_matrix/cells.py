@@ -15,6 +15,16 @@ from tests.support.simulation import network
 from tests.support.simulation.disk import Loss
 
 PLAIN, ALGO = "/fapi/v1/order", "/fapi/v1/algoOrder"
+_READS = (
+    PLAIN,
+    ALGO,
+    "/fapi/v1/openOrders",
+    "/fapi/v1/openAlgoOrders",
+    "/fapi/v1/userTrades",
+    "/fapi/v3/positionRisk",
+    "/fapi/v1/income",
+)
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
 class Action(StrEnum):
@@ -37,6 +47,29 @@ class Leg(StrEnum):
     """Through the catastrophe stop too."""
 
 
+class Beside(StrEnum):
+    """What happens beside the requests and messages of the bot."""
+
+    REDUCES = "hand_reduces"
+    """A person closes part of the position at the exchange."""
+    OPENS = "hand_opens"
+    """A person opens more of it, and closes that part again later."""
+    RESTS = "foreign_order"
+    """A person's order rests there for a while."""
+    STALE = "stale_positions"
+    """Positions are told as they were a moment ago."""
+    FULL = "disk_full"
+    """The outbox cannot be written for a while."""
+
+
+class Entering(StrEnum):
+    """How the broker enters."""
+
+    ACROSS = "across"
+    MAKER = "maker"
+    SLICED = "sliced"
+
+
 NONE = "none"
 MARKET_ONLY = (FaultKind.DEPTH_GAP, FaultKind.LATE_FINAL, FaultKind.MISSING_FINAL)
 """They befall market data, which is not in this world."""
@@ -44,6 +77,7 @@ FAULTS = (
     NONE,
     *(kind.value for kind in FaultKind if kind not in MARKET_ONLY),
     *(f"net_{kind.name.lower()}" for kind in network.Kind),
+    *(beside.value for beside in Beside),
 )
 IN_RECOVERY = (CrashPoint.RESOLVED, CrashPoint.BACKFILLED, CrashPoint.ADOPTED, CrashPoint.COVERED)
 """Passed at a start only: a first life must have died before."""
@@ -67,6 +101,20 @@ _STARTING = (
     CrashPoint.SENT_AFTER,
     CrashPoint.REPLIED,
     CrashPoint.TOLD_AFTER,
+)
+_TIMES = (1, 1, 2, 3, 0)
+"""0: until the cell's faults are over."""
+_SECOND = (
+    FaultKind.REJECT,
+    FaultKind.THROTTLE,
+    FaultKind.UNKNOWN,
+    FaultKind.HANG,
+    FaultKind.DROP_BEFORE,
+    FaultKind.DROP_AFTER,
+    FaultKind.TRUNCATED,
+    FaultKind.LATE,
+    FaultKind.MISSING_EVENT,
+    FaultKind.DISCONNECT,
 )
 _REFUSED = (-1111, -2019, -2021, -2022, -4164, -5028)
 _POWER = (Loss.UNSYNCED, Loss.LATEST, Loss.SECTORS)
@@ -93,6 +141,15 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
+class Happening:
+    """What happens beside: when (s after the action begins; before it where negative) and for how long."""
+
+    what: Beside
+    after_s: float
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One life."""
 
@@ -108,12 +165,28 @@ class Cell:
     link_fault_s: float
     outage: Outage | None
     tight_cap: bool
-    snapshot_every: int
+    besides: tuple[Happening, ...] = ()
+    entering: Entering = Entering.ACROSS
+    symbols: tuple[str, ...] = SYMBOLS[:1]
+    funding: bool = False
+    faults_last_s: float = 0.0
 
     def __str__(self) -> str:
         kills = ", ".join(f"{kill.point}#{kill.nth} {kill.loss.name.lower()} {kill.down_s:.1f}s" for kill in self.kills)
         outage = "" if self.outage is None else f", exchange down {self.outage.down_s:.1f}s"
-        return f"{self.side} {self.action}, {self.fault}, price {self.leg}, killed at {kills}{outage}"
+        faults = "".join(f", {fault.kind} {fault.method} {fault.path} x{fault.times or 'all'}" for fault in self.venue_faults)
+        besides = "".join(f", {happening.what}" for happening in self.besides)
+        how = f"{self.entering}, {len(self.symbols)} symbol{'s' * (len(self.symbols) > 1)}"
+        return f"{self.side} {self.action} {how}, {self.fault}, price {self.leg}, killed at {kills}{outage}{faults}{besides}"
+
+    def has(self, what: Beside) -> Happening | None:
+        """When that happens, if it does."""
+        return next((happening for happening in self.besides if happening.what is what), None)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person trades beside the bot."""
+        return self.has(Beside.REDUCES) is not None or self.has(Beside.OPENS) is not None
 
 
 def cell_of(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), faults: Sequence[str] = FAULTS) -> Cell:
@@ -127,21 +200,44 @@ def cell_of(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), fault
     point, fault, action, side = picked
     chance = Random(f"{number}/cell")
     link = _link_fault(fault, chance)
+    besides = _besides(fault, action, chance)
+    stuck = fault == FaultKind.STUCK_TRIGGER
     return Cell(
         number=number,
         point=point,
         fault=fault,
         action=action,
         side=side,
-        leg=chance.choices(tuple(Leg), (5, 3, 1))[0],
+        leg=chance.choices(tuple(Leg), (1, 5, 2) if stuck else (5, 3, 1))[0],
         kills=_kills(point, chance),
-        venue_faults=(*_needed(point, action, chance), *_venue_faults(fault, action, chance)),
+        venue_faults=(*_needed(point, action, chance), *_venue_faults(fault, action, chance), *_second(fault, chance)),
         link_fault=link,
         link_fault_s=chance.uniform(0.5, 4.0),
-        outage=Outage(chance.uniform(0.0, 4.0), chance.uniform(0.2, 3.0)) if chance.random() < 1 / 6 else None,
+        outage=_outage(chance) if not besides else None,
         tight_cap=chance.random() < 0.25,
-        snapshot_every=1,
+        besides=besides,
+        entering=chance.choices(tuple(Entering), (6, 1, 1))[0],
+        symbols=SYMBOLS[: 2 if chance.random() < 1 / 8 else 1],
+        funding=chance.random() < 1 / 4,
+        faults_last_s=chance.uniform(3.0, 11.0),
     )
+
+
+def _outage(chance: Random) -> Outage | None:
+    return Outage(chance.uniform(0.0, 4.0), chance.uniform(0.2, 3.0)) if chance.random() < 1 / 6 else None
+
+
+def _besides(fault: str, action: Action, chance: Random) -> tuple[Happening, ...]:
+    """One that is the cell's own, or now and then another."""
+    if fault in tuple(Beside):
+        what = Beside(fault)
+    elif chance.random() < 1 / 8:
+        what = chance.choice(tuple(Beside))
+    else:
+        return ()
+    if what is Beside.RESTS and chance.random() < 0.5:
+        return (Happening(what, -2.8, chance.uniform(6.0, 12.0)),)  # it stands when the cell's action comes
+    return (Happening(what, chance.uniform(0.0, 6.0), chance.uniform(1.0, 6.0)),)
 
 
 def _kills(point: CrashPoint, chance: Random) -> tuple[Kill, ...]:
@@ -155,7 +251,7 @@ def _kills(point: CrashPoint, chance: Random) -> tuple[Kill, ...]:
 
 def _kill(point: CrashPoint, nth: int, chance: Random) -> Kill:
     loss = Loss.KILL if chance.random() < 0.5 else chance.choice(_POWER)
-    down = chance.choice(((0.05, 1.0), (1.0, 6.0), (1.0, 6.0), (15.0, 40.0)))
+    down = chance.choice(((0.05, 1.0), (1.0, 6.0), (1.0, 6.0), (15.0, 45.0)))
     return Kill(point, nth, loss, chance.uniform(*down))
 
 
@@ -182,16 +278,30 @@ def _needed(point: CrashPoint, action: Action, chance: Random) -> tuple[Fault, .
 
 
 def _venue_faults(fault: str, action: Action, chance: Random) -> tuple[Fault, ...]:
-    if fault == NONE or fault.startswith("net_"):
+    if fault not in tuple(FaultKind):
         return ()
-    kind, path = FaultKind(fault), _path(action, chance)
+    return _fault(FaultKind(fault), _path(action, chance), chance)
+
+
+def _second(fault: str, chance: Random) -> tuple[Fault, ...]:
+    """Now and then another that has nothing to do with the first, or that befalls the other book at the same time."""
+    if chance.random() > 1 / 4:
+        return ()
+    kind = FaultKind(fault) if fault in tuple(FaultKind) and chance.random() < 0.5 else chance.choice(_SECOND)
+    return _fault(kind, chance.choice((PLAIN, ALGO)), chance)
+
+
+def _fault(kind: FaultKind, path: str, chance: Random) -> tuple[Fault, ...]:
     method = chance.choice(("POST", "POST", "POST", "DELETE", "GET"))
-    nth, times, executed = chance.choice((1, 1, 2)), chance.choice((1, 1, 2)), chance.random() < 0.5
+    if method == "GET":
+        path = chance.choice(_READS)
+    nth, times, executed = chance.choice((1, 1, 2)), chance.choice(_TIMES), chance.random() < 0.5
     match kind:
         case FaultKind.REJECT:
             return (Fault(kind, method, path, nth=nth, times=times, code=chance.choice(_REFUSED), message="refused"),)
         case FaultKind.HANG | FaultKind.SLOW | FaultKind.LATE | FaultKind.QUEUED | FaultKind.FOUND_LATE:
-            delay_ms = chance.choice((300, 1_500, 2_500, 6_000))
+            delay_ms = chance.choice((300, 1_500, 2_500, 6_000, 15_000))
+            path = chance.choice((PLAIN, ALGO)) if method == "GET" else path
             return (Fault(kind, "POST", path, nth=nth, times=times, executed=executed, delay_ms=delay_ms),)
         case FaultKind.DUPLICATE_EVENT | FaultKind.MISSING_EVENT:
             return (Fault(kind, stream=chance.choice(("", "ORDER_TRADE_UPDATE", "ALGO_UPDATE")), times=chance.randint(1, 8)),)
@@ -204,7 +314,7 @@ def _venue_faults(fault: str, action: Action, chance: Random) -> tuple[Fault, ..
         case FaultKind.CLOCK_JUMP:  # a start refuses more than 1.5 s
             return (Fault(kind, delay_ms=chance.choice((-1_300, -700, 700, 1_300))),)
         case FaultKind.STUCK_TRIGGER:
-            return (Fault(kind, delay_ms=chance.randint(2_000, 12_000), after_ms=chance.randint(0, 3_000)),)
+            return (Fault(kind, delay_ms=chance.randint(6_000, 16_000), after_ms=chance.randint(0, 3_000)),)
         case _:
             return (Fault(kind, method, path, nth=nth, times=times, executed=executed),)
 

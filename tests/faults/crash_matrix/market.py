@@ -94,7 +94,7 @@ class PathTape:
     def klines(self, *_args: Any, **_more: Any) -> tuple[()]:
         return ()
 
-    mark_klines = funding_rates = klines
+    mark_klines = spot_klines = funding_rates = klines
 
     def premium(self, symbol: str) -> MarkTick | None:
         return None

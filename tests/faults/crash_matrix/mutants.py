@@ -6,7 +6,6 @@ import contextlib
 import functools
 import sqlite3
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,15 +26,13 @@ Patch = pytest.MonkeyPatch
 
 
 def _synchronous(patch: Patch, how: str) -> None:
-    """The outbox is quick: its commits are not on the disk when they return."""
-    real = outbox.connect
+    """The outbox is quick: no commit of it is on the disk when it returns."""
 
-    def connect(path: Path) -> sqlite3.Connection:
-        db = real(path)
+    def wait_for_disk(db: sqlite3.Connection, *, wait: bool) -> None:
+        del wait
         db.execute(f"PRAGMA synchronous={how}")
-        return db
 
-    patch.setattr(outbox, "connect", connect)
+    patch.setattr(outbox, "wait_for_disk", wait_for_disk)
 
 
 def _unknown_again_with_new_id(patch: Patch) -> None:
@@ -45,7 +42,7 @@ def _unknown_again_with_new_id(patch: Patch) -> None:
     async def judge(self: Any, row: Any, verdict: Any) -> None:
         await real(self, row, verdict)
         if verdict.outcome is Outcome.UNKNOWN and "." not in row.client_id and not row.own:
-            again = msgspec.structs.replace(row, client_id=f"{row.client_id}.9", state=State.INTENT, attempt=9, standing=None)
+            again = msgspec.structs.replace(row, client_id=f"{row.client_id}.9", state=State.SENT, attempt=9, standing=None)
             await self.send(again)
 
     patch.setattr(Sender, "_judge", judge)

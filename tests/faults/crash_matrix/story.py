@@ -66,7 +66,7 @@ class Story:
     async def serve(self, node: Node) -> None:
         exchange = WatchedExchange(self.world.clocks, self.witness)
         latencies = Latencies(Span(1, 5), Span(1, 20), Span(1, 5), Span(1, 30))
-        state_file = None if self.cell.outage is None else node.folder / "exchange.json"
+        state_file = None if self.cell.outage is None else node.folder / "exchange.db"
         options = ServerOptions(seed=self.cell.number, latencies=latencies, state_file=state_file)
         self.server = ExchangeServer(exchange, PathTape(self.path), self.world.clocks, options)
         await self.server.start("0.0.0.0", 443)  # noqa: S104 - in memory

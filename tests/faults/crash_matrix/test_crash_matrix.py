@@ -72,9 +72,9 @@ def test_a_life_that_failed_comes_with_the_command_that_lives_it_again(capsys):
 
 
 def test_the_command_says_which_points_ended_a_life(capsys):
-    assert main(["--lives", "1", "--seed", "0", "--jobs", "1", "--point", "intent_after", "--fault", "none"]) == 0
+    assert main(["--lives", "1", "--seed", "0", "--jobs", "1", "--point", "sent_after", "--fault", "none"]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"intent_after +1 *\n", said)
+    assert re.search(r"sent_after +1 *\n", said)
     assert "0 failed" in said
 
 

@@ -150,18 +150,25 @@ def trade(
     options: ServerOptions | None = None,
     levels: int = 10,
     keeps: bool = False,
+    hosts_in_market_time: bool = False,
     **more: Any,
 ) -> None:
-    """Run ``story`` beside a local exchange that plays ``source``; one that ``keeps`` its account can be restarted."""
+    """Run ``story`` beside a local exchange that plays ``source``; one that ``keeps`` its account can be restarted.
+
+    With ``hosts_in_market_time`` clients sign with the market's time, as they do beside a real market.
+    """
 
     async def scenario(world: World) -> None:
         used = config or short_configuration()
-        clock = Shifted(world.clocks, source.info.start - EPOCH_MS)
+        apart = source.info.start - EPOCH_MS
+        if hosts_in_market_time:
+            world.clocks.skew_ms.default_factory = lambda: apart
+        clock = Shifted(world.clocks, 0 if hosts_in_market_time else apart)
         given = replace(options or ServerOptions(reaction_ms=50), check_time=False)
         tape = TapeOptions(mark_every_ms=BEAT_MS, book_levels=levels)
 
         def make_venue(folder: Path) -> LocalVenue:
-            kept = replace(given, state_file=folder / "exchange.json") if keeps else given
+            kept = replace(given, state_file=folder / "exchange.db") if keeps else given
             instruments = instruments_for(used, source.info.symbols)
             return local_venue(source, instruments, clock, EQUITY, options=kept, tape=tape)
 

@@ -29,7 +29,7 @@ def test_a_market_that_is_only_heard_is_traded_at_a_local_exchange(tmp_path: Pat
         found.append((daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash))
         stand.session.rename(tmp_path / "session")
 
-    trade(won(), story, bars=15)
+    trade(won(), story, bars=15, hosts_in_market_time=True)
     legs = [one.rpartition("-")[2] for (one,) in rows(tmp_path / "session", "SELECT client_id FROM fills ORDER BY rowid")]
     assert legs[:2] == ["e0", "t2"]
     assert again(tmp_path / "session") == found[0]

@@ -20,6 +20,7 @@ from graph.engines import EngineKind
 from graph.run import Run
 from graph.sessions import Session, find
 from tests.support.run import Ran, run_over, short_configuration
+from tests.support.tracing import untraced
 
 BTC, SOL = "BTC/USDT:USDT", "SOL/USDT:USDT"
 
@@ -44,7 +45,7 @@ def easily_worried(monkeypatch: pytest.MonkeyPatch) -> None:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """650 bars of a made market."""
     source = SyntheticSource((BTC, SOL), bars=650, scenario=Scenario.MIXED, warm_days=60, seed=7)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, untraced():
         _easily_worried(patch)
         return asyncio.run(run_over(source, tmp_path_factory.mktemp("recorded") / "made", config=short_configuration()))
 
@@ -58,7 +59,7 @@ def in_pieces(tmp_path_factory: pytest.TempPathFactory) -> Session:
     def now_and_then_whole(run: Run, *, whole: bool) -> State:
         return keep(run, whole=whole or run.bars % 100 == 32)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, untraced():
         _easily_worried(patch)
         patch.setattr(journaling, "SEGMENT_BARS", 100)
         patch.setattr(journaling, "STATE_EVERY", 16)
@@ -74,7 +75,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """4,300 bars of one symbol, among them a green bonus that comes and goes."""
     source = SyntheticSource((BTC,), bars=4_300, scenario=Scenario.MIXED, warm_days=60, seed=7)
     folder = tmp_path_factory.mktemp("recorded") / "long"
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, untraced():
         _easily_worried(patch)
         asyncio.run(run_over(source, folder, engine=EngineKind.DIRECT, config=short_configuration()))
     return find(str(folder))

@@ -34,6 +34,8 @@ from tests.graph.test_rerun import recorded as run_and_record
 from tests.graph.test_rerun import won
 from tests.support.run import short_configuration
 
+pytestmark = pytest.mark.untraced
+
 ENTRY = "P-1767657600000-funding_rev-SOLUSDT"
 NODES = ("brain", "market_regime", "strategy_selection", "risk_manager", "execution", "research", "monitor")
 

@@ -18,6 +18,7 @@ from core.monitor.reader import StoreReader
 from core.monitor.schema import PLAN
 from core.monitor.store import Store
 from core.types import Plan
+from graph import journaling
 from graph.assembly import assemble
 from graph.engines import EngineKind, build_engine
 from graph.journaling import open_journal
@@ -29,8 +30,11 @@ from graph.why.model import Why
 from graph.why.records import Records, Subject
 from tests.graph.why.witness import Facts, witness
 from tests.support.run import short_configuration
+from tests.support.tracing import untraced
 
 REFUSALS_A_CODE = 3
+STATE_EVERY = 50
+"""Bars between two states, few so that any bar is soon stood at."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,7 +103,9 @@ class Made:
         return usual.model_copy(update={"governance": usual.governance.model_copy(update=dict(self.limits))})
 
     def record(self, folder: Path) -> Session:
-        asyncio.run(self._run(folder))
+        with untraced(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(journaling, "STATE_EVERY", STATE_EVERY)
+            asyncio.run(self._run(folder))
         return find(str(folder))
 
     async def _run(self, folder: Path) -> None:
@@ -147,16 +153,18 @@ def explain_all(session: Session, records: Records, ids: list[str]) -> Explained
     before = fingerprint(session.folder.root)
     subjects = {name: records.find(name) for name in ids}
     found = asyncio.run(Explainer(session.reader(), records).many(list(subjects.values())))
-    facts = witness(session, records, sorted({subject.ts for subject in subjects.values()}))
+    with untraced():
+        facts = witness(session, records, sorted({subject.ts for subject in subjects.values()}))
     return Explained(session, records, subjects, {why.id: why for why in found}, before, facts)
 
 
 @pytest.fixture(scope="session")
 def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
-    """800 bars of a made market with three symbols."""
+    """800 bars of a made market with three symbols; what explains it is counted where single things are explained."""
     session = USUAL.record(tmp_path_factory.mktemp("why") / "mixed")
     records = Records(StoreReader(session.folder.database))
-    return explain_all(session, records, chosen_ids(records, REFUSALS_A_CODE))
+    with untraced():
+        return explain_all(session, records, chosen_ids(records, REFUSALS_A_CODE))
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +176,8 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Scenario], Exp
         if scenario not in done:
             session = Made(scenario, 2, 700).record(tmp_path_factory.mktemp("why") / scenario.value)
             records = Records(StoreReader(session.folder.database))
-            done[scenario] = explain_all(session, records, chosen_ids(records, 1, all_orders=False))
+            with untraced():
+                done[scenario] = explain_all(session, records, chosen_ids(records, 1, all_orders=False))
         return done[scenario]
 
     return explained_of

@@ -28,6 +28,7 @@ from graph.why.records import Records
 from tests.graph.why.checks import against, instrument, step, value
 from tests.graph.why.conftest import Explained
 from tests.support.run import short_configuration
+from tests.support.tracing import untraced
 from tools.context import BrainContext
 from tools.state import BrainState
 
@@ -59,7 +60,8 @@ def at(session: Session, records: Records, ts: int, symbol: str, see: Look) -> N
             onlooker.watching = True
             assert await rerun.next() is not None
 
-    asyncio.run(stand())
+    with untraced():
+        asyncio.run(stand())
 
 
 def named(why: Why, name: str) -> Flip:

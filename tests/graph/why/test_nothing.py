@@ -27,6 +27,7 @@ from graph.why.onlooker import Onlooker
 from tests.graph.why.conftest import Explained, fingerprint
 from tests.graph.why.test_flips import at
 from tests.support.run import short_configuration
+from tests.support.tracing import untraced
 from tools.context import BrainContext
 from tools.state import BrainState
 
@@ -49,7 +50,8 @@ def ask(explained: Explained, symbol: str, day: date = DAY) -> Why:
 
 @pytest.fixture(scope="module")
 def nothing(explained: Explained) -> Why:
-    return ask(explained, "BTC/USDT:USDT")
+    with untraced():  # the command answers the same question
+        return ask(explained, "BTC/USDT:USDT")
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +222,8 @@ def _bars(found: Explained, holds: Callable[[World], object], symbol: str = "BTC
                 onlooker.watching = rerun.bar >= first
                 assert await rerun.next() is not None
 
-    asyncio.run(walk())
+    with untraced():
+        asyncio.run(walk())
     return counted
 
 

@@ -51,6 +51,7 @@ def test_a_session_of_other_code_is_refused_unless_that_is_known(explained: Expl
         assert "--other-code" in caught.value.help
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("later")
 def test_what_other_code_says_is_labelled_in_every_form(explained: Explained):
     """Issue 3, bad input: labelled."""

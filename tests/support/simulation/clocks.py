@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import random
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from aiohttp import http_websocket
 
 from tests.support.simulation.loop import NODE, SimulationLoop
 
@@ -80,13 +82,27 @@ def _restore_monotonic(loop: SimulationLoop) -> None:
 
 
 def _patch_entropy(patch: pytest.MonkeyPatch, chance: random.Random) -> None:
-    patch.setattr(os, "urandom", chance.randbytes)  # uuid4 and the keys of WebSocket handshakes
-    patch.setattr(random, "_urandom", chance.randbytes)  # secrets
-    websocket = sys.modules.get("aiohttp.http_websocket")
-    if websocket is not None:
-        mask_random(websocket).seed(chance.getrandbits(64))
+    of_imports = random.Random(chance.getrandbits(64))
+
+    def draw(size: int) -> bytes:
+        """A module that is imported inside draws apart: only the first world of a process imports it."""
+        return (of_imports if _importing() else chance).randbytes(size)
+
+    patch.setattr(os, "urandom", draw)  # uuid4 and the keys of WebSocket handshakes
+    patch.setattr(random, "_urandom", draw)  # secrets
+    mask_random(http_websocket).seed(chance.getrandbits(64))
     for module in _holding("uuid7", "langchain_core", "langgraph", "langsmith"):
         patch.setattr(module, "uuid7", lambda *_args: uuid.UUID(int=chance.getrandbits(128), version=4))
+
+
+def _importing() -> bool:
+    """Whether an import statement is being carried out."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def mask_random(websocket: Any) -> random.Random:

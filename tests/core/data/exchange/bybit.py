@@ -19,16 +19,18 @@ RATIO = 1.001
 """Its prices are so much higher: none of them can be taken for the first venue's."""
 
 
-def start(world: World, replay: ReplaySource) -> None:
-    world.start("bybit", partial(_serve, replay, world.clocks), hosts=(HOST,))
+def start(world: World, replay: ReplaySource, listed: tuple[str, ...] | None = None) -> None:
+    """``listed``: its markets; None: all."""
+    names = replay.info.symbols if listed is None else listed
+    world.start("bybit", partial(_serve, replay, world.clocks, names), hosts=(HOST,))
 
 
-async def _serve(replay: ReplaySource, clock: Any, _node: Node) -> None:
+async def _serve(replay: ReplaySource, clock: Any, names: tuple[str, ...], _node: Node) -> None:
     def told(result: dict[str, Any]) -> web.Response:
         return web.json_response({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": clock.now_ms()})
 
     async def instruments(request: web.Request) -> web.Response:
-        listed = [] if "status" in request.query else [_market(name) for name in replay.info.symbols]
+        listed = [] if "status" in request.query else [_market(name) for name in names]
         return told({"category": "linear", "list": listed, "nextPageCursor": ""})
 
     async def time(_request: web.Request) -> web.Response:

@@ -64,8 +64,18 @@ def made(symbols: tuple[str, ...], bars: int, base: Timeframe = M1) -> Synthetic
     return SyntheticSource(symbols, seed=5, start=START, bars=bars, base_tf=base, warm_days=4)
 
 
-def record(folder: Path, symbols: Sequence[str], bars: int, base: Timeframe = M1, hole: int | None = None) -> Path:
-    """A market in the form of a replay folder: four days of past, then ``bars``; the last symbol lacks bar ``hole``."""
+def record(
+    folder: Path,
+    symbols: Sequence[str],
+    bars: int,
+    base: Timeframe = M1,
+    hole: int | None = None,
+    spot: Sequence[str] | None = None,
+) -> Path:
+    """A market in the form of a replay folder: four days of past, then ``bars``; the last symbol lacks bar ``hole``.
+
+    ``spot``: symbols that have a spot market (None: all).
+    """
     market = made(tuple(symbols), bars, base)
     end = START + bars * base.ms
     for symbol in symbols:
@@ -76,10 +86,11 @@ def record(folder: Path, symbols: Sequence[str], bars: int, base: Timeframe = M1
         write(folder, "perp_1h", symbol, columns_of(market.history(symbol, H1, end, 10_000)))
         rates = market.funding_history(symbol, end, 10_000)
         write(folder, "funding", symbol, {"ts": [r.ts for r in rates], "funding_rate": [r.rate for r in rates]})
-        spot = market.spot_history(symbol, end, 10_000)
-        closes = [row.price for row in spot]
-        hours = {"ts": [row.ts - H1.ms for row in spot], **dict.fromkeys(("open", "high", "low", "close"), closes)}
-        write(folder, "spot_1h", symbol, {**hours, "volume": [1.0] * len(spot)})
+        if spot is None or symbol in spot:
+            known = market.spot_history(symbol, end, 10_000)
+            closes = [row.price for row in known]
+            hours = {"ts": [row.ts - H1.ms for row in known], **dict.fromkeys(("open", "high", "low", "close"), closes)}
+            write(folder, "spot_1h", symbol, {**hours, "volume": [1.0] * len(known)})
     return folder
 
 
@@ -141,21 +152,9 @@ def opens(batch: Batch, who: int = 0) -> list[int]:
     return [(row[3] - START) // row[0].ms for row in rows(batch) if row[2] == who]
 
 
-async def serve_spot(replay: ReplaySource, clock: Any, _node: Node) -> None:
-    """The spot market's candles, the forming one last."""
-
-    async def klines(request: web.Request) -> web.Response:
-        asked = request.query
-        symbol = next(name for name in replay.info.symbols if venue_id(name) == asked["symbol"])
-        now, since, limit = clock.now_ms(), int(asked.get("startTime", 0)), int(asked["limit"])
-        known = [price for price in replay.spot_history(symbol, now, 100_000) if price.ts - H1.ms >= since]
-        told = [[price.ts - H1.ms, *[repr(price.price)] * 4, "1"] for price in known]
-        told.append([now - now % H1.ms, "1", "1", "1", "1", "1"])
-        return web.json_response(told[:limit] if "startTime" in asked else told[-limit:])
-
-    app = web.Application()
-    app.router.add_get("/api/v3/klines", klines)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+async def serve_spot(server: ExchangeServer, _node: Node) -> None:
+    """The venue's spot host: the same calls on a host of its own, so that it may be away alone."""
+    runner = web.AppRunner(server._app(), access_log=None, handle_signals=False)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", 443).start()  # noqa: S104 - in memory
     await asyncio.Event().wait()
@@ -169,6 +168,7 @@ def tell(
     bars: int = 60,
     base: Timeframe = M1,
     hole: int | None = None,
+    spot: Sequence[str] | None = None,
     settings: ExchangeSettings | None = None,
     options: ServerOptions | None = None,
     tape: TapeOptions | None = None,
@@ -179,7 +179,7 @@ def tell(
     """Run ``story`` in a world of its own; ``more`` goes to the source."""
 
     async def scenario(world: World) -> None:
-        folder = record(world.folder / "market", symbols, bars, base, hole)
+        folder = record(world.folder / "market", symbols, bars, base, hole, spot)
         replay = ReplaySource(folder, symbols, START)
         instruments = [instrument(symbol) for symbol in symbols]
         played = SourceTape(ReplaySource(folder, symbols, START), instruments, options=tape or TapeOptions(mark_every_ms=10_000))
@@ -192,7 +192,7 @@ def tell(
             await asyncio.Event().wait()
 
         world.start("venue", serve, hosts=HOSTS)
-        world.start("spot", partial(serve_spot, replay, world.clocks), hosts=(SPOT_HOST,))
+        world.start("spot", partial(serve_spot, server), hosts=(SPOT_HOST,))
         others(world, replay)
 
         async def bot(_node: Node) -> None:

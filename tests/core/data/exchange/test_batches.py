@@ -11,7 +11,8 @@ from core.data.exchange.settings import ExchangeSettings
 from core.sim.server.faults import FaultKind
 from core.sim.server.options import ServerOptions
 from core.sim.tape.source import TapeOptions
-from tests.core.data.exchange.kit import BTC, ETH, M1, M5, START, Stand, all_rows, opens, rows, tell
+from core.venues.market_words import DepthSeen, MarkSeen
+from tests.core.data.exchange.kit import BTC, ETH, H1, M1, M5, START, Stand, all_rows, opens, rows, tell
 
 KLINES = "/fapi/v1/klines"
 BTC_FINALS, ETH_FINALS = "btcusdt@kline_1m", "ethusdt@kline_1m"
@@ -114,6 +115,20 @@ def test_a_symbol_without_a_spot_market_has_no_basis_and_is_told() -> None:
     tell(story, prepare=False, others=lambda world, _: world.kill("spot"))
 
 
+def test_a_market_of_which_the_local_exchange_knows_no_spot_has_no_basis() -> None:
+    """Nothing is made up: what the tape does not know is not listed, and the source says so."""
+
+    async def story(stand: Stand) -> None:
+        info = await stand.source.prepare()
+        assert info.has_spot == {BTC: True, ETH: False}
+        assert info.missing == (f"{ETH}: no spot candles from binanceusdm (BadSymbol), so no basis",)
+        truth = await stand.truth(2)
+        await stand.take(2)
+        assert [batch.spot for batch in stand.got] == [batch.spot for batch in truth]
+
+    tell(story, prepare=False, base=H1, bars=4, spot=[BTC], tape=TapeOptions(mark_every_ms=60_000))
+
+
 # --- sockets -----------------------------------------------------------------------------------------------
 
 
@@ -141,6 +156,36 @@ def test_a_socket_that_says_nothing_is_dialled_again_though_it_answers_pings(ans
         await agree(stand, 5)
         assert [line.dials for line in stand.venue._lines] == [2, 1]
         assert any("dialled again" in note for note in stand.notes())
+
+    tell(story)
+
+
+@pytest.mark.parametrize("late_s", [None, 40.0])
+def test_a_stream_of_books_that_tells_nothing_or_what_is_long_over_is_dialled_again(late_s: float | None) -> None:
+    """B7: from its first moment on; until then each book is asked for by REST, and never is an old one told."""
+
+    async def story(stand: Stand) -> None:
+        heard = stand.venue._take
+
+        def take(word: Any) -> None:
+            if not isinstance(word, DepthSeen) or stand.venue._lines[1].dials > 1:
+                heard(word)
+            elif late_s is not None:
+                asyncio.get_running_loop().call_later(late_s, late, word)
+
+        def late(word: Any) -> None:
+            if stand.venue._lines[1].dials == 1:  # what is under way ends with its socket
+                heard(word)
+
+        stand.venue._take = take
+        fresh = list[bool]()
+        for _ in range(6):
+            await stand.take(1)
+            fresh.append(all(stand.venue._books.fresh(symbol, 2_000) for symbol in (BTC, ETH)))
+        assert fresh == sorted(fresh)
+        assert (fresh[0], fresh[-1]) == (False, True)
+        assert [line.dials for line in stand.venue._lines] == [1, 2]
+        assert [len(batch.books) for batch in stand.got] == [2] * 6
 
     tell(story)
 
@@ -224,6 +269,86 @@ def test_newer_bars_wait_for_a_missing_one_until_it_is_given_up() -> None:
         assert [opens(batch, 1) for batch in stand.got] == [[0], [1], [], [], [], [3, 4, 5], [6], [7]]
 
     tell(story)
+
+
+# --- marks -------------------------------------------------------------------------------------------------
+
+
+PATIENT = ExchangeSettings(market_silent_s=3_600.0)
+
+
+def deaf_to_marks(stand: Stand, bar: float, until: float) -> None:
+    """The stream of marks is silent for so many bars, that of candles on the same socket goes on."""
+    heard = stand.venue._take
+
+    def take(word: Any) -> None:
+        if not (isinstance(word, MarkSeen) and bar <= (stand.venue.clock.now() - START) / M1.ms < until):
+            heard(word)
+
+    stand.venue._take = take
+
+
+def test_marks_are_asked_for_while_their_stream_is_silent_and_it_is_told_once() -> None:
+    """B1: as candles and books are; the price is the venue's own at the close, each symbol costs one unit of data's budget."""
+
+    async def story(stand: Stand) -> None:
+        deaf_to_marks(stand, 1.5, 4.5)
+        asked: list[str] = []
+        fetch = stand.venue.client.fetch
+
+        async def noted(url: str, *rest: Any) -> Any:
+            asked.append(url)
+            return await fetch(url, *rest)
+
+        stand.venue.client.fetch = noted
+        await agree(stand, 7)
+        for batch in stand.got:
+            assert [mark.symbol for mark in batch.marks] == [BTC, ETH]
+            for mark, row in zip(batch.marks, rows(batch), strict=True):
+                assert mark.ts == batch.ts
+                assert mark.price == pytest.approx(row[7], rel=2e-3)
+        (note,) = stand.notes()
+        assert note == f"binanceusdm: no mark price of {BTC}, {ETH} by the stream; asked for by REST"
+        assert sum("premiumIndex" in url for url in asked) == 6  # three closes of two symbols
+        assert any(note in batch.notes for batch in stand.got[1:3])
+
+    tell(story, settings=PATIENT)
+
+
+def test_a_mark_that_neither_stream_nor_rest_tells_is_missing_and_never_an_old_one() -> None:
+    """Staleness is the same by either way: no mark older, or of a later moment, than may be."""
+
+    async def story(stand: Stand) -> None:
+        deaf_to_marks(stand, 1.5, 99.0)
+        stand.fault(2.5, FaultKind.HTML, path="/fapi/v1/premiumIndex", times=0)
+        stand.at(3.5, stand.server.clear_faults)
+        await stand.take(3)
+        mark_now = stand.venue.rest.mark
+
+        async def told(symbol: str) -> Any:
+            mark = await mark_now(symbol)
+            shift = {4: -20_000, 5: 20_000}.get((mark.ts - START) // M1.ms, 0)
+            return mark._replace(ts=mark.ts + shift)
+
+        stand.venue.rest.mark = told
+        await stand.take(4)
+        assert [len(batch.marks) for batch in stand.got] == [2, 2, 0, 0, 0, 2, 2]
+
+    tell(story, settings=PATIENT)
+
+
+def test_a_venue_that_tells_no_mark_has_none() -> None:
+    async def story(stand: Stand) -> None:
+        deaf_to_marks(stand, 0.0, 99.0)
+
+        async def told(_symbol: str) -> Any:
+            return {"markPrice": None, "timestamp": None, "fundingTimestamp": None}
+
+        stand.venue.client.fetch_funding_rate = told
+        await agree(stand, 2)
+        assert [batch.marks for batch in stand.got] == [(), ()]
+
+    tell(story, settings=PATIENT)
 
 
 # --- limits ------------------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.blocks import Bars
 from core.data.exchange.candles import Candles, Values
+from core.data.feed import Feed
+from core.data.quality import Issue
 from core.types import Timeframe
 
 M1, M5 = Timeframe.M1, Timeframe.M5
@@ -41,21 +44,64 @@ def test_a_close_is_complete_when_each_of_its_symbols_is_there() -> None:
     assert went_out(candles, 1) == [(0, 0)]
 
 
-def test_the_first_copy_counts_and_another_one_is_counted() -> None:
+def test_the_first_copy_counts_and_the_same_again_is_no_news() -> None:
     candles = collected()
     assert candles.take(0, 0, values(1.0))
     assert not candles.take(0, 0, values(1.0))
-    assert candles.conflicts == 0
-    assert not candles.take(0, 0, values(2.0))
-    assert candles.conflicts == 1
     (block,) = candles.draw(MINUTE)
     assert block.close.tolist() == [1.0]
     assert not candles.take(0, 0, values(1.0))
     assert candles.draw(MINUTE) == ()
 
 
-def test_off_the_grid_is_no_candle() -> None:
-    assert not collected().take(0, 30_000, values())
+def told(feed: Feed, candles: Candles, minute: int) -> tuple[int, ...]:
+    """Tell a feed what goes out at a minute; which symbols it trusts no more."""
+    feed.on_bars(minute * MINUTE, candles.draw(minute * MINUTE))
+    return feed.troubled
+
+
+def feed_of_two() -> Feed:
+    return Feed(["A/USDT:USDT", "B/USDT:USDT"], [M1, M1], gap_fill=False)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_copy_with_other_values_closes_the_gate_of_its_symbol_and_changes_no_bar(late: bool) -> None:
+    """B5: the stream and REST tell one candle differently, before it is announced or after."""
+    candles, feed = collected(), feed_of_two()
+    for who in (0, 1):
+        candles.take(who, 0, values(1.0))
+        candles.take(who, MINUTE, values(3.0))
+    if late:
+        assert told(feed, candles, 1) == ()
+    for _ in range(2):  # told again and again it is one conflict
+        assert not candles.take(1, 0, values(2.0))
+    assert told(feed, candles, 2) == (1,)
+    assert feed.counters.total(Issue.CONFLICT) == 1
+    assert feed.latest("B/USDT:USDT", M1, 2)["close"].tolist() == [1.0, 3.0]
+    assert candles.draw(3 * MINUTE) == ()
+
+
+def test_a_contradiction_waits_for_the_candle_that_it_contradicts() -> None:
+    candles = collected(M1)
+    candles.take(0, 1 * MINUTE, values(1.0))
+    candles.take(0, 1 * MINUTE, values(2.0))
+    assert went_out(candles, 2) == []
+    candles.take(0, 0, values())
+    assert went_out(candles, 3) == [(0, 0), (0, 1), (0, 1)]
+    candles.take(0, 3 * MINUTE, values(1.0))
+    candles.take(0, 3 * MINUTE, values(2.0))
+    candles.skip(0, 3 * MINUTE)  # another venue's went out: neither counts
+    assert went_out(candles, 5) == []
+
+
+def test_off_the_grid_is_no_candle_and_is_told() -> None:
+    candles = collected()
+    assert not candles.take(0, 30_000, values())
+    candles.take(0, 0, values())
+    candles.take(1, 0, values())
+    feed = feed_of_two()
+    assert told(feed, candles, 1) == (0,)
+    assert feed.counters.total(Issue.OFF_GRID) == feed.counters.total() == 1
 
 
 def test_the_same_index_is_given_again_for_all_symbols() -> None:
@@ -98,7 +144,6 @@ def test_no_more_than_so_many_wait() -> None:
     candles = collected(M1, most=10)
     for minute in range(25):
         candles.take(0, minute * MINUTE, values())
-    assert candles.lost == 15
     assert [minute for _, minute in went_out(candles, 30)] == list(range(15, 25))
 
 

@@ -12,15 +12,17 @@ import pytest
 
 from core.data.exchange import download as module
 from core.data.exchange.clock import VenueClock
-from core.data.exchange.download import LISTED, Download, joined, series_of
+from core.data.exchange.download import LISTED, Download, held, joined, series_of
 from core.data.exchange.inspect import inspect
-from core.data.exchange.rest import VenueRest
+from core.data.exchange.rest import VenueRest, settlements
 from core.data.sources.folder import Kind, read_columns
 from core.data.sources.replay import ReplaySource
 from core.errors import SourceError
 from core.sim.server.faults import FaultKind
 from core.types import Timeframe
+from core.venues import binanceusdm
 from core.venues.client import Wiring, make_client
+from core.venues.market_words import Pages
 from tests.core.data.exchange.kit import BTC, ETH, H1, M5, START, Stand, columns_of, record, tell, write
 from tests.support.simulation.disk import Loss
 
@@ -85,6 +87,26 @@ def test_a_download_is_what_the_venue_has_and_a_replay_plays_it(tmp_path: Path) 
     tell(story, base=M5, prepare=False)
 
 
+def test_short_pages_leave_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settlements and candles of a venue that tells little at once, from before its first one on."""
+    monkeypatch.setattr(binanceusdm, "PAGES", Pages(candles=30, marks=20, funding=2))
+
+    async def story(stand: Stand) -> None:
+        folder, since = stand.world.folder / "out", START - 6 * Timeframe.D1.ms
+        assert await fetch(stand, folder, since) > 20
+        assert_same(folder, stand, since)
+        rest = VenueRest(stand.venue.client, stand.venue.clock.now, 15_000)
+        await stand.venue.client.load_markets()
+        ts, rates = await settlements(rest, BTC, since, START - 1)
+        known = stand.replay.funding_history(BTC, START - 1, 100)
+        assert list(zip(ts.tolist(), rates.tolist(), strict=True)) == [(row.ts, row.rate) for row in known]
+        assert len(known) == 11
+        ts, _ = await settlements(rest, BTC, START, START - 1)
+        assert ts.size == 0
+
+    tell(story, base=M5, bars=1, prepare=False)
+
+
 def test_what_was_fetched_is_not_asked_for_again_and_a_longer_time_only_adds() -> None:
     async def story(stand: Stand) -> None:
         folder = stand.world.folder / "out"
@@ -138,6 +160,55 @@ def test_killed_anywhere_it_goes_on_and_ends_with_the_same(seed: int, monkeypatc
         assert_same(node.folder / "out", stand)
 
     tell(story, seed=seed, base=M5, prepare=False)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(96, 576), (96, 252), (0, 156), (252, 576)])
+def test_cut_off_and_asked_for_other_times_it_loses_nothing_that_it_lists(
+    begin: int, end: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that begin before the new range, or go on beyond it, are taken whole."""
+    monkeypatch.setattr(module, "PAGE", 100)
+    monkeypatch.setattr(module, "_PART_ROWS", 200)
+
+    async def story(stand: Stand) -> None:
+        await asyncio.sleep(60.0)  # until the last bar is over for good
+        folder = stand.world.folder / "out"
+        parts = folder / ".parts" / "perp_5m" / "BTCUSDT"
+        cut_off = asyncio.create_task(fetch(stand, folder, symbols=(BTC,)))
+        while len(list(parts.glob("*.parquet"))) < 2:  # noqa: ASYNC110 - files tell nobody
+            await asyncio.sleep(0.001)
+        cut_off.cancel()
+        await asyncio.gather(cut_off, return_exceptions=True)
+        await fetch(stand, folder, SINCE + begin * M5.ms, SINCE + end * M5.ms, (BTC,))
+        listed = json.loads((folder / LISTED).read_bytes())["series"]["perp_5m/BTCUSDT.parquet"]
+        ts = read_columns(folder / "perp_5m" / "BTCUSDT.parquet", Kind.PERP, ("ts",))["ts"]
+        assert ts.tolist() == [at for first, last in listed for at in range(first, last, M5.ms)]
+        assert listed[0][0] <= SINCE + begin * M5.ms
+        assert listed[-1][1] >= SINCE + end * M5.ms
+        await fetch(stand, folder, symbols=(BTC,))
+        assert_same(folder, stand, symbols=(BTC,))
+
+    tell(story, base=M5, prepare=False)
+
+
+def test_what_was_taken_away_is_fetched_again(tmp_path: Path) -> None:
+    async def story(stand: Stand) -> None:
+        await fetch(stand, tmp_path, symbols=(BTC,))
+        (tmp_path / "perp_5m" / "BTCUSDT.parquet").unlink()
+        await fetch(stand, tmp_path, START - Timeframe.D1.ms, symbols=(BTC,))
+        await fetch(stand, tmp_path, symbols=(BTC,))
+        assert_same(tmp_path, stand, symbols=(BTC,))
+
+    tell(story, base=M5, prepare=False)
+
+
+def test_a_second_download_into_a_folder_is_refused_while_the_first_runs(tmp_path: Path) -> None:
+    with held(tmp_path / "out"):
+        with pytest.raises(SourceError, match="another brain data fetch writes into") as told, held(tmp_path / "out"):
+            pass
+        assert told.value.code == "DATA-043"
+    with held(tmp_path / "out"):
+        pass
 
 
 @pytest.mark.parametrize("kind", [FaultKind.HTML, FaultKind.TRUNCATED, FaultKind.DROP_AFTER, FaultKind.THROTTLE, FaultKind.HANG])
@@ -213,6 +284,27 @@ def test_a_sound_folder_has_nothing_wrong_and_bad_rows_are_each_named(tmp_path: 
     assert "could not be read" in mark.wrong[0]
     assert not inspect(tmp_path).sound
     assert inspect(tmp_path).agreements[0].differ >= 1
+
+
+def test_rows_that_were_asked_for_and_are_not_there_are_told(tmp_path: Path) -> None:
+    record(tmp_path, (BTC,), 60)
+    path = tmp_path / "perp_1m" / "BTCUSDT.parquet"
+    ts = read_columns(path, Kind.PERP, ("ts",))["ts"].tolist()
+    first, end = ts[0], ts[-1] + 60_000
+
+    def found(*ranges: tuple[int, int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        series = {"perp_1m/BTCUSDT.parquet": ranges}
+        (tmp_path / LISTED).write_text(json.dumps({"exchange": "binanceusdm", "series": series}))
+        (finding,) = (one for one in inspect(tmp_path).files if one.file == "perp_1m/BTCUSDT.parquet")
+        return finding.wrong, finding.remarks
+
+    assert found((first, end)) == found() == ((), ())
+    wrong, remarks = found((first - 60_000, first), (first, end + 60_000))
+    assert wrong == ("ends 2026-01-05 00:59 though asked for until 2026-01-05 01:01",)
+    assert remarks == ("begins 2026-01-01 00:00 though asked for from 2025-12-31 23:59: not listed before?",)
+    (tmp_path / LISTED).write_text("{")
+    assert inspect(tmp_path).files[0].file == LISTED
+    assert not inspect(tmp_path).sound
 
 
 def test_a_folder_without_recordings_is_told(tmp_path: Path) -> None:

@@ -11,14 +11,17 @@ import pytest
 
 from core.clock import Clock
 from core.data.exchange import ntp
+from core.data.exchange import past as past_module
 from core.data.exchange.clock import VenueClock
 from core.data.exchange.depth import Books, book_of
-from core.data.exchange.past import intervals
+from core.data.exchange.line import Line
+from core.data.exchange.past import Past, intervals
 from core.data.exchange.rest import VenueRest, pages
 from core.data.exchange.retry import hopeless, patiently, pause_s
+from core.errors import SourceError
 from core.types import Timeframe
 from core.venues import binance_market, bybit, okx
-from core.venues.market_words import CandleSeen, DepthSeen, MarkSeen
+from core.venues.market_words import CandleSeen, DepthSeen, MarkSeen, StreamLine
 from tests.support.simulation.world import World, run_world
 
 H1 = Timeframe.H1
@@ -55,7 +58,7 @@ def book_story(*, snapshot_at: int, events: list[DepthSeen]) -> tuple[Any, int]:
             asked += 1
             return {"nonce": snapshot_at, "bids": [[99.0, 1.0]], "asks": [[101.0, 1.0]]}
 
-        books = Books({"XY": "X/Y:Y"}, snapshot)
+        books = Books({"XY": "X/Y:Y"}, snapshot, lambda: 0.0)
         for event in events:
             books.take(event)
             await asyncio.sleep(0)
@@ -77,6 +80,26 @@ def test_a_break_in_the_chain_means_a_new_snapshot() -> None:
     book, asked = book_story(snapshot_at=10, events=events)
     assert asked == 2
     assert book is None or book.bid == 99.0
+
+
+@pytest.mark.parametrize(("old_ms", "fresh"), [(0, True), (1_999, True), (2_001, False), (60_000, False), (-60_000, False)])
+def test_a_book_is_as_old_as_what_was_told_of_it_however_lately_that_came(old_ms: int, fresh: bool) -> None:
+    """A stream that lags behind must not pass for the present: spread and depth are checked on it."""
+
+    async def story() -> None:
+        async def snapshot(_symbol: str) -> dict[str, Any]:
+            return {"nonce": 10, "bids": [[99.0, 1.0]], "asks": [[101.0, 1.0]]}
+
+        now = 1e12
+        books = Books({"XY": "X/Y:Y"}, snapshot, lambda: now)
+        books.take(depth(9, 12, 8, 99.5, 2.0)._replace(ts=int(now) - old_ms))
+        assert not books.fresh("X/Y:Y", 2_000)  # there is no snapshot yet
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert books.book("X/Y:Y", 0) is not None
+        assert (books.fresh("X/Y:Y", 2_000), books.told("X/Y:Y", 2_000)) == (fresh, fresh)
+
+    asyncio.run(story())
 
 
 # --- time --------------------------------------------------------------------------------------------------
@@ -137,6 +160,48 @@ def test_ntp_state_is_read_or_unknown() -> None:
     assert ntp.drift_of(0, 0, 0x40) is None
 
 
+# --- sockets -----------------------------------------------------------------------------------------------
+
+
+class _Sockets:
+    """A client whose sockets each tell something at once and stand for ``stands_s``."""
+
+    def __init__(self, stands_s: float) -> None:
+        self.clients: dict[str, Any] = {}
+        self.stands_s = stands_s
+        self.line: Line | None = None
+
+    def watch(self, *_how: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        broken = loop.create_future()
+
+        def hear() -> None:
+            assert self.line is not None
+            self.line.heard()
+            loop.call_later(self.stands_s, broken.set_exception, ConnectionError("policy violation"))
+
+        loop.call_soon(hear)
+        return broken
+
+
+@pytest.mark.parametrize(("stands_s", "most"), [(0.02, 45), (14.0, 25), (100.0, 3)])
+def test_a_venue_that_talks_and_hangs_up_is_not_dialled_without_end(stands_s: float, most: int) -> None:
+    """The venue allows 300 connections to an address in five minutes."""
+
+    async def story(_world: World) -> None:
+        sockets, downs = _Sockets(stands_s), list[str]()
+        dial = StreamLine("wss://x", {"id": 1}, depth=False)
+        random = np.random.default_rng(0)
+        line = sockets.line = Line(sockets, dial, silent_s=1e3, backoff_s=(0.2, 15.0), random=random, on_down=downs.append)
+        holding = asyncio.create_task(line.run())
+        await asyncio.sleep(300.0)
+        holding.cancel()
+        assert 3 <= line.dials <= most
+        assert len(downs) >= line.dials - 1
+
+    run_world(1, story)
+
+
 # --- trying again ------------------------------------------------------------------------------------------
 
 
@@ -163,6 +228,27 @@ def test_only_what_may_go_well_is_tried_again() -> None:
             await patiently(fails, 20.0, np.random.default_rng(1))
         assert len(tries) > 3
         assert 20.0 <= tries[-1] <= 40.0
+
+    run_world(1, story)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(AttributeError("ours"), 5), (KeyError("odd answer"), 5), (SourceError("not listed"), 1), (ccxt.BadSymbol("no such"), 1)],
+)
+def test_what_neither_client_nor_network_has_a_name_for_is_not_tried_for_minutes(error: Exception, tries: int) -> None:
+    async def story(world: World) -> None:
+        seen = 0
+
+        async def fails() -> None:
+            nonlocal seen
+            seen += 1
+            raise error
+
+        with pytest.raises(type(error)):
+            await patiently(fails, 300.0, np.random.default_rng(1))
+        assert seen == tries
+        assert world.loop.time() < 10.0
 
     run_world(1, story)
 
@@ -201,6 +287,21 @@ def test_pages_are_asked_for_until_the_end_of_the_range() -> None:
 
     found = asyncio.run(pages(page, H1, 3 * H1.ms, 22 * H1.ms, 7))
     assert found.volume.tolist() == [float(hour) for hour in range(3, 22)]
+
+
+def test_however_long_it_runs_the_past_has_no_hole_and_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past_module, "_KEPT", 200)
+    minute = Timeframe.M1.ms
+    past = Past(("X",), (Timeframe.M1,))
+    for at in range(1_000):
+        past.add("X", at * minute, (1.0, 2.0, 0.5, 1.5, float(at)))
+        past.add("X", at * minute, (9.0, 9.0, 9.0, 9.0, 9.0))  # the feed judges it
+        bars = past.bars("X", Timeframe.M1, (at + 1) * minute, 150)
+        assert bars.volume.tolist() == [float(before) for before in range(max(0, at - 149), at + 1)]
+    five = past.bars("X", Timeframe.M5, 1_000 * minute, 150)
+    assert five.ts.tolist() == [at * minute for at in range(250, 1_000, 5)]
+    assert five.volume.tolist() == [float(5 * at + 10) for at in range(250, 1_000, 5)]
+    assert len(past.bars("X", Timeframe.M1, 1_000 * minute, 10_000)) <= 400
 
 
 def test_intervals_of_settlements_are_those_before_them() -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
 from core.data.blocks import BarFlag
+from core.data.exchange import confirm
 from core.data.exchange.settings import ExchangeSettings
 from core.data.feed import Feed
 from core.data.quality import Issue
+from core.data.sources.replay import ReplaySource
 from core.errors import SourceError
 from core.journal.records import BatchIn
 from core.sim.server.faults import Fault as VenueFault
 from core.sim.server.faults import FaultKind
+from core.sim.tape.source import TapeOptions
 from core.types import Timeframe
-from tests.core.data.exchange import bybit
-from tests.core.data.exchange.kit import BTC, ETH, M1, M5, START, Stand, all_rows, opens, rows, tell
+from core.venues import binanceusdm
+from core.venues.market_words import Pages
+from tests.core.data.exchange import bybit, okx
+from tests.core.data.exchange.kit import BTC, ETH, H1, M1, M5, START, Stand, all_rows, opens, rows, tell
 from tests.support.simulation.network import Fault, Kind
+from tests.support.simulation.world import World
 
 QUICK = ExchangeSettings(switch_after_s=100.0, patience_s=5.0)
 
@@ -94,6 +101,27 @@ def test_without_another_venue_the_bars_of_an_outage_come_late_and_whole() -> No
     tell(story, settings=QUICK)
 
 
+def test_after_hours_away_every_settlement_and_every_spot_close_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B7: what was missed beside the candles is asked for page by page too, in the first batch after the outage."""
+    monkeypatch.setattr(binanceusdm, "PAGES", Pages(candles=50, marks=50, funding=1))
+    monkeypatch.setattr(confirm, "_BETWEEN_S", (0.25, 600.0))  # else the hours would be spent on asking
+
+    async def story(stand: Stand) -> None:
+        for peer in ("venue", "spot"):
+            stand.world.during(3.5 * 3_600.0, 17.4 * 3_600.0, Fault(Kind.BLACK_HOLE, "bot", peer))
+        await stand.take(19)
+        truth = await stand.truth(19)
+        for kind in ("funding", "spot"):
+            told, known = ([row for batch in batches for row in getattr(batch, kind)] for batches in (stand.got, truth))
+            assert sorted(told) == sorted(known)
+        first = stand.got[17]
+        assert [(row.ts - START) // H1.ms for row in first.funding if row.symbol == BTC] == [8, 16]
+        assert [(row.ts - START) // H1.ms for row in first.spot if row.symbol == BTC] == list(range(4, 19))
+
+    patient = ExchangeSettings(market_silent_s=7_200.0, backoff_s=(60.0, 600.0))
+    tell(story, base=H1, bars=20, settings=patient, tape=TapeOptions(mark_every_ms=600_000))
+
+
 def test_a_second_venue_that_is_down_too_changes_nothing() -> None:
     async def story(stand: Stand) -> None:
         away(stand, 3.5, 7.5)
@@ -103,6 +131,84 @@ def test_a_second_venue_that_is_down_too_changes_nothing() -> None:
         assert not [row for row in all_rows(stand.got) if row[1]]
 
     tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=bybit.start)
+
+
+def test_while_two_venues_are_down_the_third_stands_in_with_volumes_in_coins() -> None:
+    """B7: they are tried in order; what is told in contracts there is coins here."""
+
+    async def story(stand: Stand) -> None:
+        away(stand, 3.5, 9.5)
+        stand.world.kill("bybit")
+        await stand.take(13)
+        truth, told = all_rows(await stand.truth(13)), all_rows(stand.got)
+        foreign = [row for row in told if row[1]]
+        assert {(row[1], row[3]) for row in foreign} == {("okx", START + bar * M1.ms) for bar in range(3, 10)}
+        for row in foreign:
+            own = next(other for other in truth if other[2:4] == row[2:4])
+            assert row[4:8] == tuple(pytest.approx(price * okx.RATIO, rel=1e-12) for price in own[4:8])
+            assert row[8] == pytest.approx(own[8], rel=1e-12)
+        assert sum(note.startswith("candles of okx from") for note in stand.notes()) == 1
+
+    def both(world: World, replay: ReplaySource) -> None:
+        bybit.start(world, replay)
+        okx.start(world, replay)
+
+    tell(story, settings=QUICK, venues=("binanceusdm", "bybit", "okx"), others=both)
+
+
+def test_a_symbol_that_falls_silent_alone_is_late_and_never_told_by_another_venue() -> None:
+    """B7: a venue that tells other symbols has lost none of its own; its market of this one has stopped, and is seen so."""
+
+    async def story(stand: Stand) -> None:
+        candles = stand.venue.rest.candles
+
+        async def without(symbol: str, *rest: Any) -> Any:
+            if symbol == ETH and stand.world.loop.time() < 8.5 * 60.0:
+                raise OSError("no answer")
+            return await candles(symbol, *rest)
+
+        stand.venue.rest.candles = without
+        stand.fault(2.5, FaultKind.MISSING_FINAL, stream="ethusdt@kline_1m", times=6)
+        await stand.take(12)
+        assert not [row for row in all_rows(stand.got) if row[1]]
+        assert [opens(batch, 0) for batch in stand.got] == [[bar] for bar in range(12)]
+        assert [opens(batch, 1) for batch in stand.got][2:8] == [[]] * 6
+        assert opens(stand.got[8], 1)[-1] == 8
+
+    tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=bybit.start)
+
+
+def test_what_a_second_venue_cannot_do_is_told_at_the_start_and_the_other_symbols_keep_it() -> None:
+    """B7: the switch is tried before it is needed; a symbol that is not listed there costs the others nothing."""
+
+    async def story(stand: Stand) -> None:
+        assert stand.source.info.missing == (f"bybit does not list {ETH}: it cannot stand in there",)
+        away(stand, 3.5, 9.5)
+        await stand.take(13)
+        foreign = [row for row in all_rows(stand.got) if row[1]]
+        assert {(row[1], row[2], row[3]) for row in foreign} == {("bybit", 0, START + bar * M1.ms) for bar in range(3, 10)}
+        for who in (0, 1):
+            assert [bar for batch in stand.got for bar in opens(batch, who)] == list(range(13))
+        truth = [row for row in all_rows(await stand.truth(13)) if row[2] == 1]
+        assert [row for row in all_rows(stand.got) if row[2] == 1] == truth
+
+    tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=partial(bybit.start, listed=(BTC,)))
+
+
+def test_a_second_venue_that_cannot_be_reached_is_told_once_each_time_and_tried_again() -> None:
+    async def story(stand: Stand) -> None:
+        stand.world.kill("bybit")
+        await asyncio.sleep(0.1)
+        await stand.source.prepare()
+        (why,) = stand.source.info.missing
+        assert why.startswith("bybit cannot stand in now (")
+        away(stand, 3.5, 12.5)
+        stand.at(8.5, stand.world.restart, "bybit")
+        await stand.take(15)
+        assert {row[3] for row in all_rows(stand.got) if row[1]} >= {START + bar * M1.ms for bar in range(3, 12)}
+        assert sum(note.startswith("bybit could not stand in") for note in stand.notes()) == 1
+
+    tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=bybit.start, prepare=False)
 
 
 # --- start-up ------------------------------------------------------------------------------------------------
@@ -167,6 +273,7 @@ def storm(stand: Stand, until_s: float) -> None:
     world.storm(menu, every_s=25.0, lasting_s=15.0, until_s=until_s)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_happens_each_bar_comes_once_in_order_and_as_it_was(seed: int) -> None:
     """B5, B7: a storm of network, venue and clock; at its end nothing is missing, and no bar was ever another."""

@@ -62,15 +62,15 @@ def test_a_fit_order_passes_and_reductions_are_free_from_the_minimum():
     ],
 )
 def test_a_wide_or_thin_book_is_not_taken_from(book, code):
-    found = refuse_market(order(), instrument(min_depth_usd=1_001.0), book, 0.05)
+    found = refuse_market(order(), instrument(min_depth_usd=1_001.0), book, 0.05, must_see=False)
     assert (found and found[0]) == code
 
 
 def test_an_entry_that_would_slip_too_far_is_refused():
     """X31: 0.5 bp of half a spread and 5 bp x 500 / 600 of depth are 4.7 bp; the limit is 4 bp."""
     book = Book(BTC, 0, 49_997.5, 50_002.5, 600.0, False)
-    assert refuse_market(order(), instrument(min_depth_usd=1.0), book, 0.05) is None
-    code, message = refuse_market(order(), instrument(min_depth_usd=1.0), book, 0.04)
+    assert refuse_market(order(), instrument(min_depth_usd=1.0), book, 0.05, must_see=True) is None
+    code, message = refuse_market(order(), instrument(min_depth_usd=1.0), book, 0.04, must_see=True)
     assert code is R.SLIPPAGE_HIGH
     assert message == "expected slippage is 0.0467 %, at most 0.0400 %"
 

@@ -1,6 +1,7 @@
 """Races that the world rarely plays, played by hand."""
 
 from core.codes import RefusalCode as R
+from core.exec.live.halts import HaltKind
 from core.exec.live.settings import LiveOptions
 from core.exec.live.states import Row, State
 from core.sim.local.values import NewOrder, OrderSide, OrderType
@@ -17,7 +18,6 @@ def meant(b: Bench, client_id=ENTRY) -> Row:
     row = Row.of(b.order(client_id))
     row.sent_ms = b.world.clocks.now_ms()
     b.broker._outbox.add(row, 1, must=True)
-    b.broker._outbox.move(row, State.SENT, 1)
     b.broker._outbox.move(row, State.UNKNOWN, 1)
     return row
 
@@ -93,7 +93,7 @@ def test_one_symbol_is_compared_without_judging_the_others():
         assert [difference.symbol for difference in await broker._audit.compare([ETH])] == [ETH]
         assert set(broker.halted) == {ETH}
         assert len(await broker._audit.compare([])) == 2
-        broker.accept(BTC, "mine")
+        await broker.accept(BTC, D("0.010"), "mine")
         assert await broker._audit.compare([BTC]) == ()
         assert set(broker.halted) == {ETH}
         assert broker._audit.actions == [f"{BTC} agrees again"]
@@ -133,7 +133,7 @@ def test_a_symbol_that_is_not_traded_here_is_not_guarded():
 def test_a_halt_between_two_slices_ends_the_entry_with_what_was_filled():
     async def story(b: Bench):
         b.inject(F.SLOW, method="POST", path="/fapi/v1/order", delay_ms=300)
-        b.world.loop.call_later(0.2, b.broker._desk.halt, BTC, "a person said so")
+        b.world.loop.call_later(0.2, b.broker._desk.halt, BTC, HaltKind.DOUBT, "looked for")
         assert (await b.broker.place(b.order())).status is OrderStatus.NEW
         await b.hear(1.0)
         assert b.venue_ids() == [f"{ENTRY}.0"]

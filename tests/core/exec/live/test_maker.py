@@ -3,6 +3,7 @@
 import pytest
 
 from core.data.blocks import Book
+from core.exec.live.halts import HaltKind
 from core.exec.live.settings import LiveOptions
 from core.exec.live.states import State
 from core.sim.local.values import TimeInForce
@@ -82,7 +83,7 @@ def test_what_is_called_back_or_halted_is_not_tried_again():
         assert (await b.broker.cancel(BTC, ENTRY)).status is OrderStatus.CANCELED
         await b.hear(3.0)
         await b.broker.place(b.order("k0000000b-BTCUSDT-9999-e0"))
-        b.broker._desk.halt(BTC, "a person")
+        b.broker._desk.halt(BTC, HaltKind.DOUBT, "looked for")
         await b.hear(3.0)
         assert len(b.venue_ids()) == 2
         assert b.held() == 0

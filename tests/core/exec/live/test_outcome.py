@@ -36,16 +36,16 @@ TABLE = [
     (-2011, 400, REJECTED, R.VENUE_REJECTED, Advice.NONE),
     (-2018, 400, REJECTED, R.INSUFFICIENT_MARGIN, Advice.NONE),
     (-2019, 400, REJECTED, R.INSUFFICIENT_MARGIN, Advice.NONE),
-    (-2021, 400, REJECTED, R.STOP_WOULD_TRIGGER, Advice.CLOSE_NOW),
+    (-2021, 400, REJECTED, R.STOP_WOULD_TRIGGER, Advice.NONE),
     (-2022, 400, REJECTED, R.REDUCE_ONLY_REJECTED, Advice.READ_POSITION),
     (-2027, 400, REJECTED, R.LEVERAGE_CAP, Advice.NONE),
     (-4061, 400, REJECTED, R.VENUE_REJECTED, Advice.HALT),
     (-4116, 400, DUPLICATE, None, Advice.NONE),
     (-4120, 400, REJECTED, R.VENUE_REJECTED, Advice.NONE),
-    (-4130, 400, REJECTED, R.VENUE_REJECTED, Advice.VERIFY_STOP),
+    (-4130, 400, REJECTED, R.VENUE_REJECTED, Advice.NONE),
     (-4131, 400, REJECTED, R.BOOK_THIN, Advice.NONE),
     (-5021, 400, REJECTED, R.ENTRY_NOT_FILLED, Advice.NONE),
-    (-5022, 400, REJECTED, R.ENTRY_NOT_FILLED, Advice.REPRICE),
+    (-5022, 400, REJECTED, R.ENTRY_NOT_FILLED, Advice.NONE),
     (-9999, 400, REJECTED, R.VENUE_REJECTED, Advice.NONE),
 ]
 HOSTS = {"production": "https://fapi.binance.com", "plain": "http://127.0.0.1:8080"}
@@ -91,7 +91,7 @@ async def test_the_number_decides_under_every_address(ours, bare, host, code, st
 async def test_the_number_is_kept_where_the_library_goes_by_the_words(ours, words):
     """ccxt leaves the number out of the error wherever it knows the sentence."""
     verdict = outcome(raised(ours, 400, f'{{"code":-2021,"msg":"{words}"}}', HOSTS["production"]))
-    assert (verdict.outcome, verdict.advice) == (REJECTED, Advice.CLOSE_NOW)
+    assert (verdict.outcome, verdict.advice) == (REJECTED, Advice.NONE)
 
 
 @pytest.mark.parametrize("status", [418, 429])

@@ -12,18 +12,17 @@ from core.types import Side
 from core.venues.words import Standing
 from tests.core.exec.live.kit import D, instrument
 
-OPTIONS = LiveOptions(triggering_s=3.0, naked_s=2.0, place_tries=3)
+OPTIONS = LiveOptions(triggering_s=3.0, naked_s=2.0)
 NOW = 100_000
 WHOLE = StopView(Standing.LIVE, 0, True, D(0))
 WORKING = StopView(Standing.LIVE, 0, False, D(1))
-NAKED = Exposure(D(1), (), NOW, 0, False, 0)
+NAKED = Exposure(D(1), (), NOW, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("exposure", "act"),
     [
         (replace(NAKED, held=D(0)), Act.NOTHING),
-        (replace(NAKED, closing=True), Act.NOTHING),
         (NAKED, Act.PLACE),
         (replace(NAKED, stops=(WORKING,), naked_since=None), Act.PLACE),
         (replace(NAKED, stops=(WHOLE,), naked_since=None), Act.NOTHING),
@@ -32,10 +31,16 @@ NAKED = Exposure(D(1), (), NOW, 0, False, 0)
         (replace(NAKED, underway=1, naked_since=NOW - 1_000), Act.NOTHING),
         (replace(NAKED, underway=1, naked_since=NOW - 1_001), Act.PLACE_SECOND),
         (replace(NAKED, underway=2, naked_since=NOW - 1_001), Act.NOTHING),
-        (replace(NAKED, underway=2, naked_since=NOW - 2_001), Act.CLOSE),
+        (replace(NAKED, underway=2, naked_since=NOW - 1_500), Act.NOTHING),
+        (replace(NAKED, underway=2, naked_since=NOW - 1_501), Act.CLOSE),
+        (replace(NAKED, underway=1, naked_since=NOW - 1_501), Act.CLOSE),
+        (replace(NAKED, naked_since=NOW - 9_000), Act.PLACE),  # nothing was tried: there was nobody to try it
+        (replace(NAKED, beyond=True), Act.CLOSE),
+        (replace(NAKED, beyond=True, stops=(WORKING,), naked_since=None), Act.PLACE),
         (replace(NAKED, underway=1, naked_since=None), Act.NOTHING),
-        (replace(NAKED, tries=3), Act.CLOSE),
-        (replace(NAKED, tries=3, stops=(WORKING,), naked_since=None), Act.NOTHING),
+        (replace(NAKED, tries=9), Act.PLACE),
+        (replace(NAKED, tries=1, naked_since=NOW - 1_501), Act.CLOSE),
+        (replace(NAKED, tries=9, stops=(WORKING,), naked_since=None), Act.PLACE),
         (replace(NAKED, stops=(replace(WORKING, qty=D("0.5")),)), Act.PLACE),
         (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, since=NOW - 3_000),)), Act.NOTHING),
         (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, since=NOW - 3_001),)), Act.CLOSE),
@@ -58,7 +63,7 @@ def test_a_position_gets_what_it_needs(exposure, act):
 )
 def test_nothing_is_waited_for_longer_than_allowed(stops, naked, underway, tries):
     """Whatever is known: a position that was naked for longer than naked_s, with nothing at work on it, is never left alone."""
-    exposure = Exposure(D(1), tuple(stops), naked, underway, False, tries)
+    exposure = Exposure(D(1), tuple(stops), naked, underway, tries)
     idle = not exposure.covered and all(stop.standing is Standing.LIVE for stop in stops)
     catastrophe = exposure.catastrophe
     if idle and not catastrophe and naked is not None and NOW - naked > 2_000:

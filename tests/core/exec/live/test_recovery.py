@@ -74,6 +74,44 @@ def test_a_clock_that_is_far_off_is_refused():
     tell(story, start=False)
 
 
+def test_a_check_asks_and_sets_nothing():
+    """Before anything begins: an account that is not set up yet stays as it is."""
+
+    async def story(b: Bench):
+        b.venue.set_dual_side(True)
+        held = await b.make().check()
+        assert held.wallet == D("1000")
+        assert b.venue.dual_side
+        assert b.venue.symbol_config("BTCUSDT").margin_type is not MarginType.ISOLATED
+
+    tell(story, start=False)
+
+
+def test_an_account_that_cannot_be_asked_is_refused_in_words():
+    async def story(b: Bench):
+        b.inject(F.REJECT, path="/sapi/v1/account/apiRestrictions", code=-2015)
+        with pytest.raises(BrainError, match="does not take API_KEY") as refused:
+            await b.make().check()
+        assert refused.value.code == "LIVE-014"
+
+    tell(story, start=False)
+
+
+def test_what_the_owner_moves_can_be_asked_for():
+    """X11."""
+
+    async def story(b: Bench):
+        since = b.world.clocks.now_ms()
+        assert await b.broker.transfers(since) == ()
+        b.venue.transfer(D(-100))
+        b.venue.transfer(D(30))
+        assert [transfer.amount for transfer in await b.broker.transfers(since)] == [D(-100), D(30)]
+        await asyncio.sleep(0.5)
+        assert b.broker.wallet == D(930)
+
+    tell(story)
+
+
 def test_a_symbol_that_is_not_listed_is_refused():
     async def story(b: Bench):
         with pytest.raises(BrainError, match="XRP/USDT:USDT not listed") as refused:
@@ -93,10 +131,11 @@ def test_filters_that_changed_and_minimums_beyond_the_account_are_told():
             }
         )
         recovery = await b.broker.start()
+        nothing = "nothing can be opened there; pay in, or leave it out"
         assert recovery.warnings == (
             "min_qty of BTC/USDT:USDT is 0.001 at the exchange, 0.002 in configs/symbols.yaml",
-            "the smallest order of BTC/USDT:USDT is 100 USD, the account carries 60.00 USD: nothing can be opened there",
-            "the smallest order of ETH/USDT:USDT is 100 USD, the account carries 60.00 USD: nothing can be opened there",
+            f"the smallest order of BTC/USDT:USDT is 100 USD, the account carries 60.00 USD: {nothing}",
+            f"the smallest order of ETH/USDT:USDT is 100 USD, the account carries 60.00 USD: {nothing}",
         )
 
     tell(story, start=False, wallet="20")
@@ -109,7 +148,10 @@ def test_margin_that_is_not_as_configured_halts_a_symbol_with_a_position():
         b.options = LiveOptions(leverage=2)
         recovery = await b.start()
         assert recovery.halted == (
-            ("BTC/USDT:USDT", "margin is isolated 3x, expected isolated 2x; close it, or set it at the exchange"),
+            (
+                "BTC/USDT:USDT",
+                "margin is isolated 3x, expected isolated 2x; close it, or set it at the exchange, then start again",
+            ),
         )
         assert not recovery.agreed
         assert "set ETH/USDT:USDT to isolated 2x" in recovery.actions
@@ -130,7 +172,6 @@ class Dead(BaseException):
 
 
 DIE_AT = [
-    (CrashPoint.INTENT_AFTER, State.ABSENT, False),
     (CrashPoint.SENT_AFTER, State.ABSENT, False),
     (CrashPoint.REPLIED, State.DONE, True),
     (CrashPoint.ACK_AFTER, State.DONE, True),

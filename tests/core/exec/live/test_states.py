@@ -11,7 +11,6 @@ from tests.core.exec.live.kit import Bench
 
 S = State
 ALLOWED = {
-    S.INTENT: {S.SENT, S.REJECTED, S.ABSENT},
     S.SENT: {S.ACK, S.REJECTED, S.THROTTLED, S.UNKNOWN, S.PARTIAL, S.DONE},
     S.UNKNOWN: {S.FOUND, S.ABSENT, S.PARTIAL, S.DONE},
     S.ACK: {S.PARTIAL, S.DONE},
@@ -56,4 +55,3 @@ def test_a_row_is_asked_for_as_its_order_was_meant():
     assert entry.opens
     assert not stop.opens
     assert stop.order == b.stop()
-    assert not stop.covers

@@ -1,11 +1,13 @@
 """What the market does to resting orders: sweeps, prints, books, marks. At 100 a buyer pays 100.01, a seller gets 99.99."""
 
 from core.sim.local.values import (
+    AlgoStatus,
     AlgoType,
     BookTick,
     Liquidity,
     MarkTick,
     OrderEvent,
+    OrderStatus,
     TimeInForce,
     TradeTick,
     WorkingType,
@@ -218,14 +220,30 @@ def test_crossed_orders_that_lose_their_position_do_not_trade():
     assert len(prices(house)) == 1
 
 
-def test_a_modelled_book_is_for_watchers_only_and_an_empty_one_ends_real_levels():
+def test_a_modelled_book_is_for_watchers_only():
     house = House().book([(50, 1)], [(150, 1)], modelled=True)
     assert house.market(BUY, 1).average == d("100.01")
     house.book(BIDS, ASKS)
     assert house.market(BUY, 1).average == 101
-    house.limit(BUY, 1, 90)
-    house.book([], [])
-    assert house.market(BUY, 1).average == d("100.01")
+
+
+def test_by_a_book_that_nobody_knows_any_more_nothing_is_filled_until_it_is_told_again():
+    """Neither by its last levels nor by the model: evidence of what a market would have paid must not be made up."""
+    house = House().book(BIDS, ASKS)
+    house.market(BUY, 1)
+    stop, resting = house.stop(SELL, 1, 95), house.limit(BUY, 1, 90)
+    for one in (house, house.book([], []).twin()):
+        with refused(-4131):
+            one.market(BUY, 1)
+        assert one.limit(BUY, 1, 100, TimeInForce.IOC).status is OrderStatus.EXPIRED
+        ahead = one.limit(BUY, 1, 89)
+        one.print(89, 1, SELL)
+        assert one.exchange.order(BTC, order_id=resting.order_id).status is OrderStatus.FILLED  # a print beyond it is no book
+        assert one.exchange.order(BTC, order_id=ahead.order_id).status is OrderStatus.NEW  # who stood before it is not known
+        assert one.exchange.algo(algo_id=stop.algo_id).status is AlgoStatus.NEW
+        one.book([(88, 9)], [(91, 9)]).print(89, 1, SELL)
+        assert one.exchange.algo(algo_id=stop.algo_id).status is AlgoStatus.FINISHED
+        assert one.exchange.trades(BTC)[-1].price == 88
 
 
 def test_a_modelled_book_tells_what_its_model_assumes():

@@ -87,8 +87,9 @@ class HandTape:
 
     def __init__(self, *, drawn_path: bool = True) -> None:
         told = dict.fromkeys((BTC, ETH), (Timeframe.M5, Timeframe.H1))
-        self.info = TapeInfo("hand", (BTC, ETH), told, None, None, drawn_path)
+        self.info = TapeInfo("hand", (BTC, ETH), told, None, None, drawn_path, spot=(BTC,))
         self.candles: list[KlineTick] = []
+        self.spot_candles: list[KlineTick] = []
         self.settled: list[FundingTick] = []
         self.past: list[Tick] = []
         self.asked: list[int | None] = []
@@ -125,6 +126,12 @@ class HandTape:
         self, symbol: str, tf: Timeframe, start: int | None = None, end: int | None = None, limit: int = 500
     ) -> tuple[KlineTick, ...]:
         return self.klines(symbol, tf, start, end, limit)
+
+    def spot_klines(
+        self, symbol: str, tf: Timeframe, start: int | None = None, end: int | None = None, limit: int = 500
+    ) -> tuple[KlineTick, ...]:
+        rows = [candle for candle in self.spot_candles if candle.symbol == symbol and candle.tf is tf]
+        return venue_slice(rows, lambda row: row.open_ts, start, end, limit)
 
     def funding_rates(
         self, symbol: str, start: int | None = None, end: int | None = None, limit: int = 100
@@ -259,7 +266,7 @@ class World:
         return made
 
 
-def client_of(world: World, **config: Any) -> Any:
+def client_of(world: World, kind: str = "binanceusdm", **config: Any) -> Any:
     options = {"fetchCurrencies": False, "fetchOpenOrders": {"warnWithoutSymbol": False}, **config.pop("options", {})}
     base = {
         "apiKey": API_KEY,
@@ -270,7 +277,7 @@ def client_of(world: World, **config: Any) -> Any:
         "options": options,
     }
     if world.cert:
-        return ccxt.pro.binanceusdm({**base, "session": world.session(), **config})
+        return getattr(ccxt.pro, kind)({**base, "session": world.session(), **config})
     made = ccxt.pro.binanceusdm({**base, **config})
     api = made.urls["api"]
     for name in [name for name in api if name.startswith("fapi")]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ CONTROL = "/_control/faults"
 
 async def test_the_account_survives_a_restart(tmp_path: Path) -> None:
     """Position, orders, stops, amendments and wallet are as they were; the tape goes on where it stood."""
-    options = told(state_file=tmp_path / "state" / "exchange.json")
+    options = told(state_file=tmp_path / "state" / "exchange.db")
     async with serving(tmp_path, options, tls=False) as world:
         await world.ask("POST", "/fapi/v1/order", **BUY)
         order = (await world.ask("POST", "/fapi/v1/order", **REST)).told["orderId"]
@@ -49,20 +50,28 @@ async def test_the_account_survives_a_restart(tmp_path: Path) -> None:
         assert (latest["amendmentId"], latest["amendment"]["count"]) == (2, 2)
 
 
+def as_killed(file: Path) -> Path:
+    """The state as the disk holds it now, elsewhere."""
+    elsewhere = file.parent / "killed"
+    elsewhere.mkdir()
+    for part in file.parent.glob(file.name + "*"):
+        shutil.copy(part, elsewhere / part.name)
+    return elsewhere / file.name
+
+
 async def test_what_was_answered_is_on_disk_when_the_server_is_killed(tmp_path: Path) -> None:
     """The file is written before the reply: a kill loses nothing that a client was told."""
-    file = tmp_path / "exchange.json"
+    file = tmp_path / "exchange.db"
     async with serving(tmp_path, told(state_file=file), tls=False) as world:
         await world.ask("POST", "/fapi/v1/order", **REST)
-        killed = file.read_bytes()
-    file.write_bytes(killed)
-    async with serving(tmp_path, told(state_file=file), tls=False, open_market=False) as again:
+        killed = as_killed(file)
+    async with serving(tmp_path, told(state_file=killed), tls=False, open_market=False) as again:
         assert len(again.exchange.open_orders(BTC)) == 1
 
 
 async def test_funding_is_not_paid_twice_over_a_restart(tmp_path: Path) -> None:
     """Ticks of one moment are counted, so that the tape goes on behind the last one that was played."""
-    options = told(state_file=tmp_path / "exchange.json")
+    options = told(state_file=tmp_path / "exchange.db")
     async with serving(tmp_path, options, tls=False) as world:
         await world.ask("POST", "/fapi/v1/order", **BUY)
         await asyncio.sleep(0.005)  # funding is paid on what was held before
@@ -71,8 +80,7 @@ async def test_funding_is_not_paid_twice_over_a_restart(tmp_path: Path) -> None:
         await world.play(funding)
         wallet = world.exchange.account().wallet
         assert wallet < before
-        killed = (tmp_path / "exchange.json").read_bytes()
-    (tmp_path / "exchange.json").write_bytes(killed)
+        options = told(state_file=as_killed(tmp_path / "exchange.db"))
     tape = HandTape()
     follows = world.trade("50010", gap=True)
     tape.past = [funding, structs_at(follows, moment)]
@@ -88,7 +96,7 @@ def structs_at(tick: Any, ts: int) -> Any:
 
 
 async def test_a_server_that_saw_no_tick_begins_its_tape_anew(tmp_path: Path) -> None:
-    options = told(state_file=tmp_path / "exchange.json")
+    options = told(state_file=tmp_path / "exchange.db")
     for _ in range(2):
         async with serving(tmp_path, options, tls=False, open_market=False) as world:
             await until(lambda world=world: world.tape.asked == [None])
@@ -114,9 +122,9 @@ async def test_a_timer_that_fires_early_waits_again() -> None:
     assert next(times, None) is None
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"format": 99}'])
+@pytest.mark.parametrize("content", [b'{"format": 1, "exchange": {}}', b"\0" * 4096])
 def test_a_state_that_cannot_be_read_stops_the_start(content: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "exchange.json"
+    file = tmp_path / "exchange.db"
     file.write_bytes(content)
     clock = VirtualClock(1)
     exchange = LocalExchange((listing(),), clock, wallet=D(1))

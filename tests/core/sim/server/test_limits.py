@@ -38,8 +38,9 @@ def test_bans_grow() -> None:
 def test_orders_are_counted_in_ten_seconds_and_in_a_minute() -> None:
     limiter = Limiter(Limits(orders_per_10s=2, orders_per_minute=3))
     limiter.take_orders(2, NOON)
-    with pytest.raises(VenueError, match="TEN_SECONDS"):
+    with pytest.raises(VenueError, match="TEN_SECONDS") as error:
         limiter.take_orders(1, NOON)
+    assert (error.value.code, error.value.status) == (-1015, 429)
     with pytest.raises(VenueError, match="MINUTE"):
         limiter.take_orders(1, NOON + 10_000)
     assert limiter.headers("a", NOON + MINUTE, orders=True)["X-MBX-ORDER-COUNT-1M"] == "0"

@@ -39,6 +39,11 @@ def test_numbers_are_whole_or_decimal_and_never_anything_else() -> None:
     assert code_of(lambda p: p.decimal("price"), price="NaN") == -1100
     assert code_of(lambda p: p.decimal("price")) == -1102
     assert Params({}).maybe_decimal("price") is None
+    for foreign in ("\u0663", "\uff13", "0.\u0663"):  # digits of other scripts
+        assert code_of(lambda p: p.decimal("quantity"), quantity=foreign) == -1100
+    assert Params({"leverage": "3"}).whole("leverage") == 3
+    assert code_of(lambda p: p.whole("leverage"), leverage="2.7") == -1100
+    assert code_of(lambda p: p.whole("leverage")) == -1102
 
 
 def test_words_are_the_venues_own() -> None:

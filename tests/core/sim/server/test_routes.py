@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import ccxt
 import pytest
+from msgspec import structs
 
 from core.sim.local.values import FundingTick, MarginType
 from core.sim.server.params import Params
 from core.sim.server.routes import ROUTES
 from core.sim.server.wire import text
 from core.types import Timeframe
-from tests.core.sim.server.kit import BTC, BTC_SWAP, EIGHT_HOURS, ETH_SWAP, D, World
+from tests.core.sim.server.kit import BTC, BTC_SWAP, EIGHT_HOURS, ETH, ETH_SWAP, D, World
 
 M5 = Timeframe.M5.ms
 
@@ -58,6 +60,39 @@ async def test_candles_of_other_prices_are_there(world: World, venue: Any, price
 
 async def test_there_is_no_premium_without_marks(venue: Any) -> None:
     assert await venue.fetch_ohlcv(BTC_SWAP, "5m", params={"price": "premiumIndex"}) == []
+
+
+async def test_the_spot_host_tells_prices_of_what_the_tape_knows_and_nothing_more(world: World) -> None:
+    """The library's own spot client, by its own addresses: markets, time and candles, and no order."""
+    spot = world.client(
+        kind="binance", options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
+    )
+    await spot.load_markets()
+    assert list(spot.markets) == ["BTC/USDT"]
+    market = spot.market("BTC/USDT")
+    assert (market["spot"], market["precision"]["price"], market["precision"]["amount"]) == (True, 0.1, 0.001)
+    assert await spot.publicGetPing() == {}
+    assert abs(await spot.fetch_time() - world.now()) < 1_000
+    hour = world.now() // Timeframe.H1.ms * Timeframe.H1.ms
+    opens = [hour - Timeframe.H1.ms, hour]
+    world.tape.spot_candles = [world.candle(at, tf=Timeframe.H1, final=at < hour) for at in opens]
+    assert [row[:5] for row in await spot.fetch_ohlcv("BTC/USDT", "1h")] == [
+        [at, 50_000.0, 50_100.0, 49_900.0, 50_050.0] for at in opens
+    ]
+    assert [row[0] for row in await spot.fetch_ohlcv("BTC/USDT", "1h", since=hour, limit=1)] == [hour]
+    assert await spot.fetch_ohlcv("BTC/USDT", "5m") == []
+    with pytest.raises(ccxt.BadSymbol, match="-1121"):
+        await spot.publicGetKlines({"symbol": ETH, "interval": "1h"})
+    with pytest.raises(ccxt.InvalidOrder, match="market is not a valid order type"):
+        await spot.create_order("BTC/USDT", "market", "buy", 0.01)
+    assert (await world.ask("POST", "/api/v3/order", symbol=BTC)).code == -5000
+
+
+async def test_the_spot_host_counts_weight_for_itself(plain: World) -> None:
+    for path, weight in (("time", "1"), ("exchangeInfo", "21"), ("klines", "23")):
+        answer = await plain.ask("GET", f"/api/v3/{path}", signed=False, symbol=BTC, interval="1h")
+        assert answer.headers["X-MBX-USED-WEIGHT-1M"] == weight
+    assert (await plain.ask("GET", "/fapi/v1/time", signed=False)).headers["X-MBX-USED-WEIGHT-1M"] == "1"
 
 
 async def test_the_book_has_the_levels_of_the_tape(venue: Any) -> None:
@@ -124,6 +159,11 @@ async def test_a_symbol_with_an_open_order_is_among_the_positions(venue: Any) ->
     assert (row["symbol"], row["positionAmt"]) == ("ETHUSDT", "0")
 
 
+async def test_a_leverage_is_a_whole_number(world: World) -> None:
+    assert (await world.ask("POST", "/fapi/v1/leverage", symbol=BTC, leverage="2.7")).code == -1100
+    assert world.exchange.symbol_config(BTC).leverage == 20
+
+
 async def test_leverage_and_margin_are_set_and_told(world: World, venue: Any) -> None:
     await venue.set_leverage(5, BTC_SWAP)
     await venue.set_margin_mode("isolated", BTC_SWAP)
@@ -169,6 +209,109 @@ async def test_one_open_order_is_told_while_it_is_open(venue: Any) -> None:
     await venue.cancel_order(order["id"], BTC_SWAP)
     with pytest.raises(Exception, match="-2013"):
         await venue.fetch_open_order(order["id"], BTC_SWAP)
+
+
+async def test_fills_are_told_by_number_or_of_a_week(world: World, venue: Any) -> None:
+    """As the venue's manual has it: no number and time together, no longer time than seven days, else the last seven."""
+    await venue.create_order(BTC_SWAP, "market", "buy", 0.01)
+    history, now, day = world.exchange._engine.history, world.now(), 24 * Timeframe.H1.ms
+    (one,) = history.trades
+    history.trades.clear()
+    history.trades.extend(structs.replace(one, trade_id=k, ts=now - (30 - k) * day + 60_000) for k in range(20, 30))
+
+    async def told(**asked: int) -> list[int]:
+        return [row["id"] for row in (await world.ask("GET", "/fapi/v1/userTrades", symbol=BTC, **asked)).told]
+
+    assert await told() == list(range(23, 30))
+    assert await told(endTime=now - 3 * day) == list(range(20, 27))
+    assert await told(startTime=now - 8 * day) == list(range(22, 29))
+    assert await told(startTime=now - 8 * day, endTime=now - 6 * day) == [22, 23]
+    assert await told(fromId=21, limit=3) == [21, 22, 23]
+    code = (await world.ask("GET", "/fapi/v1/userTrades", symbol=BTC, startTime=now - 9 * day, endTime=now)).code
+    assert code == -4165
+    for more in ({"startTime": now - day}, {"endTime": now}):
+        assert (await world.ask("GET", "/fapi/v1/userTrades", symbol=BTC, fromId=1, **more)).code == -1106
+
+
+async def test_fills_of_half_a_year_ago_and_more_are_not_told(world: World, venue: Any) -> None:
+    await venue.create_order(BTC_SWAP, "market", "buy", 0.01)
+    history, now, day = world.exchange._engine.history, world.now(), 24 * Timeframe.H1.ms
+    (one,) = history.trades
+    history.trades.clear()
+    history.trades.extend(structs.replace(one, trade_id=k, ts=now - days * day) for k, days in ((1, 200), (2, 170), (3, 1)))
+    for asked, ids in (
+        ({"fromId": 1}, [2, 3]),
+        ({"orderId": one.order_id}, [2, 3]),
+        ({"startTime": now - 203 * day}, []),
+    ):
+        told = (await world.ask("GET", "/fapi/v1/userTrades", symbol=BTC, **asked)).told
+        assert [row["id"] for row in told] == ids
+
+
+async def test_income_is_told_of_a_week_or_of_three_months(world: World, venue: Any) -> None:
+    """As the venue's manual has it."""
+    await venue.create_order(BTC_SWAP, "market", "buy", 0.01)
+    history, now, day = world.exchange._engine.history, world.now(), 24 * Timeframe.H1.ms
+    (one,) = history.income
+    history.income.clear()
+    history.income.extend(structs.replace(one, transfer_id=days, ts=now - days * day) for days in (100, 80, 8, 6))
+
+    async def told(**asked: int) -> list[int]:
+        return [int(row["tranId"]) for row in (await world.ask("GET", "/fapi/v1/income", symbol=BTC, **asked)).told]
+
+    assert await told() == [6]
+    assert await told(startTime=0) == [80, 8, 6]
+    assert await told(endTime=now - 7 * day) == [80, 8]
+
+
+@pytest.mark.parametrize(("kind", "number"), [("order", "orderId"), ("algo", "algoId")])
+async def test_orders_are_told_by_number_or_of_a_week_and_forgotten_in_time(kind: str, number: str, world: World) -> None:
+    """The age of an order counts: one that rested for days is gone as soon as it is cancelled (exchange.md, retention)."""
+    base, every = {"order": ("/fapi/v1/order", "/fapi/v1/allOrders"), "algo": ("/fapi/v1/algoOrder", "/fapi/v1/allAlgoOrders")}[
+        kind
+    ]
+    rest = {"symbol": BTC, "side": "BUY", "type": "LIMIT", "quantity": "0.01", "price": "49000", "timeInForce": "GTC"}
+    stop = {"algoType": "CONDITIONAL", "symbol": BTC, "side": "SELL", "type": "STOP_MARKET", "triggerPrice": "48500"}
+    asked = rest if kind == "order" else {**stop, "quantity": "0.01"}
+    ids = [(await world.ask("POST", base, **asked)).told[number] for _ in range(2)]
+    await world.ask("DELETE", base, symbol=BTC, **{number: ids[0]})
+    book = getattr(world.exchange._engine, f"{kind}s")
+
+    async def told(**more: int) -> list[int]:
+        return [row[number] for row in (await world.ask("GET", every, symbol=BTC, **more)).told]
+
+    async def age(days: int) -> None:
+        made = world.now() - days * 24 * Timeframe.H1.ms - 60_000
+        rows = [structs.replace(row, created=made) for row in book.finished]
+        book.finished.clear()
+        book.finished.extend(rows)
+        for one in book.of():
+            one.state = structs.replace(one.state, created=made)
+
+    assert await told() == await told(**{number: ids[0]}) == ids
+    await age(2)
+    assert (await world.ask("GET", base, symbol=BTC, **{number: ids[0]})).status == 200
+    await age(3)
+    assert (await world.ask("GET", base, symbol=BTC, **{number: ids[0]})).code == -2013
+    assert (await world.ask("GET", base, symbol=BTC, **{number: ids[1]})).status == 200
+    assert await told() == ids[1:]
+    await age(8)
+    assert await told() == []
+    assert await told(**{number: 1}) == ids[1:]
+    assert await told(startTime=world.now() - 9 * 24 * Timeframe.H1.ms) == ids[1:]
+    code = (await world.ask("GET", every, symbol=BTC, startTime=world.now() - 9 * 24 * Timeframe.H1.ms, endTime=world.now())).code
+    assert code == -4165
+
+
+async def test_an_order_that_was_filled_is_found_for_ninety_days(world: World) -> None:
+    buy = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.01"}
+    order_id = (await world.ask("POST", "/fapi/v1/order", **buy)).told["orderId"]
+    finished = world.exchange._engine.orders.finished
+    (one,) = finished
+    for days, status in ((89, 200), (91, 400)):
+        finished.clear()
+        finished.extend([structs.replace(one, created=world.now() - days * 24 * Timeframe.H1.ms)])
+        assert (await world.ask("GET", "/fapi/v1/order", symbol=BTC, orderId=order_id)).status == status
 
 
 async def test_a_market_order_answers_with_its_fill(venue: Any) -> None:

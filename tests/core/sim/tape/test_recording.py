@@ -85,6 +85,7 @@ async def test_candles_and_marks_come_from_the_trades(tmp_path: Path) -> None:
     assert [row.open_ts for row in tape.klines("BTCUSDT", Timeframe.M1)] == [T0 + k * MINUTE for k in range(4)]
     assert tape.mark_klines("BTCUSDT", Timeframe.M1)[0].volume == 0
     assert tape.funding_rates("BTCUSDT") == ()
+    assert tape.spot_klines("BTCUSDT", Timeframe.H1) == ()
     mark = tape.premium("BTCUSDT")
     assert mark is not None
     assert mark.ts == T0 + 150_000

@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 import core.sim.tape.relay as relay_module
+from core.clock import VirtualClock
 from core.errors import StateError
 from core.sim.local.values import BookTick, FundingTick, KlineTick, MarkTick, OrderSide, Tick, TradeTick
 from core.sim.tape.relay import RelayTape
@@ -38,6 +39,7 @@ async def test_ticks_come_out_in_the_order_in_which_they_went_in() -> None:
     assert tape.klines("BTCUSDT", Timeframe.M1) == (KLINE,)
     assert tape.mark_klines("BTCUSDT", Timeframe.M1)[0].volume == 0
     assert tape.funding_rates("BTCUSDT") == (FUNDING,)
+    assert tape.spot_klines("BTCUSDT", Timeframe.H1) == ()
     assert tape.premium("BTCUSDT") == MARK
 
 
@@ -100,7 +102,33 @@ def test_a_closed_tape_takes_nothing_more() -> None:
         tape.push(TRADE)
 
 
-def test_there_is_nothing_to_save() -> None:
-    tape = relay()
-    tape.restore(tape.snapshot())
+async def test_the_marks_are_saved_for_they_tell_what_was_to_be_settled_next() -> None:
+    tape, again = relay(), relay()
+    assert tape.snapshot() == {"marks": []}
+    tape.push(MARK)
+    tape.close()
+    await played(tape)
+    again.restore(tape.snapshot())
+    assert again.premium("BTCUSDT") == MARK
     assert tape.info.drawn_path is False
+
+
+async def test_what_comes_from_the_future_is_of_now() -> None:
+    """A wrong time must make neither those after it wrong nor the exchange wait for it."""
+    tape, clock = relay(), VirtualClock(T0 + 10)
+    tape.clock = clock
+    tape.push(structs.replace(TRADE, ts=T0 + 10**9))
+    clock.set(T0 + 20)
+    tape.push(structs.replace(TRADE, ts=T0 + 15))
+    tape.close()
+    assert [tick.ts for tick in await played(tape)] == [T0 + 10, T0 + 15]
+
+
+@pytest.mark.parametrize("clock", [None, VirtualClock(T0 + 7)])
+async def test_books_can_be_forgotten(clock: VirtualClock | None) -> None:
+    tape = relay()
+    tape.clock = clock
+    tape.push(TRADE)
+    tape.forget_books()
+    tape.close()
+    assert (await played(tape))[1] == BookTick("BTCUSDT", T0 if clock is None else T0 + 7, 0, (), ())

@@ -14,6 +14,7 @@ from core.data.blocks import Bars, Batch, Book, FundingRate, PriceAt
 from core.data.sources.replay import ReplaySource
 from core.data.sources.scenarios import Scenario
 from core.data.sources.synthetic import SyntheticSource
+from core.data.timeframes import bucket_open
 from core.errors import SourceError
 from core.sim.local.values import BookTick, FundingTick, KlineTick, MarkTick, OrderSide, Tick, TradeTick
 from core.sim.tape.candles import number
@@ -285,6 +286,38 @@ async def test_the_index_goes_on_from_the_spot_price_known_before() -> None:
     ticks = await played(tape_of(known, ONE, past={BTC: before}), after_ts=T0)
     marks = [tick for tick in ticks if isinstance(tick, MarkTick)]
     assert marks[0].index == number(round(96.0 * 99.0 / 110.0, 8))
+
+
+# --- the spot market ---------------------------------------------------------------------------------------
+
+
+async def test_spot_candles_go_from_one_known_close_to_the_next_and_the_forming_one_stands_at_the_last() -> None:
+    begun = bucket_open(T0, Timeframe.H1)
+    closes = [PriceAt(BTC, begun - 2 * HOUR, 90.0), PriceAt(BTC, begun, 99.0), PriceAt(BTC, begun + HOUR, 97.5)]
+    known = Batch(T0, (), (), tuple(closes[:2]))
+    later = bars_batch((0, begun + HOUR - M5, 1.0, 1.0, 1.0, 1.0, 1.0), spot=[closes[2]])
+    tape = tape_of(known, later)
+    assert tape.info.spot == tape.info.symbols == ("BTCUSDT",)
+    assert [candle.open_ts for candle in tape.spot_klines("BTCUSDT", Timeframe.H1)] == [begun - 3 * HOUR, begun - HOUR, begun]
+    await played(tape)
+
+    def told(**asked: int) -> list[tuple[object, ...]]:
+        rows = tape.spot_klines("BTCUSDT", Timeframe.H1, **asked)
+        return [((row.open_ts - begun) // HOUR, row.open, row.high, row.low, row.close, row.final) for row in rows]
+
+    whole = [
+        (-3, D("90.0"), D("90.0"), D("90.0"), D("90.0"), True),
+        (-1, D("99.0"), D("99.0"), D("99.0"), D("99.0"), True),  # the close before it is not known
+        (0, D("99.0"), D("99.0"), D("97.5"), D("97.5"), True),
+        (1, D("97.5"), D("97.5"), D("97.5"), D("97.5"), False),
+    ]
+    assert told() == told(start=begun - 9 * HOUR) == whole
+    assert told(limit=2) == whole[2:]
+    assert told(start=begun - HOUR, limit=2) == whole[1:3]
+    assert told(end=begun - 1) == whole[:2]
+    assert told(start=begun, end=begun) == whole[2:3]
+    assert all(row.volume == 0 and row.trades == 0 for row in tape.spot_klines("BTCUSDT", Timeframe.H1))
+    assert tape.spot_klines("BTCUSDT", Timeframe.M5) == tape.spot_klines("ETHUSDT", Timeframe.H1) == ()
 
 
 # --- funding ----------------------------------------------------------------------------------------------

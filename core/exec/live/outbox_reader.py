@@ -1,0 +1,58 @@
+"""What an outbox on the disk says of halts and positions, for whoever looks from outside; a running broker is not disturbed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from core.errors import StateError
+from core.exec.live.halts import Halt
+from core.exec.live.outbox_schema import SCHEMA_VERSION
+from core.venues.words import ZERO
+
+_SIGNS = {"buy": 1, "sell": -1}
+
+
+class Standing(Struct, frozen=True):
+    """Why nothing is opened, and signed positions by symbol: ``held`` by the fills on record, ``booked`` as the books know."""
+
+    halts: tuple[Halt, ...]
+    held: dict[str, Decimal]
+    booked: dict[str, Decimal]
+
+
+def standing(path: Path) -> Standing:
+    """How the outbox ``path`` stands; one that is not there has nothing.
+
+    Raises:
+        StateError: it cannot be read, or is of another version.
+    """
+    if not path.is_file():
+        return Standing((), {}, {})
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            db.row_factory = sqlite3.Row
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version != SCHEMA_VERSION:
+                raise StateError(f"outbox {path} is of version {version}, expected {SCHEMA_VERSION}", code="LIVE-004")
+            return _standing(db)
+    except sqlite3.Error as error:
+        raise StateError(f"outbox {path} can't be read: {error}", code="LIVE-002") from error
+
+
+def _standing(db: sqlite3.Connection) -> Standing:
+    halts = tuple(msgspec.convert(dict(row), Halt) for row in db.execute("SELECT * FROM halts ORDER BY rowid"))
+    held: dict[str, Decimal] = {}
+    booked: dict[str, Decimal] = {}
+    for row in db.execute("SELECT symbol, side, qty, told FROM fills"):
+        symbol, sign = row["symbol"], _SIGNS[row["side"]]
+        held[symbol] = held.get(symbol, ZERO) + sign * Decimal(row["qty"])
+        booked[symbol] = booked.get(symbol, ZERO) + sign * Decimal(row["told"])
+    for row in db.execute("SELECT symbol, qty FROM offsets"):
+        held[row["symbol"]] = held.get(row["symbol"], ZERO) + Decimal(row["qty"])
+    return Standing(halts, held, booked)

@@ -1,0 +1,189 @@
+"""``brain live`` once every demand is met: the account is held, looked at, brought into agreement with the books, and traded.
+
+Keys come from the environment and the way to the exchange is the venue's own: no flag and no variable leads elsewhere. A test
+hands in another way as a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from loguru import logger
+
+from configs.lock import GovernanceWatch
+from configs.validators import Configuration, Environment, Mode
+from core.clock import SystemClock
+from core.monitor.logger import LogHandle, LogSettings, configure
+from core.monitor.metrics import MetricsServer
+from core.monitor.store import Store
+from core.risk.canary import Sizing
+from core.types import Timeframe
+from core.venues.keys import Keys
+from graph.account_lock import account_file, holding
+from graph.commands.common import secrets_of
+from graph.commands.drive import Driven, drive
+from graph.commands.paper_answer import data_of, summary_of
+from graph.console import NOTHING_STARTED, Answer, Console
+from graph.engines import EngineKind, build_engine
+from graph.exit_codes import ExitCode, UsageError
+from graph.live.assembly import LiveRequest, Reach, live_daemon
+from graph.live.daemon import LiveDaemon
+from graph.parse import parse_backup, parse_symbols
+from graph.runner import RunOptions
+from graph.session_dir import SessionDir
+from graph.status import LIVE
+
+DEFAULT_SYMBOLS = ("BTC/USDT:USDT", "ETH/USDT:USDT", "SOL/USDT:USDT")
+BASE = Timeframe.M5
+EXCHANGE = "binance"
+_STARTED = (
+    "what stands at the exchange stays there, positions under their stops; the next start with the same --state goes on with it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFlags:
+    """The command's flags as typed."""
+
+    evidence: Path | None = None
+    state: Path | None = None
+    configs: Path | None = None
+    symbols: str | None = None
+    exchange: str | None = None
+    full_size: bool = False
+    handover: bool = False
+    backup: str | None = None
+
+    @property
+    def sizing(self) -> Sizing:
+        """Canaries, until the owner asks for more (X35)."""
+        return Sizing.WHOLE if self.full_size else Sizing.CANARY
+
+    @property
+    def base_tf(self) -> dict[str, Timeframe]:
+        """What is traded.
+
+        Raises:
+            UsageError: it cannot be traded here.
+        """
+        if self.exchange not in (None, EXCHANGE):
+            raise UsageError(f"--exchange was {self.exchange}, live orders go to Binance USD-M only", help="brain live")
+        symbols = parse_symbols(self.symbols) or DEFAULT_SYMBOLS
+        spot = [symbol for symbol in symbols if ":" not in symbol]
+        if spot:
+            raise UsageError(
+                f"--symbols has {', '.join(spot)}, live trades perpetuals only", help=f"brain live --symbols {spot[0]}:USDT"
+            )
+        return dict.fromkeys(symbols, BASE)
+
+
+@dataclass(slots=True)
+class Stage:
+    """How far the command has come, for the effect that an error has."""
+
+    daemon: LiveDaemon | None = None
+
+    def effect(self) -> str:
+        return NOTHING_STARTED if self.daemon is None or self.daemon.warming else _STARTED
+
+
+class Trading(NamedTuple):
+    """What is to be traded, and with what."""
+
+    flags: LiveFlags
+    environment: Environment
+    config: Configuration
+    configs: Path
+    state: Path
+
+
+@dataclass(slots=True)
+class Desk:
+    """What a run needs beside the daemon; all of it ends with the run."""
+
+    trading: Trading
+    folder: SessionDir
+    store: Store
+    log: LogHandle
+    stage: Stage
+    servers: list[MetricsServer] = field(default_factory=list)
+
+    def request(self) -> LiveRequest:
+        flags, trading = self.trading.flags, self.trading
+        return LiveRequest(
+            trading.config,
+            flags.base_tf,
+            self.folder,
+            None,
+            RunOptions(market_time=True),
+            {"mode": Mode.LIVE.value},
+            governance_changed=GovernanceWatch(trading.configs, trading.config.governance_digest).changed,
+            handover=flags.handover,
+            sizing=flags.sizing,
+        )
+
+    def ready(self, daemon: LiveDaemon) -> str:
+        """The daemon stands: nothing was sent yet. The exporter's port must bind (X38)."""
+        self.stage.daemon = daemon
+        daemon.watch_lost_records(lambda: self.log.lost)
+        server = daemon.parts.metrics.serve(self.trading.environment.prometheus_port)
+        self.servers.append(server)
+        size = "canaries (X35)" if self.trading.flags.sizing is Sizing.CANARY else "entries of full size"
+        money = f"{daemon.parts.context.ledger.wallet:.2f} USD"
+        return f"LIVE at Binance USD-M with {money}, {size}; session {self.folder.root}, metrics {server.url}"
+
+    def end(self) -> None:
+        """Nothing is served any more."""
+        for server in self.servers:
+            server.stop()
+
+
+def trade(trading: Trading, console: Console, stage: Stage, reach: Reach | None = None) -> Answer:
+    """Trade until a signal, and say how it went.
+
+    Raises:
+        StateError: another daemon trades the account or has the folder.
+        BrainError: the account may not be traded as it is; nothing was sent.
+    """
+    reach = reach or Reach(SystemClock(), Keys.of(trading.environment))
+    with at_desk(trading, console, stage, reach) as desk:
+        driven = asyncio.run(at_exchange(desk, reach, console))
+        return _answer(driven, desk, console)
+
+
+async def at_exchange(desk: Desk, reach: Reach, console: Console) -> Driven:
+    """The run itself."""
+    reach = reach.backed_by(parse_backup(desk.trading.flags.backup))
+    making = live_daemon(desk.request(), reach, build_engine(EngineKind.GRAPH), desk.store)
+    return await drive(making, console, desk.ready, handover=desk.trading.flags.handover, title=LIVE)
+
+
+@contextmanager
+def at_desk(trading: Trading, console: Console, stage: Stage, reach: Reach) -> Iterator[Desk]:
+    """Account, folder, log and records are this run's alone while the block lasts."""
+    trading.flags.base_tf  # noqa: B018 - wrong flags are refused before anything is made
+    with ExitStack() as stack:
+        stack.enter_context(holding(account_file(reach.keys)))
+        folder = SessionDir(trading.state)
+        console.secrets = (*secrets_of(trading.environment), reach.keys.api_key, reach.keys.secret)
+        log = configure(LogSettings(folder=folder.logs, level=trading.environment.log_level, secrets=console.secrets))
+        stack.callback(log.close)
+        store = Store(folder.database)
+        stack.callback(store.close)
+        desk = Desk(trading, folder, store, log, stage)
+        stack.callback(desk.end)
+        logger.info("live trading begins: {}, {}", trading.flags.sizing, ", ".join(trading.flags.base_tf))
+        yield desk
+
+
+def _answer(driven: Driven, desk: Desk, console: Console) -> Answer:
+    code = ExitCode.INTERRUPTED if driven.signal_seen == signal.SIGINT else ExitCode.DONE
+    data = data_of(driven.result, driven.daemon, desk.folder)
+    more = {"sizing": desk.trading.flags.sizing.value, "left_open": driven.daemon.left}
+    return Answer({**data, **more}, summary_of(driven.result, driven.daemon, desk.folder, console.zone), code)

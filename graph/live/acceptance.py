@@ -1,0 +1,64 @@
+"""Takes what a person accepted with ``brain accept``: just what was shown, between two bars, and on record."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from loguru import logger
+
+from core.errors import StateError
+from core.exec.broker_ccxt import OTHER_BY_NOW, LiveBroker
+from core.exec.live.halts import HaltKind
+from core.journal.records import Word
+from graph.session_dir import Accepted, AcceptRequest, SessionDir
+from graph.words import WordKind
+
+
+class Acceptance:
+    """Looks for a note in the session's folder, and does what it says.
+
+    What it changes in the books comes as the broker's events, so that a replay hears them; the word is for the record.
+
+    Args:
+        broker: at the account.
+        folder: of the session.
+    """
+
+    def __init__(self, broker: LiveBroker, folder: SessionDir) -> None:
+        self._broker, self._folder = broker, folder
+        self._taken = ""
+        self.due: list[Word] = []
+
+    async def look(self, ts: int) -> None:
+        """Take a note that lies there; where the exchange does not answer it is taken at the next look."""
+        request = self._folder.waiting_accept()
+        if request is None or request.ref == self._taken:
+            return
+        said = []
+        for item in request.items:
+            try:
+                said.append(await self._take(item, request))
+            except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
+                logger.warning("what was accepted of {} waits: {}", item.symbol or "the account", type(error).__name__)
+                return
+        self._taken = request.ref
+        text = f"{request.reason} ({'; '.join(said)})"
+        self.due.append(Word(ts, WordKind.ACCEPTED.value, request.who, text, request.ref))
+
+    async def _take(self, item: Accepted, request: AcceptRequest) -> str:
+        where = item.symbol or "the whole account"
+        if not HaltKind(item.kind).of_position:
+            self._broker.resume(item.symbol, HaltKind(item.kind), item.ref)
+            return f"{where}: {item.kind} is settled"
+        try:
+            await self._broker.accept(item.symbol, Decimal(item.venue), f"{request.who}: {request.reason}")
+        except StateError as error:
+            if error.code != OTHER_BY_NOW:
+                raise
+            return f"{where}: not taken, {error.what}"
+        return f"{where}: {item.venue} is what the exchange has"
+
+    def heard(self) -> list[Word]:
+        """What is due; it goes on record now."""
+        due, self.due = self.due, []
+        return due

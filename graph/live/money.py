@@ -1,0 +1,75 @@
+"""Keeps the money in the books what the account has: transfers are found out from the exchange, the rest is told and taken over.
+
+Equity, and with it the size of every entry, comes from the books; these know of fills and funding only. What the owner pays in
+or takes out, a fee paid in another coin or a trade by hand on a foreign symbol changes the account all the same.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from loguru import logger
+
+from core.exec.broker_ccxt import LiveBroker
+from core.exec.ledger import Ledger
+from core.journal.records import Word
+from graph.words import WordKind
+
+TOLERANCE_PCT = 0.1
+"""Of the account's wallet: a smaller difference waits until it has grown."""
+_SAME_USD = 0.005
+
+
+class Money:
+    """Compares the two wallets; what a difference comes to stands in ``due`` until the books have heard it.
+
+    Args:
+        broker: at the account.
+        ledger: the books.
+        since: time (ms) at which the books began with what the account had.
+    """
+
+    def __init__(self, broker: LiveBroker, ledger: Ledger, since: int) -> None:
+        self._broker, self._ledger, self._since = broker, ledger, since
+        self._seen = 0.0
+        self.due: list[Word] = []
+
+    async def look(self, ts: int, *, settled: bool = False) -> None:
+        """Compare, where the books have heard all that the account tells of.
+
+        A fill and the money that it brings come as two words: a difference counts where it stood at the look before too, or
+        where everything is ``settled``, after a recovery.
+        """
+        difference = self._difference()
+        stands, self._seen = settled or abs(difference - self._seen) < _SAME_USD, difference
+        if not difference or not stands or self.due:
+            return
+        try:
+            transfers = await self._broker.transfers(max(self._since, self._ledger.moved_ts) + 1)
+        except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again at the next bar
+            logger.warning("the account's transfers could not be asked for: {}", type(error).__name__)
+            return
+        moved = sum((transfer.amount for transfer in transfers), Decimal(0))
+        if transfers:
+            self.due.append(Word(ts, WordKind.TRANSFER.value, text=str(moved), ref=str(transfers[-1].ts)))
+        rest = difference - float(moved)
+        if self._matters(rest):
+            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{rest:.8f}"))
+        self._seen = 0.0
+
+    def heard(self) -> list[Word]:
+        """What is due; the books hear it now."""
+        due, self.due = self.due, []
+        return due
+
+    def _difference(self) -> float:
+        """USD that the account has more than the books; 0 where it does not matter or cannot be told now."""
+        wallet = self._broker.wallet
+        if wallet is None:
+            return 0.0
+        difference = float(wallet) - self._ledger.wallet
+        return difference if self._matters(difference) else 0.0
+
+    def _matters(self, difference: float) -> bool:
+        wallet = float(self._broker.wallet or 0)
+        return abs(difference) > max(_SAME_USD, wallet * TOLERANCE_PCT / 100.0)

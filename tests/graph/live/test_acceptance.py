@@ -1,0 +1,58 @@
+"""What a person accepts of a position that is gone, in the real daemon: the books are closed, and made again by a replay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.exec.live.halts import HaltKind
+from graph.live.daemon import LiveDaemon
+from graph.session_dir import Accepted, AcceptRequest
+from tests.agents.making import ETH
+from tests.graph.live.kit import Stand, trade
+from tests.graph.live.test_live_daemon import BARS, VENUE_ETH, rows, won
+from tests.graph.test_rerun import again
+
+GONE_AFTER, SEEN_AFTER = 13, 15
+pytestmark = pytest.mark.slow
+
+
+def test_what_was_accepted_closes_the_books_and_the_record_is_made_again(tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+
+    def look(daemon: LiveDaemon) -> None:
+        broker = daemon.broker
+        if daemon.bars == GONE_AFTER:
+            assert daemon.parts.context.ledger.positions
+
+            async def flat() -> tuple[Any, ...]:
+                return ()
+
+            broker._account.positions = flat  # type: ignore[method-assign]
+            broker._audit.want("")
+        if daemon.bars == SEEN_AFTER:
+            found["halts"] = [(halt.symbol, halt.kind) for halt in daemon.halts]
+            asked = AcceptRequest("gone in an incident", "owner", (Accepted(ETH, "position", "", "0"),))
+            daemon._folder.request_accept(asked)
+
+    async def story(stand: Stand) -> None:
+        stand.look = look
+        await stand.start().gone
+        daemon = stand.daemon
+        found["positions"] = dict(daemon.parts.context.ledger.positions)
+        found["left"] = daemon._folder.waiting_accept()
+        found["after"] = daemon.halts
+        found["made"] = (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
+        found["resting"] = stand.venue.exchange.open_algos(VENUE_ETH)
+        stand.session.rename(tmp_path / "session")
+
+    trade(won(), story, bars=BARS)
+    session = tmp_path / "session"
+    assert found["halts"] == [(ETH, HaltKind.POSITION)]
+    assert (found["positions"], found["left"], found["after"], found["resting"]) == ({}, None, (), ())
+    assert rows(session, "SELECT symbol, exit_reason FROM trades") == [(ETH, "by_hand")]
+    ((level, text),) = rows(session, "SELECT level, message FROM alerts WHERE code = 'accepted'")
+    assert (level, text) == ("warning", f"owner: gone in an incident ({ETH}: 0 is what the exchange has)")
+    assert again(session) == found["made"]

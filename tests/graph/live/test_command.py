@@ -1,0 +1,157 @@
+"""What `brain live` runs, at the local exchange in virtual time: canaries, money of the account's own, signals, another life.
+
+The command's own desk and driver; only the way to the exchange is handed in, which no flag and no variable can say.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.environment import load_environment
+from core.sim.server.options import API_KEY, API_SECRET
+from core.types import Timeframe
+from core.venues.client import Wiring
+from core.venues.keys import Keys
+from graph.commands import live_run
+from graph.commands.drive import Driven
+from graph.commands.live_run import LiveFlags, Stage, Trading, at_desk, at_exchange
+from graph.console import Console
+from graph.live.assembly import Reach
+from graph.opening import sizing_of
+from graph.session_dir import SessionDir
+from graph.sessions import Session, openings
+from tests.agents.making import ETH
+from tests.graph.live.kit import CALM, QUIET, WANTED, Stand, trade
+from tests.graph.live.test_live_daemon import VENUE_ETH, rows, won
+from tests.graph.test_rerun import again
+from tests.support.simulation.world import Node
+
+HOUR_S = 3_600.0
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Command:
+    """``brain live`` in a node: each life begins with what the one before left in the state folder."""
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    driven: list[Driven] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def run_in(self, stand: Stand) -> Callable[[Node], Any]:
+        async def main(node: Node) -> None:
+            flags = LiveFlags(state=node.folder / "session", symbols=ETH, **self.flags)
+            environment = load_environment(None, {"API_KEY": API_KEY, "API_SECRET": API_SECRET, "PROMETHEUS_PORT": "0"})
+            trading = Trading(flags, environment, stand.config, node.folder, node.folder / "session")
+            err = StringIO()
+            console = Console(stdout=StringIO(), stderr=err)
+            reach = Reach(
+                stand.clock,
+                Keys(API_KEY, API_SECRET),
+                orders=Wiring(timeout_ms=2_000),
+                options=CALM,
+                wanted=WANTED.__getitem__,
+                settings=QUIET,
+                read_ntp=lambda: None,
+            )
+            with at_desk(trading, console, Stage(), reach) as desk:
+                self.driven.append(await at_exchange(desk, reach, console))
+            self.said.append(err.getvalue())
+
+        return main
+
+
+@pytest.fixture(autouse=True)
+def _hourly_and_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The market is written in hours; the account's lock is this test's own; nobody's signature is looked at."""
+    monkeypatch.setattr(live_run, "BASE", Timeframe.H1)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(live_run.GovernanceWatch, "changed", lambda _: False)
+
+
+def lived(to: Path, story: Callable[[Stand, Command], Any], **flags: Any) -> Command:
+    command = Command(flags)
+
+    async def told(stand: Stand) -> None:
+        await story(stand, command)
+        (stand.world.nodes["bot"].folder / "session").rename(to)
+
+    trade(won(), told)
+    return command
+
+
+async def one_life(stand: Stand, command: Command, until_h: float) -> None:
+    """From the first start to a signal."""
+    node = stand.world.start("bot", command.run_in(stand))
+    await until_signal(stand, node, until_h)
+
+
+async def until_signal(stand: Stand, node: Node, until_h: float) -> None:
+    stand.world.at(until_h * HOUR_S, stand.world.signal, "bot", signal.SIGTERM)
+    await node.gone
+
+
+def facts(session: Path) -> dict[str, str]:
+    reader = Session(SessionDir.at(session)).reader()
+    return dict(openings(reader, 0)[-1].facts)
+
+
+def test_a_first_life_trades_canaries_with_the_accounts_own_money_and_a_signal_closes_them(tmp_path: Path) -> None:
+    """X34, X35: the smallest legal order, flagged with its real R; nothing is added; what was decided can be made again."""
+    found = dict[str, Any]()
+
+    async def story(stand: Stand, command: Command) -> None:
+        await one_life(stand, command, 16.5)
+        found["held"] = stand.venue.exchange.positions(VENUE_ETH)[0].qty
+        found["resting"] = (*stand.venue.exchange.open_orders(None), *stand.venue.exchange.open_algos(None))
+
+    command = lived(tmp_path / "session", story)
+    ((plan, qty, r_pct),) = rows(tmp_path / "session", "SELECT id, qty, risk_r_pct FROM plans")
+    assert plan.startswith("C-")
+    assert 0.05 < r_pct <= 0.25
+    assert Decimal(qty) < Decimal("0.2")
+    assert rows(tmp_path / "session", "SELECT symbol FROM refusals WHERE code = 'CANARY_ADD'") == [(ETH,)]
+    assert found == {"held": 0, "resting": ()}
+    (driven,) = command.driven
+    assert (driven.signal_seen, driven.daemon.left) == (signal.SIGTERM, {})
+    said = facts(tmp_path / "session")
+    assert (said["mode"], sizing_of(said), said["equity"], said["orders_go_to"]) == ("live", "canary", "300.0", "venue")
+    assert "LIVE at Binance USD-M with 300.00 USD, canaries" in command.said[0]
+    assert "exchange and books agree" in command.said[0]
+    alerts = rows(tmp_path / "session", "SELECT code FROM alerts WHERE level = 'info'")
+    assert ("recovered",) in alerts
+    daemon = driven.daemon
+    assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
+
+
+def test_a_handover_is_gone_on_with_and_what_was_taken_out_meanwhile_is_no_loss(tmp_path: Path) -> None:
+    """X11, X34: the same folder, the same position under its stop; a third of the money is gone, and no limit is reached."""
+    found = dict[str, Any]()
+
+    async def story(stand: Stand, command: Command) -> None:
+        await one_life(stand, command, 13.5)
+        found["left"] = dict(command.driven[0].daemon.left)
+        found["stops"] = len(stand.venue.exchange.open_algos(VENUE_ETH))
+        stand.venue.exchange.transfer(Decimal(-100))
+        await until_signal(stand, stand.world.restart("bot"), 17.5)
+        found["wallet"] = float(stand.venue.exchange.account().wallet)
+
+    command = lived(tmp_path / "session", story, full_size=True, handover=True)
+    assert list(found["left"]) == [ETH]
+    assert found["stops"] >= 1
+    daemon = command.driven[1].daemon
+    view = daemon.parts.context.governor.view
+    assert daemon.parts.context.ledger.wallet == pytest.approx(found["wallet"], abs=0.01)
+    assert (view.kill_switch, view.day_lock) == (False, False)
+    assert rows(tmp_path / "session", "SELECT message FROM alerts WHERE code = 'transfer'") == [("100.00 USD were taken out",)]
+    assert [one for (one,) in rows(tmp_path / "session", "SELECT qty FROM plans WHERE kind = 'entry'")] == ["0.562"]
+    assert facts(tmp_path / "session")["equity"] == "300.0"
+    assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
