@@ -19,7 +19,8 @@ _CERT, _KEY = "exchange-cert.pem", "exchange-key.pem"
 class ExchangeMarket(msgspec.Struct, frozen=True):
     """What an exchange that is gone on with must share; ``start`` is the open of the market's first bar (ms).
 
-    ``seed`` is None for recordings, and ``digest`` that of the source (:class:`core.data.sources.base.SourceInfo`).
+    ``seed`` is None for recordings, and ``digest`` that of the source (:class:`core.data.sources.base.SourceInfo`). A market that
+    is only heard has no start and no digest. ``scenario`` of a made market, where there is a choice.
     """
 
     source: str
@@ -28,6 +29,19 @@ class ExchangeMarket(msgspec.Struct, frozen=True):
     start: int
     equity: str
     digest: str
+    scenario: str | None = None
+
+    def difference(self, other: ExchangeMarket) -> str:
+        """What is different about ``other``, for people."""
+        names = [name for name in self.__struct_fields__ if name != "digest" and getattr(self, name) != getattr(other, name)]
+        told = "; ".join(f"its {name} was {_said(getattr(self, name))}, now {_said(getattr(other, name))}" for name in names)
+        return told or "its recordings were others"
+
+
+def _said(value: object) -> object:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "none" if value is None else value
 
 
 class ExchangeFolder:

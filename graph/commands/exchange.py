@@ -138,7 +138,7 @@ def _market(request: ExchangeRequest, folder: ExchangeFolder) -> tuple[Source, E
         digest=source.info.digest,
     )
     if before is not None and before != market:
-        raise _another(folder, before, _difference(before, market))
+        raise _another(folder, before, before.difference(market))
     return source, market
 
 
@@ -168,12 +168,6 @@ def _equity(request: ExchangeRequest, before: ExchangeMarket | None) -> str:
     if request.equity is None and before is not None:
         return before.equity
     return repr(DEFAULT_EQUITY if request.equity is None else request.equity)
-
-
-def _difference(before: ExchangeMarket, asked: ExchangeMarket) -> str:
-    names = [name for name in asked.__struct_fields__ if name != "digest" and getattr(before, name) != getattr(asked, name)]
-    told = "; ".join(f"its {name} was {getattr(before, name)}, now {getattr(asked, name)}" for name in names)
-    return told or "its recordings were others"
 
 
 def _another(folder: ExchangeFolder, before: ExchangeMarket, difference: str) -> StateError:

@@ -104,8 +104,8 @@ class LiveDaemon(Daemon):
         alert, ts = self._parts.recorder.alert, self.broker.account().ts
         for sentence in recovery.warnings:
             alert(ts, AlertLevel.WARNING, RECOVERY, sentence)
-        for difference in recovery.differences:
-            alert(ts, AlertLevel.PAGE, RECOVERY, f"{difference}; nothing is opened on {difference.symbol} until it agrees")
+        for symbol, why in recovery.halted:
+            alert(ts, AlertLevel.PAGE, RECOVERY, f"nothing is opened on {symbol or 'the whole account'}: {why}")
         if recovery.agreed:
             alert(ts, AlertLevel.INFO, RECOVERED, "exchange and books agree")
 

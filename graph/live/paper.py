@@ -12,8 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
+from loguru import logger
+
 from core.clock import Clock
-from core.data.sources.base import Source
+from core.data.sources.base import Source, SourceInfo
+from core.errors import StateError
 from core.monitor.store import Store
 from core.sim.server.options import ServerOptions
 from core.sim.server.pace import PacedClock
@@ -21,11 +24,13 @@ from core.sim.server.persistence import StateFile
 from core.venues.client import Wiring
 from graph.assembly import instruments_for
 from graph.engines import Engine
-from graph.exchange_folder import ExchangeFolder
+from graph.exchange_folder import ExchangeFolder, ExchangeMarket
 from graph.live.assembly import LiveRequest, Reach, live_daemon
 from graph.live.daemon import LiveDaemon
 from graph.live.local import LOCAL_KEYS, LocalVenue, local_venue, local_wiring, relayed_venue
+from graph.live.missed import Stakes
 from graph.live.relay import MarketRelay
+from graph.live.watching import watched
 
 _HOST = "127.0.0.1"
 _KEEP_TIME_S = 1.0
@@ -41,6 +46,7 @@ async def daemon_at_local(request: LiveRequest, source: Source, engine: Engine, 
     """
     folder = ExchangeFolder(request.folder.root / "exchange")
     with folder.held():
+        _same_market(folder, _played(request, source.info))
         clock = PacedClock(_begin(folder, source), 1.0, asyncio.get_running_loop().time)
         # nobody's clock but this one counts: the market's time is not the host's
         options = ServerOptions(check_time=False, state_file=folder.account)
@@ -49,7 +55,7 @@ async def daemon_at_local(request: LiveRequest, source: Source, engine: Engine, 
         async with _kept_time(folder, clock), _served(venue, folder) as wiring:
             # a client each: data and orders share neither budget nor session
             reach = Reach(clock, LOCAL_KEYS, {"binanceusdm": wiring()}, wiring(), read_ntp=lambda: None)
-            async with live_daemon(request, reach, engine, store) as daemon:
+            async with live_daemon(request, reach, engine, store) as daemon, watched(daemon, venue.server):
                 yield daemon
 
 
@@ -69,15 +75,20 @@ async def daemon_at_real_market(request: LiveRequest, real: Reach, engine: Engin
     """
     folder = ExchangeFolder(request.folder.root / "exchange")
     with folder.held():
+        _same_market(folder, _heard(request))
         instruments = instruments_for(request.config, tuple(request.base_tf))
         relay = MarketRelay(request.base_tf, next(iter(real.data.values())), real.settings)
         options = ServerOptions(check_time=True, state_file=folder.account)  # both ends have one clock
         venue = relayed_venue(relay.tape, instruments, real.clock, request.equity or 0.0, options)
+        relay.stakes = Stakes(venue.exchange, instruments)
         try:
             async with _served(venue, folder) as wiring:
                 await relay.start()
                 reach = replace(real, keys=LOCAL_KEYS, orders=wiring())
-                async with live_daemon(request, reach, engine, store) as daemon:
+                async with (
+                    live_daemon(request, reach, engine, store) as daemon,
+                    watched(daemon, venue.server, relay.finished),
+                ):
                     yield daemon
         finally:
             await relay.close()
@@ -94,6 +105,40 @@ async def _served(venue: LocalVenue, folder: ExchangeFolder) -> AsyncIterator[Ca
         await venue.server.close()
 
 
+def _played(request: LiveRequest, info: SourceInfo) -> ExchangeMarket:
+    seed = request.identity.get("seed")
+    return ExchangeMarket(
+        source=info.name.partition(":")[0],
+        symbols=info.symbols,
+        seed=None if seed is None else int(seed),
+        start=info.start,
+        equity=repr(request.equity),
+        digest=info.digest,
+        scenario=request.identity.get("scenario"),
+    )
+
+
+def _heard(request: LiveRequest) -> ExchangeMarket:
+    return ExchangeMarket("exchange", tuple(request.base_tf), None, 0, repr(request.equity), "")
+
+
+def _same_market(folder: ExchangeFolder, market: ExchangeMarket) -> None:
+    """An account meets no market but its own: prices of another would fill its orders before anything else is looked at.
+
+    Raises:
+        StateError: the folder's account is of another market.
+    """
+    before = folder.market()
+    if before is None or not folder.account.exists():
+        folder.keep_market(market)
+    elif before != market:
+        raise StateError(
+            f"{folder.root.parent} holds the account of another market: {before.difference(market)}",
+            help="start with the same source, symbols, range and equity, or with another --state DIR",
+            code="STATE-010",
+        )
+
+
 def _begin(folder: ExchangeFolder, source: Source) -> int:
     state = StateFile(folder.account).load()
     played = int(state["position"][0]) if state is not None and state["position"] else source.info.start
@@ -106,7 +151,7 @@ async def _kept_time(folder: ExchangeFolder, clock: Clock) -> AsyncIterator[None
 
     async def keep() -> None:
         while True:
-            folder.keep_time(clock.now_ms() + round(2_000 * _KEEP_TIME_S))
+            _keep_time(folder, clock.now_ms() + round(2_000 * _KEEP_TIME_S))
             await asyncio.sleep(_KEEP_TIME_S)
 
     keeping = asyncio.create_task(keep(), name="time of the local exchange")
@@ -114,4 +159,11 @@ async def _kept_time(folder: ExchangeFolder, clock: Clock) -> AsyncIterator[None
         yield
     finally:
         keeping.cancel()
-        folder.keep_time(clock.now_ms())
+        _keep_time(folder, clock.now_ms())
+
+
+def _keep_time(folder: ExchangeFolder, ts: int) -> None:
+    try:
+        folder.keep_time(ts)
+    except OSError as error:  # the next second tries again
+        logger.warning("the time of the local exchange cannot be written down: {}", error.strerror)

@@ -7,7 +7,7 @@ same market. Proven with a second local exchange in the real one's place; no rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -24,15 +24,20 @@ from core.sim.tape.relay import RelayTape
 from core.types import Timeframe
 from core.venues.client import Wiring, make_client
 from core.venues.market_words import StreamLine
+from graph.live.missed import Heard, Stakes, missed
 
 _VENUE = "binanceusdm"
 _FIRST_PRICE_S = 60.0
 _SETTLEMENTS = 1_000
 _LEVELS = "depth20@500ms"
+_ASK_AGAIN_S = 5.0
 
 
 class MarketRelay:
     """Feeds ``tape`` until it is closed.
+
+    Attributes:
+        stakes: what the exchange that plays the tape has at stake: over a time that was not heard, that is played first.
 
     Args:
         base_tf: the base timeframe by internal symbol; perpetuals.
@@ -60,11 +65,16 @@ class MarketRelay:
         self._due: dict[str, tuple[int, Decimal]] = {}
         self._priced: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
         self._booked: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
+        self.stakes: Stakes | None = None
+        self._heard: dict[str, Heard] = {}
+        self._breaks = 0
+        self._behind = False
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Dial, and wait until every market has told a price and a book: without them nothing can be filled.
 
-        Funding that was settled while nobody listened is paid first.
+        What happened while nobody listened is played first: funding that was settled, and prices where something is at stake.
 
         Raises:
             SourceError: a symbol is not listed, or is not told of.
@@ -77,8 +87,7 @@ class MarketRelay:
                 f"{_VENUE} does not list {', '.join(missing)}", help="choose others with --symbols", code="DATA-041"
             )
         with _usable():
-            await self._settle_what_fell_due()
-        self.tape.forget_books()  # those of an earlier life
+            await self._play_what_was_missed()
         ids = [str(self._client.market(symbol)["lowercaseId"]) for symbol in self._symbols]
         prints = [f"{name}@{stream}" for stream in ("aggTrade", "markPrice@1s") for name in ids]
         for category, streams in (("market", prints), ("public", [f"{name}@{_LEVELS}" for name in ids])):
@@ -100,24 +109,49 @@ class MarketRelay:
                 code="DATA-040",
             ) from error
 
-    async def _settle_what_fell_due(self) -> None:
-        """Settlements since the last mark that an earlier life heard; the mark also says which one is still to come."""
-        settled: list[FundingTick] = []
+    async def _play_what_was_missed(self) -> None:
+        """Settlements and prices since the last mark that was heard, in order of time."""
+        ticks: list[Tick] = []
         for symbol in self._symbols:
             name = str(self._client.market(symbol)["id"])
             before = self.tape.premium(name)
             if before is None:
                 continue
-            rows = await self._client.fetch_funding_rate_history(symbol, before.next_funding, _SETTLEMENTS)
-            told = [row["info"] for row in rows]
-            settled += [
-                FundingTick(name, int(one["fundingTime"]), Decimal(one["fundingRate"]), Decimal(one["markPrice"] or 0))
-                for one in told
-            ]
-            if not told:
-                self._due[name] = before.next_funding, before.funding_rate
-        for tick in sorted(settled, key=lambda tick: tick.ts):
-            self.tape.push(tick)
+            ticks += await self._settled(symbol, before)
+            if self.stakes is not None and self.tape.clock is not None:
+                now_ms, heard = self.tape.clock.now_ms(), self._heard.get(name)
+                ticks += await missed(self._client, symbol, before, now_ms, self.stakes, heard)
+        self._push(sorted(ticks, key=lambda tick: tick.ts))
+        self.tape.forget_books()  # those of an earlier life, and those that prices were played by
+
+    async def _settled(self, symbol: str, before: MarkTick) -> list[FundingTick]:
+        """Settlements after ``before``, which also says which one is still to come."""
+        name = before.symbol
+        rows = await self._client.fetch_funding_rate_history(symbol, before.next_funding, _SETTLEMENTS)
+        told = [row["info"] for row in rows]
+        if told:
+            self._due.pop(name, None)
+        else:
+            self._due[name] = before.next_funding, before.funding_rate
+        return [
+            FundingTick(name, int(one["fundingTime"]), Decimal(one["fundingRate"]), Decimal(one["markPrice"] or 0))
+            for one in told
+        ]
+
+    async def _catch_up(self) -> None:
+        """Trades and marks are heard again: first what came between."""
+        while self._behind:
+            breaks = self._breaks
+            try:
+                await self._play_what_was_missed()
+            except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
+                self._on_note(f"what was missed cannot be asked for yet ({type(error).__name__}); no order triggers before it is")
+                await asyncio.sleep(_ASK_AGAIN_S)
+                continue
+            if self._breaks != breaks or not self._lines[0].up:
+                break  # and goes on with the next message
+            self._behind = False
+        self._catching_up = None
 
     def _hold(self, category: str, streams: list[str]) -> None:
         client = self._client
@@ -139,10 +173,16 @@ class MarketRelay:
             self.tape.forget_books()
             self._on_note(f"the book by which paper orders are filled broke ({why}): none is filled until it is told again")
         else:
+            self._behind, self._breaks = True, self._breaks + 1
             self._on_note(f"trades and marks by which paper orders trigger broke ({why}); dialled again")
+
+    async def finished(self) -> None:
+        """Never returns; raises what ended one of its lines."""
+        await asyncio.gather(*(asyncio.shield(task) for task in self._tasks))
 
     async def close(self) -> None:
         """End everything; what was heard is still played."""
+        self._tasks += [] if self._catching_up is None else [self._catching_up]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -162,11 +202,17 @@ class MarketRelay:
             for line in self._lines:
                 if line.dial.depth is (kind == "depthUpdate"):
                     line.heard()
-            for tick in self._ticks(kind, message):
-                self.tape.push(tick)
+            if not self._behind or kind == "depthUpdate":
+                self._push(self._ticks(kind, message))
+            elif self._catching_up is None:  # the candles tell what this does
+                self._catching_up = asyncio.create_task(self._catch_up(), name="relay of what was missed")
         except (KeyError, ValueError, ArithmeticError, TypeError):
             self.garbled += 1
         return True
+
+    def _push(self, ticks: Iterable[Tick]) -> None:
+        for tick in ticks:
+            self.tape.push(tick)
 
     def _ticks(self, kind: str, told: Mapping[str, Any]) -> list[Tick]:
         name = str(told["s"])
@@ -175,6 +221,8 @@ class MarketRelay:
         if kind == "aggTrade":
             taker = OrderSide.SELL if told["m"] else OrderSide.BUY
             self._priced[name].set()
+            ts, price = int(told["T"]), float(told["p"])
+            self._heard[name] = self._heard.get(name, Heard(0, price, price)).with_price(ts, price)
             return [TradeTick(name, int(told["T"]), int(told["l"]), Decimal(told["p"]), Decimal(told["q"]), taker)]
         if kind == "depthUpdate":
             self._booked[name].set()

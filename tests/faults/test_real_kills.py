@@ -38,7 +38,7 @@ class Life:
     def __init__(self, number: int, folder: Path) -> None:
         self.number, self.folder, self.cell = number, folder, calm_cell(number)
         self.clock = SystemClock()
-        self.witness = Witness(self.cell.side, self.clock.now_ms, lambda *_words: None, NAKED_MS)
+        self.witness = Witness(self.cell.side, self.clock.now_ms, lambda *_words: None, self.cell.symbols)
         self.exchange = WatchedExchange(self.clock, self.witness)
         self.chance = Random(f"{number}/kill")
         self.certificate = make_certificate(folder / "tls")
@@ -102,8 +102,8 @@ async def survives(number: int, folder: Path) -> None:
     told = await life.lived()
     witness, exchange = life.witness, life.exchange
     assert witness.broken == []
-    assert (told["halted"], told["differences"], told["held"]) == ({}, [], str(witness.held()))
-    assert witness.held() == 0
+    assert (told["halted"], told["differences"], told["held"]) == ({}, [], str(witness.held("BTCUSDT")))
+    assert witness.held("BTCUSDT") == 0
     assert (exchange.open_orders(), exchange.open_algos()) == ((), ())
     assert [client_id for client_id in witness.taken if client_id not in told["rows"]] == []
     assert sum((qty for client_id, qty in witness.filled.items() if "-e" in client_id), Decimal(0)) <= QTY

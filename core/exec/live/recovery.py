@@ -246,7 +246,7 @@ class Recoverer:
 
     async def _find_out(self, row: Row) -> None:
         await self._resolver.resolve(row)
-        self._audit.actions.append(f"order {row.client_id} was in doubt: it is {row.state}")
+        self._actions.append(f"order {row.client_id} was in doubt: it is {row.state}")
         if row.state is State.ABSENT:
             self._sender.end_family(row.told_as, RefusalCode.ORDER_ABSENT, "it never reached the exchange")
 

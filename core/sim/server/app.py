@@ -101,6 +101,11 @@ class ExchangeServer:
             await asyncio.shield(self._playing)
 
     @property
+    def played_to(self) -> int:
+        """Time (ms) of the last tick that was played; 0 before the first."""
+        return self._pump.position[0] if self._pump.position else 0
+
+    @property
     def not_kept(self) -> str | None:
         """Why the account cannot be written down; None while it can.
 

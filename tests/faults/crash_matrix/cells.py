@@ -117,6 +117,7 @@ _SECOND = (
     FaultKind.DISCONNECT,
 )
 _REFUSED = (-1111, -2019, -2021, -2022, -4164, -5028)
+_TOO_SLOW_S = 0.3
 _POWER = (Loss.UNSYNCED, Loss.LATEST, Loss.SECTORS)
 _STRIDE = 3_571
 """Prime to the number of cells: neighbouring lives are far apart in the matrix, so that few of them are a sample of all."""
@@ -182,6 +183,27 @@ class Cell:
     def has(self, what: Beside) -> Happening | None:
         """When that happens, if it does."""
         return next((happening for happening in self.besides if happening.what is what), None)
+
+    @property
+    def silent(self) -> bool:
+        """Whether words may be lost of which nothing but the audit's schedule tells."""
+        return any(fault.kind in (FaultKind.MISSING_EVENT, FaultKind.SILENT_SOCKET) for fault in self.venue_faults)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the exchange is out of reach while the link's fault lasts: others hit a few requests, or only slow them."""
+        fault = self.link_fault
+        if fault is None or fault.kind is network.Kind.RESET:
+            return False
+        if fault.kind is network.Kind.SLOW:
+            return fault.delay_s > _TOO_SLOW_S
+        return fault.kind is network.Kind.BLACK_HOLE or fault.times is None
+
+    @property
+    def orderly(self) -> bool:
+        """Whether the bot had the time, and the venue's leave, to try a second stop before it closes at market."""
+        throttled = any(fault.kind in (FaultKind.THROTTLE, FaultKind.BAN) for fault in self.venue_faults)
+        return self.link_fault is None and self.outage is None and not throttled
 
     @property
     def by_hand(self) -> bool:
@@ -298,7 +320,8 @@ def _fault(kind: FaultKind, path: str, chance: Random) -> tuple[Fault, ...]:
     nth, times, executed = chance.choice((1, 1, 2)), chance.choice(_TIMES), chance.random() < 0.5
     match kind:
         case FaultKind.REJECT:
-            return (Fault(kind, method, path, nth=nth, times=times, code=chance.choice(_REFUSED), message="refused"),)
+            code = chance.choice({"POST": _REFUSED, "DELETE": (-1001, -2011), "GET": (-1001, -1007)}[method])
+            return (Fault(kind, method, path, nth=nth, times=times, code=code, message="refused"),)
         case FaultKind.HANG | FaultKind.SLOW | FaultKind.LATE | FaultKind.QUEUED | FaultKind.FOUND_LATE:
             delay_ms = chance.choice((300, 1_500, 2_500, 6_000, 15_000))
             path = chance.choice((PLAIN, ALGO)) if method == "GET" else path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -13,21 +13,22 @@ from core.sim.local.values import (
     AccountWord,
     AlgoState,
     BookTick,
+    FundingTick,
     MarkTick,
     NewAlgo,
     NewOrder,
     OrderSide,
     OrderState,
+    PositionState,
     Tick,
     TradeTick,
 )
 from core.sim.tape.base import TapeInfo
 from core.types import Timeframe
 from tests.core.sim.server.kit import listing
-from tests.faults.crash_matrix.cells import Action, Cell, Leg
+from tests.faults.crash_matrix.cells import SYMBOLS, Action, Cell, Leg
 from tests.faults.crash_matrix.rules import Witness
 
-SYMBOL = "BTCUSDT"
 BAR_MS, FIRST_BAR_MS = 3_000, 4_000
 TICK_MS = 500
 ACTION_BAR = 2
@@ -36,6 +37,7 @@ MOVE_BAR = 3
 """From this bar on the price moves along its leg."""
 LAST_BAR = 7
 """Everything is closed at it."""
+FUNDING_MS = FIRST_BAR_MS + ACTION_BAR * BAR_MS + 1_500
 TAPE_MS = 600_000
 WALLET = Decimal(10_000)
 QTY = Decimal("0.040")
@@ -50,6 +52,8 @@ class PricePath:
 
     def __init__(self, cell: Cell, epoch_ms: int) -> None:
         chance = Random(f"{cell.number}/path")
+        self.symbols = cell.symbols
+        self.funding_ts = epoch_ms + FUNDING_MS if cell.funding else None
         self.times = [epoch_ms + ms for ms in range(0, TAPE_MS, TICK_MS)]
         begin = epoch_ms + FIRST_BAR_MS + MOVE_BAR * BAR_MS + chance.randint(-1_500, 3_000)
         self.prices = [self._price(cell, ts - begin, chance) for ts in self.times]
@@ -67,29 +71,32 @@ class PricePath:
 
 
 class PathTape:
-    """Plays a path (core.sim.tape.base.MarketTape): a trade, thin levels around it, and the mark."""
+    """Plays a path (core.sim.tape.base.MarketTape) on each symbol: a trade, thin levels around it, and the mark."""
 
     def __init__(self, path: PricePath) -> None:
         self._path = path
-        self.info = TapeInfo("path", (SYMBOL,), {SYMBOL: (Timeframe.M1,)}, None, None, drawn_path=True)
+        timeframes = {symbol: (Timeframe.M1,) for symbol in path.symbols}
+        self.info = TapeInfo("path", path.symbols, timeframes, None, None, drawn_path=True)
 
     async def ticks(self, after_ts: int | None = None) -> AsyncIterator[Tick]:
         for number, (ts, price) in enumerate(zip(self._path.times, self._path.prices, strict=True)):
             if after_ts is None or ts > after_ts:
-                for tick in self._of(number, ts, Decimal(repr(price))):
-                    yield tick
+                for symbol in self._path.symbols:
+                    for tick in self._of(symbol, number, ts, Decimal(repr(price))):
+                        yield tick
 
-    def _of(self, number: int, ts: int, price: Decimal) -> tuple[Tick, ...]:
+    def _of(self, symbol: str, number: int, ts: int, price: Decimal) -> tuple[Tick, ...]:
         tick = Decimal("0.1")
         size = QTY * Decimal("0.4") + Decimal("0.001") * (number % 2)  # another size is another maker's
         bids = (*((price - tick * n, size) for n in (1, 2, 3)), (price - 5, Decimal(50)))
         asks = (*((price + tick * n, size) for n in (1, 2, 3)), (price + 5, Decimal(50)))
         funding = (ts // _EIGHT_HOURS + 1) * _EIGHT_HOURS
-        return (
-            TradeTick(SYMBOL, ts, number + 1, price, Decimal(1), OrderSide.BUY, gap=number == 0),
-            BookTick(SYMBOL, ts, number + 1, bids, asks),
-            MarkTick(SYMBOL, ts, price, price, Decimal("0.0001"), funding),
+        ticks = (
+            TradeTick(symbol, ts, number + 1, price, Decimal(1), OrderSide.BUY, gap=number == 0),
+            BookTick(symbol, ts, number + 1, bids, asks),
+            MarkTick(symbol, ts, price, price, Decimal("0.0001"), funding),
         )
+        return (*ticks, FundingTick(symbol, ts, Decimal("0.0001"), price)) if ts == self._path.funding_ts else ticks
 
     def klines(self, *_args: Any, **_more: Any) -> tuple[()]:
         return ()
@@ -106,11 +113,16 @@ class PathTape:
 
 
 class WatchedExchange(LocalExchange):
-    """Tells a witness of every order that is asked for, and of every moment in which something has changed."""
+    """Tells a witness of every order that is asked for, and of every moment in which something has changed.
 
-    def __init__(self, clock: Any, witness: Witness) -> None:
-        super().__init__((listing(SYMBOL),), clock, wallet=WALLET)
-        self._witness = witness
+    ``late_ms``: by how much what it tells of positions is late.
+    """
+
+    def __init__(self, clock: Any, witness: Witness, symbols: Sequence[str] = SYMBOLS[:1]) -> None:
+        super().__init__(tuple(listing(symbol) for symbol in symbols), clock, wallet=WALLET)
+        self._witness, self._now_ms = witness, clock.now_ms
+        self._told: list[tuple[int, tuple[PositionState, ...]]] = []
+        self.late_ms = 0
         witness.exchange = self
 
     def place(self, ask: NewOrder) -> OrderState:
@@ -125,8 +137,19 @@ class WatchedExchange(LocalExchange):
         self._witness.accepted(ask.client_id)
         return state
 
+    def position(self, symbol: str) -> Decimal:
+        """What is held now."""
+        return super().positions(symbol)[0].qty
+
+    def positions(self, symbol: str | None = None) -> tuple[PositionState, ...]:
+        past = [told for ts, told in self._told if ts <= self._now_ms() - self.late_ms]
+        if not self.late_ms or not past:
+            return super().positions(symbol)
+        return tuple(position for position in past[-1] if symbol in (None, position.symbol))
+
     def drain_words(self) -> tuple[AccountWord, ...]:
         words = super().drain_words()
         if words:
+            self._told.append((self._now_ms(), super().positions()))
             self._witness.heard(words)
         return words

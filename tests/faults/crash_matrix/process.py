@@ -11,7 +11,7 @@ from pathlib import Path
 from core.clock import SystemClock
 from core.sim.server.redirect import LoopbackResolver
 from core.venues.client import Wiring
-from tests.faults.crash_matrix.cells import Action, Cell, Leg, cell_of
+from tests.faults.crash_matrix.cells import SYMBOLS, Action, Cell, Entering, Leg, cell_of
 from tests.faults.crash_matrix.market import PricePath
 from tests.faults.crash_matrix.trader import Trader
 
@@ -21,7 +21,8 @@ BAR_MS = 400
 def calm_cell(number: int) -> Cell:
     """A cell whose price goes nowhere: how long a real process takes to begin is nobody's to know."""
     cell = cell_of(number)
-    return replace(cell, leg=Leg.CALM, action=Action.EXIT if cell.action is Action.TAKE else cell.action)
+    action = Action.EXIT if cell.action is Action.TAKE else cell.action
+    return replace(cell, leg=Leg.CALM, action=action, symbols=SYMBOLS[:1], entering=Entering.ACROSS, funding=False)
 
 
 def begun_ms(folder: Path) -> int:

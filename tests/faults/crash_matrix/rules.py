@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core.sim.local.values import AccountWord, AlgoEvent, AlgoState, AlgoStatus, AlgoType, OrderEvent
+from core.codes import RefusalCode
+from core.exec.instrument import venue_id
+from core.sim.local.values import AccountWord, AlgoEvent, AlgoState, AlgoStatus, AlgoType, MarginType, OrderEvent
 from core.types import Side
 
 if TYPE_CHECKING:
-    from core.sim.local.exchange import LocalExchange
+    from core.exec.broker_ccxt import LiveBroker
+    from core.exec.ledger import Ledger
+    from tests.faults.crash_matrix.market import WatchedExchange
 
 NAKED_MS = 2_000
-"""A position may be without a stop that covers it for so long (issue 4)."""
+"""A position may be without a stop that covers it for so long, while a start makes all agree too (issue 4)."""
 SLACK_MS = 250
 """The close at market that ends the two seconds is itself a request: a round trip, and a look of the watchdog."""
 TRIGGERING_MS = 3_000
 """A stop that was reached is waited for so long (``LiveOptions.triggering_s``), though every other is stuck as well."""
-RECOVERY_MS = 20_000
-"""The same while a start makes exchange and outbox agree, faults of the venue included."""
 CATASTROPHE_MS = 20_000
 """While another stop covers all, the one that never moves may wait until it is known that a first try never arrived."""
-_SYMBOL = "BTCUSDT"
+DECIDED_MS = 30_000 + 1_000
+"""An entry may be sent so long after it was decided (``LiveOptions.entry_valid_ms``), and be on its way for a moment."""
+FOREIGN_MS = 2_500
+"""An order of somebody else's is known of by then, where nothing keeps its word from coming."""
+BY_HAND = "by-hand"
 
 
 class Broken(AssertionError):
@@ -63,37 +69,99 @@ class Span:
         return told
 
 
+class Watch:
+    """One symbol as the exchange sees it."""
+
+    def __init__(self, symbol: str, side: Side, naked_ms: int) -> None:
+        self.symbol, self._side = symbol, side
+        self.naked = Span(f"{symbol} had no live stop that covers it", naked_ms)
+        self.starting = Span(f"{symbol} had no live stop that covers it while the bot started", naked_ms)
+        self.stuck = Span(f"{symbol} had a stop that was reached and did not act", naked_ms)
+        self.no_catastrophe = Span(f"{symbol} had no stop that closes it whatever its size", CATASTROPHE_MS)
+        self.is_naked = False
+        self._held = Decimal(0)
+        self._level: Decimal | None = None
+
+    def look(self, held: Decimal, algos: Sequence[AlgoState], now: int, bot: Bot) -> list[str]:
+        """Judge the present moment."""
+        stops = [stop for stop in algos if stop.side.sign * held < 0 and _is_stop(stop)]
+        covering = [stop for stop in stops if stop.close_position or stop.qty >= abs(held)]
+        up, working = bot is Bot.UP, [stop for stop in stops if not _works(stop, now)]
+        self.is_naked = bool(held) and not [stop for stop in covering if _works(stop, now)]
+        closing = any(stop.close_position for stop in stops)
+        told = [
+            self.naked.see(now, wrong=self.is_naked, excused=not up),
+            self.starting.see(now, wrong=self.is_naked, excused=bot is not Bot.STARTING),
+            self.stuck.see(now, wrong=bool(working), excused=not up),
+            self.no_catastrophe.see(now, wrong=bool(held) and not closing, excused=not up),
+            f"{self.symbol} was turned around to {held}" if held * self._side.sign < 0 else None,
+            self._see_level(held, covering),
+        ]
+        return [what for what in told if what]
+
+    def _see_level(self, held: Decimal, covering: list[AlgoState]) -> str | None:
+        """The tightest stop that covers a position never goes away before a tighter one stands."""
+        sign, before = self._side.sign, self._level
+        prices = [stop.trigger_price for stop in covering]
+        level = max(prices, key=lambda price: price * sign) if prices else None
+        grown = abs(held) > abs(self._held)
+        self._held, self._level = held, level
+        if held and not grown and before is not None and (level is None or (level - before) * sign < 0):
+            return f"the stop at {before} went away while {held} {self.symbol} were held; what is left is {level}"
+        return None
+
+
 class Witness:
     """Stands beside the exchange and sees every order, every stop and every position, at the moment of the change."""
 
-    exchange: LocalExchange
+    exchange: WatchedExchange
 
     def __init__(
-        self, side: Side, now: Callable[[], int], note: Callable[..., None], naked_ms: int = NAKED_MS + SLACK_MS
+        self,
+        side: Side,
+        now: Callable[[], int],
+        note: Callable[..., None],
+        symbols: Sequence[str],
+        naked_ms: int = NAKED_MS + SLACK_MS,
     ) -> None:
-        self._side, self._now, self._note = side, now, note
+        self._now, self._note = now, note
         self.bot = Bot.HELPLESS
         self.broken: list[str] = []
         self.asks: Counter[str] = Counter()
         self.taken: dict[str, None] = {}
         self.filled: Counter[str] = Counter()
-        self.naked = Span("the position had no live stop that covers it", naked_ms)
-        self.starting = Span("the position had no live stop that covers it while the bot started", RECOVERY_MS)
-        self.no_catastrophe = Span("the position had no stop that closes it whatever its size", CATASTROPHE_MS)
-        self._held = Decimal(0)
-        self._level: Decimal | None = None
+        self.watches = {symbol: Watch(symbol, side, naked_ms) for symbol in symbols}
+        self.acted = False
+        """Whether a stop was ever reached."""
+        self._up_since = self._foreign_since = 0
 
     # --- requests ---------------------------------------------------------------------------------
 
     def asked(self, client_id: str) -> None:
         self.asks[client_id] += 1
         if self.asks[client_id] > 1:
-            self._break(f"order {client_id} was sent {self.asks[client_id]} times")
+            self.breaks(f"order {client_id} was sent {self.asks[client_id]} times")
 
     def accepted(self, client_id: str) -> None:
         self.taken[client_id] = None
+        stem, _, leg = client_id.rpartition("-")
+        if client_id.startswith(BY_HAND) or leg[0] not in "ea":
+            return
+        age_ms = self._now() - int(stem.partition("-")[0][:-1], 36)
+        if age_ms > DECIDED_MS:
+            self.breaks(f"order {client_id} opens risk, and was decided {age_ms} ms before")
+        if self._foreign_since and self._now() - max(self._foreign_since, self._up_since) > FOREIGN_MS:
+            self.breaks(f"order {client_id} opens risk beside an order of somebody else")
 
-    def _break(self, what: str) -> None:
+    def foreign(self) -> None:
+        """An order of somebody else's rests from now on, and nothing keeps the word of it."""
+        self._foreign_since = self._now()
+
+    def foreign_gone(self) -> None:
+        self._foreign_since = 0
+
+    def breaks(self, what: str) -> None:
+        """A rule does not hold."""
         if what not in self.broken:
             self._note("BROKEN", what)
             self.broken.append(what)
@@ -109,6 +177,7 @@ class Witness:
                 if word.trade is not None:
                     self.filled[order.client_id] += word.trade.qty
             elif isinstance(word, AlgoEvent):
+                self.acted = self.acted or bool(word.algo.triggered)
                 self._note("stop", word.algo.client_id, word.algo.status, word.algo.trigger_price, word.algo.qty)
         self.look()
 
@@ -117,40 +186,39 @@ class Witness:
         if bot is not self.bot:
             self.look()
             self.bot = bot
+            self._up_since = self._now()
             self.look()
 
-    def held(self) -> Decimal:
+    def held(self, symbol: str) -> Decimal:
         """The position at the exchange."""
-        return self.exchange.positions(_SYMBOL)[0].qty
+        return self.exchange.position(symbol)
 
     def look(self) -> None:
         """Judge the present moment."""
-        held, now = self.held(), self._now()
-        stops = [stop for stop in self.exchange.open_algos(_SYMBOL) if stop.side.sign * held < 0 and _is_stop(stop)]
-        covering = [stop for stop in stops if stop.close_position or stop.qty >= abs(held)]
-        live = [stop for stop in covering if _works(stop, now)]
-        if held * self._side.sign < 0:
-            self._break(f"the position was turned around to {held}")
-        closing = any(stop.close_position for stop in stops)
-        naked, up = bool(held) and not live, self.bot is Bot.UP
-        for told in (
-            self.naked.see(now, wrong=naked, excused=not up),
-            self.starting.see(now, wrong=naked, excused=self.bot is not Bot.STARTING),
-            self.no_catastrophe.see(now, wrong=bool(held) and not closing, excused=not up),
-        ):
-            if told:
-                self._break(told)
-        self._see_level(held, covering)
+        for symbol, watch in self.watches.items():
+            for told in watch.look(self.held(symbol), self.exchange.open_algos(symbol), self._now(), self.bot):
+                self.breaks(told)
 
-    def _see_level(self, held: Decimal, covering: list[AlgoState]) -> None:
-        """The tightest stop that covers a position never goes away before a tighter one stands."""
-        sign = self._side.sign
-        prices = [stop.trigger_price for stop in covering]
-        level = max(prices, key=lambda price: price * sign) if prices else None
-        grown = abs(held) > abs(self._held)
-        if held and not grown and self._level is not None and (level is None or (level - self._level) * sign < 0):
-            self._break(f"the stop at {self._level} went away while {held} were held; what is left is {level}")
-        self._held, self._level = held, level
+    def started(self, broker: LiveBroker) -> None:
+        """A start is over: what it knows of is covered, and every symbol is as it was configured."""
+        self.look()
+        options = broker._options
+        for instrument in broker._desk.instruments.values():
+            watch = self.watches[venue_id(instrument.symbol)]
+            config, held = self.exchange.symbol_config(watch.symbol), self.held(watch.symbol)
+            halted = "" in broker.halted or instrument.symbol in broker.halted
+            if watch.is_naked and held == broker.position_qty(instrument.symbol) and not halted:
+                self.breaks(f"a start ended while {held} {watch.symbol} were without a stop")
+            if (config.leverage, config.margin_type is MarginType.ISOLATED) != (options.leverage, options.isolated) and not halted:
+                self.breaks(f"a start ended while {watch.symbol} was traded {config.margin_type} {config.leverage}x")
+
+    @property
+    def naked_ms(self) -> int:
+        return max(watch.naked.longest_ms for watch in self.watches.values())
+
+    @property
+    def starting_ms(self) -> int:
+        return max(watch.starting.longest_ms for watch in self.watches.values())
 
 
 def _is_stop(algo: AlgoState) -> bool:
@@ -161,36 +229,62 @@ def _works(algo: AlgoState, now: int) -> bool:
     return algo.status is AlgoStatus.NEW or now - algo.triggered <= TRIGGERING_MS
 
 
+def hasty(broker: LiveBroker) -> str:
+    """The first close by the guardian though only one last stop was tried, and that one was never said to be beyond."""
+    rows = broker._outbox.rows.values()
+    for close in (row for row in rows if row.own and row.purpose.value == "exit" and row.plan_id):
+        tried = [row for row in rows if row.own and row.is_algo and row.symbol == close.symbol]
+        beyond = any(row.code is RefusalCode.STOP_WOULD_TRIGGER for row in tried)
+        if len(tried) < 2 and not beyond:
+            return f"{close.symbol} was closed by {close.client_id} at market after {len(tried)} tries to cover it"
+    return ""
+
+
 class Agreement:
     """What must come true soon while the bot lives: it knows of everything, and has tidied up."""
 
-    SOON_MS = 75_000
+    SOON_MS = 25_000
+    SILENT_MS = 75_000
     """The slowest way to the truth is a silent socket: the audit finds out within a minute."""
 
-    def __init__(self, witness: Witness) -> None:
-        self._witness = witness
-        self._books = Span("exchange, outbox and books did not agree on the position", self.SOON_MS)
-        self._tidy = Span("orders of ours rested while flat", self.SOON_MS)
+    def __init__(self, witness: Witness, *, silent: bool, by_hand: bool) -> None:
+        self._witness, self._by_hand = witness, by_hand
+        soon_ms = self.SILENT_MS if silent else self.SOON_MS
+        self._books = Span("exchange, outbox and books did not agree on the position", soon_ms)
+        self._money = Span("exchange and books did not agree on the money", soon_ms)
+        self._tidy = Span("orders of ours rested while flat", soon_ms)
+        self._ghosts = Span("orders were thought to rest that are over", soon_ms)
         self.state = ""
 
-    def look(self, broker: Any, ledger_qty: Decimal, pending: int, now: int) -> bool:
+    def look(self, broker: LiveBroker, ledger: Ledger, pending: int, now: int) -> bool:
         """Judge; whether everything agrees now and nothing is left to do."""
         witness, outbox = self._witness, broker._outbox
         excused = witness.bot is not Bot.UP
-        held = witness.held()
-        unknown = [client_id for client_id in witness.taken if client_id not in outbox.rows]
+        unknown = [one for one in witness.taken if one not in outbox.rows and not one.startswith(BY_HAND)]
         if unknown:
-            witness._break(f"accepted orders {unknown} are not in the outbox")
-        same = held == outbox.held("BTC/USDT:USDT") == ledger_qty
-        resting = [order.client_id for order in witness.exchange.open_orders(_SYMBOL)]
-        resting += [algo.client_id for algo in witness.exchange.open_algos(_SYMBOL)]
+            witness.breaks(f"accepted orders {unknown} are not in the outbox")
+        same, flat, state = True, True, []
+        for symbol in broker._desk.instruments:
+            held, position = witness.held(venue_id(symbol)), ledger.positions.get(symbol)
+            booked = Decimal(0) if position is None else position.signed_qty
+            state.append(f"{symbol}: exchange {held}, outbox {outbox.held(symbol)}, books {booked}")
+            same = same and held == outbox.held(symbol) and (held == booked or self._by_hand and held != 0)
+            flat = flat and not held
+        resting = [order.client_id for order in witness.exchange.open_orders()]
+        resting += [algo.client_id for algo in witness.exchange.open_algos()]
+        ours = [client_id for client_id in resting if not client_id.startswith(BY_HAND)]
+        ghosts = [row.client_id for row in outbox.live() if row.client_id not in resting]
+        wallet = float(witness.exchange.account().wallet)
+        rich = self._by_hand or abs(ledger.wallet - wallet) < 1e-6
         self.state = (
-            f"exchange {held}, outbox {outbox.held('BTC/USDT:USDT')}, books {ledger_qty}, pending {pending}, "
-            f"resting {resting}, unresolved {[(row.client_id, row.state.value) for row in outbox.unresolved()]}"
+            f"{'; '.join(state)}, pending {pending}, resting {resting}, thought to rest {[row.client_id for row in outbox.live()]}, "
+            f"unresolved {[(row.client_id, row.state.value) for row in outbox.unresolved()]}, "
+            f"wallet {wallet}, books {ledger.wallet}"
         )
-        untidy = held == 0 and bool(resting)
-        for span, wrong in ((self._books, not same), (self._tidy, untidy)):
+        untidy = flat and bool(ours)
+        wrongs = ((self._books, not same), (self._tidy, untidy), (self._ghosts, bool(ghosts)), (self._money, not rich))
+        for span, wrong in wrongs:
             told = span.see(now, wrong=wrong, excused=excused)
             if told:
-                witness._break(f"{told}: {self.state}")
-        return same and not untidy and not pending and not outbox.unresolved()
+                witness.breaks(f"{told}: {self.state}")
+        return same and rich and not untidy and not ghosts and not pending and not outbox.unresolved()

@@ -24,9 +24,10 @@ from core.exec.live.crash import CrashPoint
 from core.sim.server.app import ExchangeServer
 from core.sim.server.options import Latencies, ServerOptions, Span
 from core.sim.server.tls import VENUE_HOSTS
-from tests.faults.crash_matrix.cells import FAULTS, Action, Cell, cell_of
+from tests.faults.crash_matrix.around import Reach, full, hand, stale
+from tests.faults.crash_matrix.cells import FAULTS, Action, Beside, Cell, Happening, cell_of
 from tests.faults.crash_matrix.market import ACTION_BAR, BAR_MS, FIRST_BAR_MS, QTY, PathTape, PricePath, WatchedExchange
-from tests.faults.crash_matrix.rules import Agreement, Bot, Broken, Witness
+from tests.faults.crash_matrix.rules import Agreement, Bot, Broken, Witness, hasty
 from tests.faults.crash_matrix.trader import ENTRY_BAR, Trader
 from tests.support.simulation.clocks import EPOCH_MS
 from tests.support.simulation.world import Node, Outcome, World, _silence, run_world
@@ -35,8 +36,6 @@ LOOK_S = 0.25
 _PATIENCE_S = 12.0
 """A point that was not passed so long after the action began: the life ends there and then."""
 _END_S = 200.0
-_REACHED_S = 2.0
-"""After the exchange is back, its client needs a moment to find it."""
 
 
 @dataclass
@@ -50,12 +49,15 @@ class Story:
     server: ExchangeServer | None = None
     kills: int = 0
     calm: bool = False
-    unreachable: int = 0
+    happening: int = 0
+    """What still happens beside."""
 
     def __post_init__(self) -> None:
-        self.path = PricePath(self.cell, EPOCH_MS)
-        self.witness = Witness(self.cell.side, self._exchange_ms, self.world.note)
-        self.agreement = Agreement(self.witness)
+        cell = self.cell
+        self.path = PricePath(cell, EPOCH_MS)
+        self.witness = Witness(cell.side, self._exchange_ms, self.world.note, cell.symbols)
+        self.agreement = Agreement(self.witness, silent=cell.silent, by_hand=cell.by_hand)
+        self.reach = Reach(self.world.loop, self.look)
         self.seen: Counter[CrashPoint] = Counter()
 
     def _exchange_ms(self) -> int:
@@ -64,11 +66,12 @@ class Story:
     # --- the exchange -----------------------------------------------------------------------------
 
     async def serve(self, node: Node) -> None:
-        exchange = WatchedExchange(self.world.clocks, self.witness)
+        exchange = WatchedExchange(self.world.clocks, self.witness, self.cell.symbols)
         latencies = Latencies(Span(1, 5), Span(1, 20), Span(1, 5), Span(1, 30))
         state_file = None if self.cell.outage is None else node.folder / "exchange.db"
         options = ServerOptions(seed=self.cell.number, latencies=latencies, state_file=state_file)
         self.server = ExchangeServer(exchange, PathTape(self.path), self.world.clocks, options)
+        self.reach.through(self.server)
         await self.server.start("0.0.0.0", 443)  # noqa: S104 - in memory
         await self.server.finished()
 
@@ -76,16 +79,10 @@ class Story:
         """The exchange dies and comes back, on its own state."""
         assert self.cell.outage is not None
         await asyncio.sleep(self.cell.outage.after_s)
-        self._unreachable(+1)
-        self.world.kill("exchange")
-        await asyncio.sleep(self.cell.outage.down_s)
-        self.world.restart("exchange")
-        await asyncio.sleep(_REACHED_S)
-        self._unreachable(-1)
-
-    def _unreachable(self, change: int) -> None:
-        self.unreachable += change
-        self.look()
+        with self.reach.cut():
+            self.world.kill("exchange")
+            await asyncio.sleep(self.cell.outage.down_s)
+            self.world.restart("exchange")
 
     # --- the bot ----------------------------------------------------------------------------------
 
@@ -101,12 +98,13 @@ class Story:
                 self.world.note("start failed", type(error).__name__)
                 await self.trader.broker.stop()
                 await asyncio.sleep(1.0)
+        self.witness.started(self.trader.broker)
         self.look()
         await self.trader.run()
 
     def passed(self, point: CrashPoint) -> None:
         """The bot passes a point; where the cell says so, it is dead."""
-        if self.kills >= len(self.cell.kills) or not self.armed:
+        if self.kills >= len(self.cell.kills) or not self.armed or self._unwritten():
             return
         kill = self.cell.kills[self.kills]
         self.seen[point] += point is kill.point
@@ -114,6 +112,10 @@ class Story:
             self.ended.append(point.value)
             self.world.note("at", point)
             self.world.kill("bot")
+
+    def _unwritten(self) -> bool:
+        """What a full disk has not taken is lost with the process: nobody can promise more than to say so."""
+        return self.trader is not None and bool(self.trader.broker._outbox._backlog)
 
     @property
     def armed(self) -> bool:
@@ -134,14 +136,14 @@ class Story:
 
     def look(self) -> None:
         """Tell the witness what the bot can do now; it looks at the position then."""
-        helpless = self._dead or self.unreachable > 0
+        helpless = self._dead or not self.reach.there
         self.witness.becomes(Bot.HELPLESS if helpless else Bot.UP if self.up else Bot.STARTING)
         self.witness.look()
 
     # --- what befalls them ------------------------------------------------------------------------
 
     async def trouble(self) -> None:
-        """The cell's faults, from the moment of the action on."""
+        """The cell's faults, from the moment of the action on, for a while."""
         cell, world = self.cell, self.world
         await asyncio.sleep(self._action_ms() / 1000 - world.loop.time())
         world.note("action", cell)
@@ -151,12 +153,26 @@ class Story:
         if cell.outage is not None:
             world.loop.create_task(self.outage(), context=Context())
         if cell.link_fault is not None:
-            self._unreachable(+1)
-            world.network.add(cell.link_fault)
-            await asyncio.sleep(cell.link_fault_s)
-            world.network.heal(cell.link_fault)
-            await asyncio.sleep(_REACHED_S)
-            self._unreachable(-1)
+            with self.reach.cut() if cell.cuts else contextlib.nullcontext():
+                world.network.add(cell.link_fault)
+                await asyncio.sleep(cell.link_fault_s)
+                world.network.heal(cell.link_fault)
+        await asyncio.sleep(cell.faults_last_s)
+        if self.server is not None:
+            self.server.clear_faults()
+
+    async def beside(self, happening: Happening) -> None:
+        """What a person, a late answer or a full disk does meanwhile."""
+        self.happening += 1
+        await asyncio.sleep(self._action_ms() / 1000 + happening.after_s - self.world.loop.time())
+        self.world.note("beside", happening.what)
+        if happening.what is Beside.STALE:
+            await stale(self.witness.exchange, happening.lasts_s)
+        elif happening.what is Beside.FULL:
+            await full(self.world, happening.lasts_s)
+        elif self.server is not None:
+            await hand(self.witness, self.server, self.cell, happening)
+        self.happening -= 1
 
     async def ends(self) -> None:
         """The bot's lives, one after the other; the last one lives on."""
@@ -166,7 +182,7 @@ class Story:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE_S):
                     await asyncio.shield(gone)
-            if not gone.done() and self.kills > 0:
+            if not gone.done() and (self.kills > 0 or self._unwritten()):
                 self.kills = len(self.cell.kills)  # a second end that did not come
                 break
             self.world.kill("bot")
@@ -197,11 +213,11 @@ class Story:
         trader = self.trader
         if not self.up or trader is None:
             return False
-        return self.agreement.look(trader.broker, trader.held, len(trader.orders.pending()), self._exchange_ms())
+        return self.agreement.look(trader.broker, trader.ledger, len(trader.orders.pending()), self._exchange_ms())
 
     def _done(self) -> bool:
         trader = self.trader
-        if not self.calm or trader is None or not trader.over:
+        if not self.calm or self.happening or trader is None or not trader.over:
             return False
         if self.server is not None:
             self.server.clear_faults()
@@ -216,21 +232,28 @@ class Story:
 
     def _final(self) -> None:
         """What is counted at the end: fills against plans, money against money."""
-        witness, trader = self.witness, self.trader
+        witness, trader, cell = self.witness, self.trader, self.cell
         assert trader is not None
-        if witness.held():
-            raise Broken(f"{witness.held()} are held at the end: {self.agreement.state}")
+        if any(witness.held(symbol) for symbol in cell.symbols):
+            raise Broken(f"something is held at the end: {self.agreement.state}")
         if trader.broker.halted:
             raise Broken(f"halted at the end: {trader.broker.halted}")
-        if not any("-e" in client_id for client_id in trader.broker._outbox.rows):
+        rows = trader.broker._outbox.rows
+        if not any(_leg(client_id)[1] == "e" for client_id in rows) and cell.has(Beside.FULL) is None:
             raise Broken("the entry was decided, and is on no record")
-        for leg, most in (("-e", QTY), ("-a", QTY / 2)):
-            filled = sum((qty for client_id, qty in witness.filled.items() if leg in client_id), Decimal(0))
-            if filled > most:
-                raise Broken(f"{filled} were filled of a plan of {most}: {dict(witness.filled)}")
-        wallet = float(witness.exchange.account().wallet)
-        if abs(trader.ledger.wallet - wallet) > 1e-6:
-            raise Broken(f"the books have {trader.ledger.wallet}, the exchange {wallet}")
+        for symbol in cell.symbols:
+            for leg, most in (("e", QTY), ("a", QTY / 2)):
+                filled = sum((qty for name, qty in witness.filled.items() if _leg(name) == (symbol[:8], leg)), Decimal(0))
+                if filled > most:
+                    raise Broken(f"{filled} {symbol} were filled of a plan of {most}: {dict(witness.filled)}")
+        if cell.orderly and not witness.acted and (told := hasty(trader.broker)):
+            raise Broken(told)
+
+
+def _leg(client_id: str) -> tuple[str, str]:
+    """Market and leg of an order of ours."""
+    parts = client_id.split("-")
+    return (parts[1], parts[3][0]) if len(parts) == 4 else ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +288,7 @@ def live_through(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), 
     [story] = stories
     witness, ends = story.witness, tuple(story.ended)
     result = Result(
-        number, failure, ends, witness.naked.longest_ms, witness.starting.longest_ms, outcome, tuple(story.world.events)
+        number, failure, ends, witness.naked_ms, witness.starting_ms, outcome, tuple(story.world.events)
     )
     del story, witness
     stories.clear()
@@ -302,7 +325,8 @@ async def _play(world: World, story: Story) -> None:
     world.start("exchange", story.serve, hosts=VENUE_HOSTS)
     await asyncio.sleep(0.05)
     world.start("bot", story.live, watch_disk=True)
-    parts = (story.trouble(), story.ends(), story.watch())
+    besides = [story.beside(happening) for happening in story.cell.besides]
+    parts = (story.trouble(), story.ends(), story.watch(), *besides)
     await asyncio.gather(*(world.loop.create_task(part, context=Context()) for part in parts))
     # the client library asks for positions beside its stream, and forgets that it did when the exchange is gone
     world.complaints[:] = [told for told in world.complaints if not told.startswith("Future exception was never retrieved")]

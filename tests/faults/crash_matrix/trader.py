@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from core.clock import Clock
-from core.data.blocks import BarBlock, Batch
+from core.data.blocks import BarBlock, Batch, Book
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.instrument import Instrument
 from core.exec.ledger import Ledger
@@ -44,11 +44,15 @@ from core.venues.binance_account import BinanceAccount
 from core.venues.client import Wiring
 from core.venues.keys import Keys
 from tests.core.exec.live.kit import instrument
-from tests.faults.crash_matrix.cells import Action, Cell
+from tests.faults.crash_matrix.cells import Action, Cell, Entering
 from tests.faults.crash_matrix.market import ACTION_BAR, BAR_MS, FIRST_BAR_MS, LAST_BAR, MOVE_BAR, QTY, STOP_PCT, PricePath
 
-SYMBOL = "BTC/USDT:USDT"
 ENTRY_BAR = 1
+_HOW = {
+    Entering.ACROSS: LiveOptions(),
+    Entering.MAKER: LiveOptions(post_only=True, rest_s=0.4, reprices=1),
+    Entering.SLICED: LiveOptions(slices=3),
+}
 _WALLET = 10_000.0
 _ADD = Decimal("0.020")
 
@@ -94,8 +98,14 @@ class _Log:
         self._note("fill", fill.client_id, fill.qty, fill.price)
 
 
-def listed() -> Instrument:
-    return instrument(SYMBOL)
+def listed(cell: Cell) -> tuple[Instrument, ...]:
+    """What a life trades."""
+    return tuple(instrument(unified(symbol)) for symbol in cell.symbols)
+
+
+def unified(symbol: str) -> str:
+    """The internal symbol."""
+    return f"{symbol.removesuffix('USDT')}/USDT:USDT"
 
 
 class Trader:
@@ -117,17 +127,20 @@ class Trader:
         self._cell, self._clock, self._path, self._note = cell, clock, path, note
         self._epoch_ms, self._bar_ms = epoch_ms, bar_ms
         self._file = BooksFile(folder / "books.sqlite")
-        self.ledger = Ledger([listed()], starting_equity=_WALLET, scratch_r=0.1)
+        instruments = listed(cell)
+        self.symbols = tuple(one.symbol for one in instruments)
+        self.ledger = Ledger(instruments, starting_equity=_WALLET, scratch_r=0.1)
         self.broker = LiveBroker(
             BinanceAccount(Keys(API_KEY, API_SECRET), clock, wiring or Wiring(timeout_ms=2_000)),
             folder / "orders.sqlite",
-            [listed()],
-            LiveOptions(),
+            instruments,
+            _HOW[cell.entering],
             stop_of=self._stop_of,
+            books=self._book if cell.entering is Entering.MAKER else None,
             on_alert=lambda level, code, text: note("alert", level, code, text),
             crash=crash,
         )
-        self.orders = OrderManager(self.broker, self.ledger, [listed()], _Log(note))
+        self.orders = OrderManager(self.broker, self.ledger, instruments, _Log(note))
         self.bar = 0
         self.recovered = False
         saved = self._file.load()
@@ -141,16 +154,14 @@ class Trader:
         plan = self.ledger.plan(plan_id)
         return None if plan is None else plan.stop
 
-    @property
-    def held(self) -> Decimal:
-        """The position by the books."""
-        position = self.ledger.positions.get(SYMBOL)
-        return Decimal(0) if position is None else position.signed_qty
+    def _book(self, symbol: str) -> Book:
+        price = self._path.at(now := self._clock.now_ms())
+        return Book(symbol, now, price - 0.1, price + 0.1, 500_000.0, modelled=False)
 
     @property
     def over(self) -> bool:
         """Whether the script has come to its end."""
-        return self.bar > LAST_BAR and not self.held
+        return self.bar > LAST_BAR and not self.ledger.positions
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -167,8 +178,7 @@ class Trader:
                 self._file.begin(self.bar)
             await self._decide(self.bar)
             self.bar += 1
-            if self.bar % self._cell.snapshot_every == 0:
-                self._save()
+            self._save()
 
     def _bar_ts(self, bar: int) -> int:
         return self._epoch_ms + FIRST_BAR_MS + bar * self._bar_ms
@@ -199,38 +209,42 @@ class Trader:
 
     async def _decide(self, bar: int) -> None:
         ts = self._bar_ts(bar)
-        price = np.array([self._path.at(ts)])
-        one = np.zeros(1, dtype=np.int64)
-        block = BarBlock(Timeframe.M1, one, one, price, price, price, price, price)
+        index = np.arange(len(self.symbols), dtype=np.int64)
+        price = np.full(len(self.symbols), self._path.at(ts))
+        block = BarBlock(Timeframe.M1, index, index, price, price, price, price, price)
         await self.broker.advance(Batch(ts, (block,)), self._hear)
-        action, position = self._cell.action, self.ledger.positions.get(SYMBOL)
+        for symbol in self.symbols:
+            await self._decide_on(symbol, bar, ts)
+
+    async def _decide_on(self, symbol: str, bar: int, ts: int) -> None:
+        action, position = self._cell.action, self.ledger.positions.get(symbol)
         if bar == ENTRY_BAR:
-            await self.orders.submit(self._plan(PlanKind.ENTRY, ts, QTY, STOP_PCT))
+            await self.orders.submit(self._plan(symbol, PlanKind.ENTRY, ts, QTY, STOP_PCT))
         elif bar >= LAST_BAR or (bar == ACTION_BAR and action is Action.EXIT):
-            await self.orders.close(SYMBOL, ts, ExitReason.TIME_STOP)
-        elif position is None or self.orders.closing(SYMBOL):
+            await self.orders.close(symbol, ts, ExitReason.TIME_STOP)
+        elif position is None or self.orders.closing(symbol):
             pass
         elif bar == ACTION_BAR and action is Action.ADD:
-            await self.orders.submit(self._plan(PlanKind.ADD, ts, _ADD, STOP_PCT * 0.8))
+            await self.orders.submit(self._plan(symbol, PlanKind.ADD, ts, _ADD, STOP_PCT * 0.8))
         elif action is Action.STOP and bar in (ACTION_BAR, MOVE_BAR):
             stop = self._beyond(ts, -STOP_PCT * (0.7 if bar == ACTION_BAR else 0.5))
             if (stop - position.stop) * self._cell.side.sign > 0:
-                await self.orders.move_stop(SYMBOL, stop, ts, ExitReason.TRAIL)
+                await self.orders.move_stop(symbol, stop, ts, ExitReason.TRAIL)
 
     def _beyond(self, ts: int, percent: float) -> Decimal:
         price = self._path.at(ts) * (1.0 + self._cell.side.sign * percent / 100.0)
         return Decimal(repr(round(price, 1)))
 
-    def _plan(self, kind: PlanKind, ts: int, qty: Decimal, stop_pct: float) -> Plan:
+    def _plan(self, symbol: str, kind: PlanKind, ts: int, qty: Decimal, stop_pct: float) -> Plan:
         entry = self._beyond(ts, 0.0004 if self._cell.tight_cap else 0.2)
         stop = self._beyond(ts, -stop_pct)
         takes = (Take(1.0, self._beyond(ts, stop_pct), qty / 2), Take(3.0, self._beyond(ts, 3 * stop_pct), qty / 4))
         return Plan(
-            id=f"{kind}-{ts}",
+            id=f"{kind}-{ts}-{symbol}",
             kind=kind,
             signal_id="signal",
             strategy="breakout",
-            symbol=SYMBOL,
+            symbol=symbol,
             side=self._cell.side,
             tf=Timeframe.M1,
             ts=ts,

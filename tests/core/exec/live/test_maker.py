@@ -117,3 +117,18 @@ def test_an_entry_that_cannot_be_written_down_is_not_gone_on_with():
         b.broker._outbox._db.execute("PRAGMA query_only=OFF")
 
     making(story)
+
+
+def test_each_attempt_rests_at_the_price_of_the_present_book():
+    """The book of the last bar stood still, and every attempt went to the same price (finding B13)."""
+
+    async def story(b: Bench):
+        await b.broker.place(b.order())
+        await b.hear(0.5)
+        b.books[BTC] = Book(BTC, 0, 49_980.0, 49_985.0, 1e6, False)
+        await b.hear(1.0)
+        b.books[BTC] = Book(BTC, 0, 49_970.0, 49_975.0, 1e6, False)
+        await b.hear(1.2)
+        assert [order.price for order in b.venue.all_orders("BTCUSDT")][:3] == [D("49990"), D("49980"), D("49970")]
+
+    making(story)

@@ -404,18 +404,33 @@ def test_a_doubtful_order_of_an_earlier_life_waits_for_its_receive_window_from_t
 
 def test_an_order_of_an_earlier_life_that_was_done_is_found_and_covered_at_once():
     async def story(b: Bench):
-        b.inject(F.MISSING_EVENT, times=0)
-        b.inject(F.DROP_AFTER, method="POST", path=PLAIN)
-        placing = asyncio.create_task(b.broker.place(b.order()))
-        await b.until(lambda: bool(b.held()))
+        row = Row.of(b.order())
+        row.sent_ms = b.world.clocks.now_ms()
+        b.broker._outbox.add(row, row.sent_ms, must=True)
         await b.broker.stop()
-        placing.cancel()
-        await asyncio.gather(placing, return_exceptions=True)
-        b.market.server.clear_faults()
+        by_hand(b, "BTCUSDT", "0.010", name=ENTRY)
+        b.venue.drain_words()
         starting = asyncio.create_task(b.start())
         assert await naked_s(b, 3.0) < NAKED_S
-        assert f"order {ENTRY} was in doubt: it is done" in (await starting).actions
+        recovery = await starting
+        assert recovery.agreed
+        assert recovery.actions[0].startswith(f"order {ENTRY} was in doubt: it is ")
+        assert b.rows()[ENTRY] is State.DONE
         assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_what_is_over_by_the_record_and_rests_all_the_same_is_called_back():
+    async def story(b: Bench):
+        row = Row.of(b.take())
+        row.state, row.sent_ms = State.DONE, b.world.clocks.now_ms()
+        b.broker._outbox.add(row, 1, must=True)
+        b.venue.place(
+            NewOrder("BTCUSDT", OrderSide.SELL, OrderType.LIMIT, D("0.005"), D("50500"), TimeInForce.GTC, client_id=row.client_id)
+        )
+        await b.broker.compare()
+        assert b.venue.open_orders("BTCUSDT") == ()
 
     tell(story)
 
