@@ -1,8 +1,8 @@
 """One daemon for one API key and user of a machine, whatever folders it uses: a lock file that is named after the key.
 
 The key itself stands nowhere: the file is named by a digest of it. The system lets go of the lock when the process ends, however
-it ends. Another key of the same account, another user, machine or ``XDG_STATE_HOME`` is not noticed here but by the broker: orders
-of our form that are not on its record halt the account (:attr:`core.exec.live.halts.HaltKind.OTHER_DAEMON`).
+it ends. Another key of the same account, another user or machine is not noticed here but by the broker: orders of our form that
+are not on its record halt the account (:attr:`core.exec.live.halts.HaltKind.OTHER_DAEMON`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from configs.validators import Configuration
 from core.data.sources.base import SourceInfo
 from core.errors import StateError
 from core.journal.records import Opening
+from core.monitor.reader import StoreReader
 from core.risk.canary import Sizing
+from graph.session_dir import SessionDir
 from graph.version import VERSION, source_digest
 
 _CONFIGURATION = "configuration.json"
@@ -95,6 +97,27 @@ def info_of(opening: Opening) -> SourceInfo:
     """The source of a session, as it described itself."""
     described: dict[str, Any] = opening.source
     return msgspec.convert(described, SourceInfo, strict=False)
+
+
+def refuse_other_broker(records: StoreReader, folder: SessionDir, *, local: bool) -> None:
+    """Orders that one kind of venue knows are unknown to the other.
+
+    Raises:
+        StateError: the session in ``folder`` trades elsewhere than at a ``local`` exchange, or than in this process.
+    """
+    if records.get_meta("source") is None:
+        return
+    now, before = "local" if local else "direct", records.get_meta("orders_go_to") or "direct"
+    if before != now:
+        again = f"go on with --broker {before}, or " if before in _VENUES else ""
+        raise StateError(
+            f"the session in {folder.root} trades {_VENUES.get(before, 'live')}, this run would trade {_VENUES[now]}",
+            help=f"{again}give another --state DIR",
+            code="STATE-010",
+        )
+
+
+_VENUES = {"local": "at a local exchange of its own", "direct": "inside this process"}
 
 
 def equity_of(opening: Opening) -> float:

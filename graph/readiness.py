@@ -131,6 +131,8 @@ def _is_secret(text: str) -> bool:
 
 def _state(number: int, state: Path) -> Item:
     asked, remedy = "no other daemon in the state folder", "stop it, or choose another folder: brain live --state DIR"
+    if state.exists() and not state.is_dir():
+        return Item(number, "state_folder", asked, f"{state} is no folder", Verdict.FAIL, remedy="brain live --state DIR")
     busy = SessionDir.holds_one(state) and in_use(SessionDir(state, create=False).database)
     return Item(number, "state_folder", asked, f"{state}: {'in use' if busy else 'free'}", _passes(not busy), remedy=remedy)
 

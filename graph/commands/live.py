@@ -17,7 +17,7 @@ from configs.live_lock import FORM, LIVE_LOCK_FILE, Approval, evidence_digest, s
 from configs.loader import load
 from configs.validators import Configuration, Mode
 from core.clock import SystemClock, rfc3339
-from core.errors import LockedError
+from core.errors import LockedError, StateError
 from core.monitor.readiness import Item
 from graph.commands.common import read_environment, secrets_of, who_asks
 from graph.commands.live_run import LiveFlags, Stage, Trading, trade
@@ -88,6 +88,8 @@ def _live(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None)
 
 
 def _look(evidence: Path | None, config: Configuration, folder: Path, console: Console) -> Readiness:
+    if evidence is not None and not evidence.is_dir():
+        raise StateError(f"there is no folder {evidence}", help="name a folder of sessions: brain sessions", code="JRN-003")
     with console.progress(None, "checking sessions") as progress:
         return look(evidence, config, folder, SystemClock().now_ms(), progress.advance)
 

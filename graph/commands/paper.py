@@ -31,7 +31,7 @@ from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
 from graph.explanations import did_you_mean
 from graph.journaling import open_journal
-from graph.opening import EQUITY, SIZING
+from graph.opening import EQUITY, SIZING, refuse_other_broker
 from graph.parse import parse_backup, parse_duration, parse_speed, parse_symbols, parse_time
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
@@ -129,6 +129,7 @@ def _run(
     log: LogHandle,
     stack: ExitStack,
 ) -> Answer:
+    refuse_other_broker(store, folder, local=request.local)
     for sentence in () if source is None else source.info.missing:
         console.warn(sentence)
     for sentence in () if source is None else source.info.notes:
@@ -260,6 +261,11 @@ def _options(request: PaperRequest) -> RunOptions:
     _refuse_foreign_flags(request)
     parse_backup(request.backup)
     after = None if request.unlock_after is None else parse_duration(request.unlock_after)
+    if request.source == "exchange" and after is not None:
+        raise UsageError(
+            "--unlock-after is for markets that are made or recorded; beside a real one a person lifts the kill-switch (X42)",
+            help="brain unlock --state DIR",
+        )
     if request.source != "replay":
         if request.unlock_after is not None and request.until_bars is None:
             raise UsageError(

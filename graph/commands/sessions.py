@@ -13,6 +13,7 @@ from core.clock import SystemClock, rfc3339_seconds
 from core.errors import StateError
 from core.journal.retention import KEEP_DAYS, old, trim
 from core.journal.segments import Segment
+from core.monitor.provenance import Reached
 from core.monitor.store import in_use
 from graph.commands.common import read_environment, say_time
 from graph.console import Answer, Console, run_command
@@ -81,11 +82,11 @@ def _row_data(row: Row) -> dict[str, Any]:
         return known
     found = row.card
     return known | {
-        "source": found.opening.facts["source"],
+        "source": _market(found),
         "symbols": found.opening.facts["symbols"].split(","),
-        "mode": "paper",
-        "from": rfc3339_seconds(found.first_ts),
-        "to": rfc3339_seconds(found.last_ts),
+        "mode": found.opening.facts.get("mode", "paper"),
+        "from": rfc3339_seconds(found.first_ts) if found.first_ts else None,
+        "to": rfc3339_seconds(found.last_ts) if found.first_ts else None,
         "bars": found.bars,
         "first_bar": found.first_bar,
         "decisions": found.decisions,
@@ -127,15 +128,23 @@ def _cells(row: Row, zone: tzinfo) -> tuple[str, ...]:
     names = ", ".join(symbol.partition("/")[0] for symbol in symbols[:3]) + (f" +{len(symbols) - 3}" if len(symbols) > 3 else "")
     return (
         found.name,
-        found.opening.facts["source"],
+        _market(found),
         names,
-        say_time(found.first_ts, zone),
-        say_time(found.last_ts, zone),
+        say_time(found.first_ts, zone) if found.first_ts else "",
+        say_time(found.last_ts, zone) if found.first_ts else "",
         f"{found.bars:,}",
         f"{found.decisions:,}",
         *parts,
         ", ".join(notes),
     )
+
+
+def _market(found: Card) -> str:
+    """Where the bars came from; what a local exchange plays to its own daemon is no real market."""
+    facts = found.opening.facts
+    if facts.get("market_reached") != Reached.REDIRECTED:
+        return facts["source"]
+    return "synthetic" if "seed" in facts else "replay"
 
 
 def _megabytes(size: int) -> str:

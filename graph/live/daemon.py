@@ -9,6 +9,7 @@ from typing import Any
 from loguru import logger
 
 from core.data.blocks import Batch
+from core.errors import BrainError
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.live.halts import Halt
 from core.exec.live.recovery import Recovery
@@ -70,6 +71,8 @@ class LiveDaemon(Daemon):
         self._live.halts = lambda: broker.halts
         self.broker, self._handover, self._leave_within_s = broker, handover, leave_within_s
         self._hurry = asyncio.Event()
+        self._at_end = False
+        self._broken: BrainError | None = None
         self.recovery: Recovery | None = None
         self.left: dict[str, str] = {}
         self.on_recovery: Callable[[Recovery], None] = lambda _: None
@@ -80,13 +83,28 @@ class LiveDaemon(Daemon):
             self._hurry.set()
         super().stop()
 
+    def end(self) -> None:
+        """The market is over: the run ends as at its last bar, and what is open stays under its stops."""
+        self._at_end = True
+        super().stop()
+
+    def break_off(self, why: BrainError) -> None:
+        """What the run rests on is gone: it ends with ``why``, and sends nothing more."""
+        self._broken = self._broken or why
+        self._hurry.set()
+        super().stop()
+
     @property
     def halts(self) -> tuple[Halt, ...]:
         return self.broker.halts
 
     async def _through(self, after_ts: int | None) -> None:
         """Nothing is opened before exchange and outbox agree; where they do not, what is concerned stays halted (F6)."""
-        self.recovery = await self.broker.start()
+        self.recovery = await self._begun()
+        self._refuse_broken()
+        if self.recovery is None:
+            self._say_what_is_left()
+            return
         self._tell(self.recovery)
         self.on_recovery(self.recovery)
         if not self._journal.catching_up:
@@ -94,9 +112,27 @@ class LiveDaemon(Daemon):
             await self._money.look(self._parts.clock.now_ms(), settled=True)
         # 0: cut off before its first bar, it begins where it would have begun
         await super()._through(after_ts or None)
+        self._refuse_broken()
         await self._hear_out()
-        if self._stop.is_set():
+        if self._stop.is_set() and not self._at_end:
             await self._leave()
+        self._refuse_broken()
+        self._say_what_is_left()
+
+    async def _begun(self) -> Recovery | None:
+        """What the start found at the exchange; None where a second signal did not wait for it."""
+        starting, hurry = asyncio.ensure_future(self.broker.start()), asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait([starting, hurry], return_when=asyncio.FIRST_COMPLETED)
+            return starting.result() if starting.done() else None
+        finally:
+            starting.cancel()
+            hurry.cancel()
+            await asyncio.gather(starting, hurry, return_exceptions=True)
+
+    def _refuse_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
 
     def _tell(self, recovery: Recovery) -> None:
         for sentence in (*recovery.actions, *recovery.warnings):
@@ -134,15 +170,16 @@ class LiveDaemon(Daemon):
 
     async def _hear_out(self) -> None:
         """What was ordered at the last bar is known to the books before they are closed."""
-        late = asyncio.ensure_future(asyncio.sleep(_HEAR_OUT_S))
+        late, hurry = asyncio.ensure_future(asyncio.sleep(_HEAR_OUT_S)), asyncio.ensure_future(self._hurry.wait())
         try:
-            while self._parts.context.orders.pending() and not late.done():
-                await self._hear(late)
+            while self._parts.context.orders.pending() and not (late.done() or hurry.done()):
+                await self._hear(late, hurry)
         finally:
             late.cancel()
+            hurry.cancel()
 
     async def _leave(self) -> None:
-        """Close what is open within the bounded time, and say what is left."""
+        """Close what is open within the bounded time."""
         if not (self._handover or self._hurry.is_set() or self._flat or self._journal.catching_up):
             late = asyncio.ensure_future(asyncio.sleep(self._leave_within_s))
             hurry = asyncio.ensure_future(self._hurry.wait())
@@ -152,7 +189,6 @@ class LiveDaemon(Daemon):
             finally:
                 late.cancel()
                 hurry.cancel()
-        self._say_what_is_left()
 
     @property
     def _flat(self) -> bool:

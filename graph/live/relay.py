@@ -122,7 +122,8 @@ class MarketRelay:
                 now_ms, heard = self.tape.clock.now_ms(), self._heard.get(name)
                 ticks += await missed(self._client, symbol, before, now_ms, self.stakes, heard)
         self._push(sorted(ticks, key=lambda tick: tick.ts))
-        self.tape.forget_books()  # those of an earlier life, and those that prices were played by
+        if not self._lines or any(isinstance(tick, BookTick) for tick in ticks):
+            self.tape.forget_books()  # those of an earlier life, and those that prices were played by
 
     async def _settled(self, symbol: str, before: MarkTick) -> list[FundingTick]:
         """Settlements after ``before``, which also says which one is still to come."""
@@ -139,7 +140,7 @@ class MarketRelay:
         ]
 
     async def _catch_up(self) -> None:
-        """Trades and marks are heard again: first what came between."""
+        """Everything is heard again: first what came between."""
         while self._behind:
             breaks = self._breaks
             try:
@@ -148,7 +149,7 @@ class MarketRelay:
                 self._on_note(f"what was missed cannot be asked for yet ({type(error).__name__}); no order triggers before it is")
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
-            if self._breaks != breaks or not self._lines[0].up:
+            if self._breaks != breaks or not self._all_up:
                 break  # and goes on with the next message
             self._behind = False
         self._catching_up = None
@@ -169,12 +170,16 @@ class MarketRelay:
         self._tasks.append(asyncio.create_task(line.run(), name=f"relay of {category}"))
 
     def _broke(self, category: str, why: str) -> None:
+        self._behind, self._breaks = True, self._breaks + 1  # without a book nothing triggers either
         if category == "public":
             self.tape.forget_books()
             self._on_note(f"the book by which paper orders are filled broke ({why}): none is filled until it is told again")
         else:
-            self._behind, self._breaks = True, self._breaks + 1
             self._on_note(f"trades and marks by which paper orders trigger broke ({why}); dialled again")
+
+    @property
+    def _all_up(self) -> bool:
+        return all(line.up for line in self._lines)
 
     async def finished(self) -> None:
         """Never returns; raises what ended one of its lines."""
@@ -204,7 +209,7 @@ class MarketRelay:
                     line.heard()
             if not self._behind or kind == "depthUpdate":
                 self._push(self._ticks(kind, message))
-            elif self._catching_up is None:  # the candles tell what this does
+            elif self._catching_up is None and self._all_up:  # the candles tell what this does
                 self._catching_up = asyncio.create_task(self._catch_up(), name="relay of what was missed")
         except (KeyError, ValueError, ArithmeticError, TypeError):
             self.garbled += 1

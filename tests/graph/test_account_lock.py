@@ -20,7 +20,7 @@ def test_a_second_daemon_on_the_account_is_refused(tmp_path: Path) -> None:
     assert not held(path)
     with holding(path):
         assert held(path)
-        with pytest.raises(StateError, match="another daemon on this machine trades with the same API key") as refused, holding(path):
+        with pytest.raises(StateError, match="on this machine trades with the same API key") as refused, holding(path):
             raise AssertionError
         assert refused.value.code == "STATE-013"
         assert held(path), "asking and failing let go of nothing"

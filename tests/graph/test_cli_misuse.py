@@ -41,6 +41,7 @@ MISUSES: list[tuple[tuple[str, ...], str, str]] = [
     (("paper", "--to", "2024-01-01"), "CLI-001", "--to belongs to --source replay"),
     (("paper", "--unlock-after", "24h"), "CLI-001", "--until-bars"),
     (("paper", "--unlock-after", "3x", "--until-bars", "9"), "CLI-001", "'3x'"),
+    (("paper", "--source", "exchange", "--unlock-after", "24h", "--until-bars", "9"), "CLI-001", "beside a real one"),
     (("paper", "--unlock-after", "banana"), "CLI-001", "'banana'"),
     (("paper", "--unlock-after", "-1h", "--until-bars", "9"), "CLI-001", "'-1h'"),
     (("paper", "--backup", "bybit"), "CLI-001", "--backup belongs to --source exchange"),

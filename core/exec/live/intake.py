@@ -108,7 +108,8 @@ class Intake:
     def _changes(self, row: Row, seen: OrderSeen) -> dict[str, Any]:
         child = row.is_algo and not seen.algo
         standing = Standing.TRIGGERED if child and seen.standing is Standing.LIVE else seen.standing
-        changes: dict[str, Any] = {"claimed": max(row.claimed, seen.filled)}
+        # what a conditional one says of a quantity is of the plain order that it became, however much of that was filled
+        changes: dict[str, Any] = {"claimed": row.claimed if seen.algo else max(row.claimed, seen.filled)}
         changes["child_id" if child else "venue_id"] = seen.venue_id
         if seen.child_id:
             changes["child_id"] = seen.child_id
@@ -165,6 +166,8 @@ class Intake:
 
     def _foreign(self, seen: OrderSeen) -> None:
         """An order that is none of ours; the audit decides what it means."""
+        if seen.standing.over:
+            self._desk.lift(seen.symbol, HaltKind.FOREIGN_ORDER, seen.venue_id)
         key = f"{seen.symbol} {seen.venue_id}"
         if key not in self._told_foreign and not seen.standing.over and not self._desk.account.forced(seen.client_id):
             self._told_foreign[key] = None

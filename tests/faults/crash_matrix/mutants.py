@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
@@ -11,16 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from core.exec.live import outbox
+from core.exec.live import guardian, outbox
 from core.exec.live.audit import Audit
 from core.exec.live.guardian import Guardian
+from core.exec.live.intake import Intake
 from core.exec.live.outbox import Outbox
 from core.exec.live.outcome import Outcome
-from core.exec.live.protection import Act
+from core.exec.live.protection import Act, decide
+from core.exec.live.recovery import Recoverer
 from core.exec.live.resolver import Resolver
 from core.exec.live.sender import Sender
 from core.exec.live.states import State
 from core.exec.orders import OrderManager
+from core.venues.words import LinkLost, Word
 
 Patch = pytest.MonkeyPatch
 
@@ -122,6 +126,79 @@ def _fill_counts_twice(patch: Patch) -> None:
     patch.setattr(Outbox, "has_trade", lambda *_: False)
 
 
+def _without(patch: Patch, act: Act) -> None:
+    """The guardian never does this."""
+
+    def other(*asked: Any) -> Act:
+        due = decide(*asked)
+        return Act.NOTHING if due is act else due
+
+    patch.setattr(guardian, "decide", other)
+
+
+def _never(patch: Patch, part: type, name: str) -> None:
+    """This step is left out."""
+
+    async def nothing(*_args: Any) -> None: ...
+
+    patch.setattr(part, name, nothing)
+
+
+def _one_witness(patch: Patch) -> None:
+    """An order that no look-up knows was never there, whatever fills and position say."""
+
+    async def no_trace(*_args: Any) -> bool:
+        return True
+
+    patch.setattr(Resolver, "_no_trace", no_trace)
+
+
+def _no_fence(patch: Patch) -> None:
+    """Look-ups and the second witness are enough: nobody waits for the receive window."""
+    real = Resolver.resolve
+
+    async def resolve(self: Any, row: Any) -> None:
+        row.recv_window_ms = -60_000
+        await real(self, row)
+
+    patch.setattr(Resolver, "resolve", resolve)
+
+
+def _links_are_lost_unheard(patch: Patch) -> None:
+    """What a broken stream has missed will be found by the schedule."""
+    real = Intake.hear
+
+    def hear(self: Any, word: Word) -> None:
+        if not isinstance(word, LinkLost):
+            real(self, word)
+
+    patch.setattr(Intake, "hear", hear)
+
+
+def _quietly(patch: Patch, part: type, name: str) -> None:
+    """This step, which waits for nothing, is left out."""
+    patch.setattr(part, name, lambda *_args: None)
+
+
+def _no_checks(patch: Patch) -> None:
+    """An entry is sent however old it is, and whatever is halted."""
+    _quietly(patch, Sender, "_refuse")
+
+
+def _no_schedule(patch: Patch) -> None:
+    """Nothing is compared with the exchange once the start is over."""
+
+    async def keep(_self: Any) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(Audit, "keep", keep)
+
+
+def _cover_at_once(patch: Patch) -> None:
+    """A start is over whether what is open is covered or not."""
+    _never(patch, Recoverer, "_cover")
+
+
 MUTANTS: dict[str, Callable[[Patch], None]] = {
     "synchronous_off": functools.partial(_synchronous, how="OFF"),
     "synchronous_normal": functools.partial(_synchronous, how="NORMAL"),
@@ -132,6 +209,23 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "intent_after_send": _intent_after_send,
     "fills_after_the_last": _fills_after_the_last,
     "fill_counts_twice": _fill_counts_twice,
+    "no_second_stop": functools.partial(_without, act=Act.PLACE_SECOND),
+    "no_close": functools.partial(_without, act=Act.CLOSE),
+    "no_clean_up": functools.partial(_never, part=Guardian, name="_clean_up"),
+    "one_witness": _one_witness,
+    "no_fence": _no_fence,
+    "missing_orders_rest": functools.partial(_never, part=Audit, name="_missing"),
+    "children_are_not_asked_for": functools.partial(_never, part=Audit, name="_child"),
+    "unknown_orders_are_nobodys": functools.partial(_never, part=Audit, name="_unknown"),
+    "links_are_lost_unheard": _links_are_lost_unheard,
+    "no_schedule": _no_schedule,
+    "no_money": functools.partial(_never, part=Audit, name="_money"),
+    "no_checks": _no_checks,
+    "start_covers_nothing": _cover_at_once,
+    "start_calls_nothing_back": functools.partial(_quietly, part=Recoverer, name="_call_back"),
+    "start_tells_no_ends": functools.partial(_quietly, part=Recoverer, name="_tell_ends"),
+    "start_sets_no_modes": functools.partial(_never, part=Recoverer, name="_check_modes"),
+    "no_contradiction": functools.partial(_quietly, part=Intake, name="_contradicted"),
 }
 
 

@@ -68,6 +68,10 @@ class Span:
             self._since = now
         return told
 
+    def rest(self) -> None:
+        """It begins anew."""
+        self._since = None
+
 
 class Watch:
     """One symbol as the exchange sees it."""
@@ -254,6 +258,7 @@ class Agreement:
         self._money = Span("exchange and books did not agree on the money", soon_ms)
         self._tidy = Span("orders of ours rested while flat", soon_ms)
         self._ghosts = Span("orders were thought to rest that are over", soon_ms)
+        self._halted = Span("something was halted", self.SILENT_MS)
         self.state = ""
 
     def look(self, broker: LiveBroker, ledger: Ledger, pending: int, now: int) -> bool:
@@ -279,12 +284,23 @@ class Agreement:
         self.state = (
             f"{'; '.join(state)}, pending {pending}, resting {resting}, thought to rest {[row.client_id for row in outbox.live()]}, "
             f"unresolved {[(row.client_id, row.state.value) for row in outbox.unresolved()]}, "
-            f"wallet {wallet}, books {ledger.wallet}"
+            f"wallet {wallet}, books {ledger.wallet}, halted {broker.halted}"
         )
-        untidy = flat and bool(ours)
-        wrongs = ((self._books, not same), (self._tidy, untidy), (self._ghosts, bool(ghosts)), (self._money, not rich))
+        untidy, halted = flat and bool(ours) and not pending, bool(broker.halted)
+        wrongs = (
+            (self._books, not same),
+            (self._tidy, untidy),
+            (self._ghosts, bool(ghosts)),
+            (self._money, not rich),
+            (self._halted, halted),
+        )
         for span, wrong in wrongs:
             told = span.see(now, wrong=wrong, excused=excused)
             if told:
                 witness.breaks(f"{told}: {self.state}")
-        return same and rich and not untidy and not ghosts and not pending and not outbox.unresolved()
+        return same and rich and not untidy and not ghosts and not halted and not pending and not outbox.unresolved()
+
+    def asleep(self) -> None:
+        """The bot is not up: what is wrong now is not its doing."""
+        for span in (self._books, self._money, self._tidy, self._ghosts, self._halted):
+            span.rest()

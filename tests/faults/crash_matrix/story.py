@@ -212,6 +212,7 @@ class Story:
     def _agreed(self) -> bool:
         trader = self.trader
         if not self.up or trader is None:
+            self.agreement.asleep()
             return False
         return self.agreement.look(trader.broker, trader.ledger, len(trader.orders.pending()), self._exchange_ms())
 

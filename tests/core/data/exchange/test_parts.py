@@ -98,6 +98,10 @@ def test_a_book_is_as_old_as_what_was_told_of_it_however_lately_that_came(old_ms
         await asyncio.sleep(0)
         assert books.book("X/Y:Y", 0) is not None
         assert (books.fresh("X/Y:Y", 2_000), books.told("X/Y:Y", 2_000)) == (fresh, fresh)
+        present = books.present("X/Y:Y")
+        assert present is not None
+        assert now - present.ts == old_ms  # whoever asks between two bars judges its age himself
+        assert books.present("Z/Y:Y") is None
 
     asyncio.run(story())
 

@@ -194,10 +194,19 @@ def test_a_foreign_order_halts_until_it_is_gone_from_the_exchange():
         await b.hear(2.0)
         assert len(b.broker.halts) == 1
         b.venue.cancel("BTCUSDT", client_id="two")
+        b.venue.drain_words()  # the stream says nothing of it
         await b.broker._audit._orders([ETH], [])
         assert len(b.broker.halts) == 1  # that was not looked at
         await b.broker.compare()
         assert b.broker.halts == ()
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("48000"), client_id="three"))
+        b.market.server._settle(changed=True)
+        await b.hear(2.0)
+        assert len(b.broker.halts) == 1
+        b.venue.cancel("BTCUSDT", client_id="three")
+        b.market.server._settle(changed=True)
+        await b.hear(0.1)
+        assert b.broker.halts == ()  # heard, without asking
 
     tell(story)
 
@@ -384,7 +393,7 @@ def test_a_disk_that_fails_keeps_reasons_in_memory():
 
 
 def test_where_the_exchange_has_what_the_books_were_told_the_record_follows():
-    """What a person took over once is gone, and no fill tells of it: a second look settles that, the first may be a late answer."""
+    """What a person took over is gone, and no fill tells of it: a second look settles that, the first may be a late answer."""
 
     async def story(b: Bench):
         await b.enter()
