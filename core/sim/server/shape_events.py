@@ -143,7 +143,7 @@ def _reached_book(word: AlgoEvent) -> Json:
     done = bool(algo.actual_price)
     return {
         "ap": text(algo.actual_price),
-        "aq": text(algo.qty) if done else "0",
+        "aq": text(algo.actual_qty) if done else "0",
         "act": "LIMIT" if algo.type in {AlgoType.STOP, AlgoType.TAKE_PROFIT} else "MARKET",
     }
 

@@ -67,7 +67,7 @@ def algo(state: AlgoState) -> Json:
     }
     if triggered:
         told["actualType"] = "LIMIT" if state.type in {AlgoType.STOP, AlgoType.TAKE_PROFIT} else "MARKET"
-        told["actualQty"] = text(state.qty)
+        told["actualQty"] = text(state.actual_qty)
     if state.reason:
         told["failReason"] = state.reason
     return told
