@@ -79,6 +79,8 @@ ERROR_CODES: dict[str, str] = {
     "NODE-001": "A node read, wrote or returned what it did not declare.",
     "OUT-001": "The answer cannot be written to where stdout goes, most often because the disk is full.",
     "READY-001": "A demand for live trading is not met; brain live lists all of them by number, with what was seen.",
+    "READY-002": "A symbol is to be traded live that not every counted session of the evidence traded.",
+    "READY-003": "The account holds more than twice, or less than half, of what the evidence was made with.",
     "LIVE-001": "The outbox of orders cannot be used: another process has it, or it may not be read or written.",
     "LIVE-002": "The outbox of orders was made by another version of Brain.",
     "LIVE-003": "The outbox of orders cannot be written; entries stop until it can.",

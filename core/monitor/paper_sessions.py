@@ -84,6 +84,17 @@ class Counted:
     excluded: tuple[tuple[str, str], ...]
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """Traded in every one of them."""
+        first, *others = self.sessions or (PaperSession("", None),)
+        return tuple(symbol for symbol in first.symbols if all(symbol in other.symbols for other in others))
+
+    @property
+    def equity(self) -> float:
+        """USD that the last one began with; 0 where there is none."""
+        return self.sessions[-1].start_equity if self.sessions else 0.0
+
+    @property
     def trades(self) -> tuple[TradeRecord, ...]:
         """Of all sessions, their results in percent of what each session began with: a dollar weighs by what it was won from."""
         return tuple(

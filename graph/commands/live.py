@@ -47,6 +47,12 @@ class NotReady(LockedError):
         self.data = data
 
 
+class NotProven(NotReady):
+    """What is to be traded is not what was traded on paper."""
+
+    default_code = "READY-002"
+
+
 class NotATerminal(LockedError):
     """Going live is approved by a person only."""
 
@@ -83,8 +89,21 @@ def _live(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None)
     if missing:
         numbers = ", ".join(str(item.number) for item in missing)
         raise NotReady(f"{len(missing)} of {len(items)} demands for live trading are not met: {numbers}", missing[0].remedy, data)
-    answer = trade(Trading(flags, environment, config, folder, state), console, stage, reach)
+    _refuse_unproven(flags, found, data)
+    trading = Trading(flags, environment, config, folder, state, found.counted.equity)
+    answer = trade(trading, console, stage, reach)
     return replace(answer, data={**data, **answer.data})
+
+
+def _refuse_unproven(flags: LiveFlags, found: Readiness, data: dict[str, Any]) -> None:
+    proven = found.counted.symbols
+    strange = [symbol for symbol in flags.base_tf if symbol not in proven]
+    if strange:
+        raise NotProven(
+            f"{', '.join(strange)} is not in every counted session; {', '.join(proven) or 'no symbol'} is",
+            f"brain live --symbols {','.join(proven)}, or let paper trade it too",
+            data,
+        )
 
 
 def _look(evidence: Path | None, config: Configuration, folder: Path, console: Console) -> Readiness:

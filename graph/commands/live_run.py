@@ -19,8 +19,10 @@ from loguru import logger
 from configs.lock import GovernanceWatch
 from configs.validators import Configuration, Environment, Mode
 from core.clock import SystemClock
+from core.errors import LockedError
 from core.monitor.logger import LogHandle, LogSettings, configure
 from core.monitor.metrics import MetricsServer
+from core.monitor.paper_sessions import alike
 from core.monitor.store import Store
 from core.risk.canary import Sizing
 from core.types import Timeframe
@@ -93,14 +95,22 @@ class Stage:
         return NOTHING_STARTED if self.daemon is None or self.daemon.warming else _STARTED
 
 
+class OtherMoney(LockedError):
+    """What the evidence shows was seen with another kind of money than the account holds."""
+
+    default_code = "READY-003"
+    exit_code = 3
+
+
 class Trading(NamedTuple):
-    """What is to be traded, and with what."""
+    """What is to be traded, and with what. ``proven_usd``: what the last counted session of the evidence began with."""
 
     flags: LiveFlags
     environment: Environment
     config: Configuration
     configs: Path
     state: Path
+    proven_usd: float
 
 
 @dataclass(slots=True)
@@ -130,6 +140,7 @@ class Desk:
 
     def ready(self, daemon: LiveDaemon) -> str:
         """The daemon stands: nothing was sent yet. The exporter's port must bind (X38)."""
+        self._refuse_other_money(daemon.parts.context.ledger.wallet)
         self.stage.daemon = daemon
         daemon.watch_lost_records(lambda: self.log.lost)
         server = daemon.parts.metrics.serve(self.trading.environment.prometheus_port)
@@ -137,6 +148,15 @@ class Desk:
         size = "canaries (X35)" if self.trading.flags.sizing is Sizing.CANARY else "entries of full size"
         money = f"{daemon.parts.context.ledger.wallet:.2f} USD"
         return f"LIVE at Binance USD-M with {money}, {size}; session {self.folder.root}, metrics {server.url}"
+
+    def _refuse_other_money(self, wallet: float) -> None:
+        """Whole entries only with the kind of money that they were seen with (X36); a canary is as small as orders can be."""
+        proven = self.trading.proven_usd
+        if self.trading.flags.sizing is Sizing.WHOLE and not alike(wallet, proven):
+            raise OtherMoney(
+                f"the account holds {wallet:.2f} USD, the evidence began with {proven:.2f}; at most twice as much or half is alike",
+                help="trade canaries (without --full-size), or let paper go on with --equity as the account has it",
+            )
 
     def end(self) -> None:
         """Nothing is served any more."""

@@ -23,7 +23,7 @@ import pytest
 from configs.environment import load_environment
 from configs.loader import load
 from core.clock import Clock, SystemClock, VirtualClock
-from core.errors import StateError
+from core.errors import BrainError, LockedError, StateError
 from core.monitor.store import Store
 from core.sim.local.values import NewOrder, OrderSide, OrderType
 from core.sim.server.options import KeyScope, ServerOptions
@@ -193,29 +193,46 @@ def test_hedge_mode_with_something_open_is_refused(signed: Path, tmp_path: Path)
         refused(start, "LIVE-012", "hedge mode")
 
 
-@pytest.mark.parametrize(("symbols", "says"), [("SOL/USDT:USDT", "SOL/USDT:USDT"), ("XYZ/USDT:USDT", "XYZ/USDT:USDT")])
-def test_a_symbol_that_is_not_listed_or_not_configured_is_refused(symbols: str, says: str, signed: Path, tmp_path: Path) -> None:
+def test_a_symbol_that_paper_did_not_trade_is_refused(signed: Path, tmp_path: Path) -> None:
     with standing(signed, tmp_path) as start:
-        answer, said = start.run(symbols=symbols)
-        assert (answer["ok"], says in answer["error"]["what"], bool(answer["error"]["help"])) == (False, True, True), answer
-        assert "nothing was started; no order was sent" in said
+        refused(start, "READY-002", "SOL/USDT:USDT is not in every counted session", symbols=f"{BTC},SOL/USDT:USDT")
+
+
+@pytest.mark.parametrize("symbol", ["SOL/USDT:USDT", "XYZ/USDT:USDT"])
+def test_a_symbol_that_is_not_listed_or_not_configured_is_refused(symbol: str, signed: Path, tmp_path: Path) -> None:
+    with standing(signed, tmp_path) as start, somewhere(None, start.environ):
+        with pytest.raises(BrainError, match=symbol) as refusal:
+            trade(trading(start, symbols=symbol), quiet_console(), Stage(), start.reach())
+        assert refusal.value.help
+        assert start.untouched
+
+
+def test_whole_entries_need_the_kind_of_money_that_they_were_seen_with(signed: Path, tmp_path: Path) -> None:
+    """X36: what is whole with 1,000 USD may lie below the exchange's minimum with 300, and the other way round."""
+    with standing(signed, tmp_path, wallet="1000") as start, somewhere(None, start.environ):
+        with pytest.raises(LockedError, match=r"holds 1000\.00 USD, the evidence began with 300\.00") as refusal:
+            trade(trading(start, full_size=True), quiet_console(), Stage(), start.reach())
+        assert (refusal.value.code, "without --full-size" in (refusal.value.help or "")) == ("READY-003", True)
         assert start.untouched
 
 
 # --- one of everything -----------------------------------------------------------------------------------------------
 
 
-def trading(start: Start) -> Trading:
-    flags = LiveFlags(symbols=BTC, state=start.home / "live", configs=start.home / "configs")
-    return Trading(
-        flags, load_environment(None, start.environ), load(start.home / "configs"), start.home / "configs", start.home / "live"
-    )
+def trading(start: Start, **flags: Any) -> Trading:
+    given = LiveFlags(state=start.home / "live", configs=start.home / "configs", **{"symbols": BTC, **flags})
+    configs = start.home / "configs"
+    return Trading(given, load_environment(None, start.environ), load(configs), configs, start.home / "live", 300.0)
+
+
+def quiet_console() -> Console:
+    return Console(stderr=StringIO(), stdout=StringIO())
 
 
 def test_of_two_daemons_that_start_at_once_the_second_is_refused(signed: Path, tmp_path: Path) -> None:
     """Both have passed the demands; account and folder are held from then on, not looked at."""
     with standing(signed, tmp_path) as start, somewhere(None, start.environ):
-        console = Console(stderr=StringIO(), stdout=StringIO())
+        console = quiet_console()
         with holding(account_file(KEYS)), pytest.raises(StateError, match="trades with the same API key") as refusal:
             trade(trading(start), console, Stage(), start.reach())
         assert refusal.value.code == "STATE-013"

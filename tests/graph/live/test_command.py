@@ -50,7 +50,7 @@ class Command:
         async def main(node: Node) -> None:
             flags = LiveFlags(state=node.folder / "session", symbols=ETH, **self.flags)
             environment = load_environment(None, {"API_KEY": API_KEY, "API_SECRET": API_SECRET, "PROMETHEUS_PORT": "0"})
-            trading = Trading(flags, environment, stand.config, node.folder, node.folder / "session")
+            trading = Trading(flags, environment, stand.config, node.folder, node.folder / "session", 300.0)
             err = StringIO()
             console = Console(stdout=StringIO(), stderr=err)
             reach = Reach(
