@@ -157,6 +157,14 @@ class Daemon:
         """Why what happens cannot be written down; None while it can."""
         return self._why_not_written()
 
+    def refuse_another(self, known: Known) -> None:
+        """Refuse what :meth:`run` would, before anything is said of this run.
+
+        Raises:
+            StateError: the saved session, whose facts are ``known``, is of another run.
+        """
+        self._identity.check(known)
+
     def watch_lost_records(self, lost: Callable[[], int]) -> None:
         """``lost`` tells how many log records could not be written; the metrics show it."""
         self._live.records_lost = lost

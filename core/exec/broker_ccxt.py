@@ -107,6 +107,10 @@ class LiveBroker:
         """
         return await self._recoverer.check()
 
+    def open_nothing(self, why: str) -> None:
+        """Only watch, protect and reduce in this life; to be said before :meth:`start`, which puts it on the disk."""
+        self._recoverer.unproven = why
+
     async def start(self) -> Recovery:
         """Make exchange and outbox agree, and watch over both from then on.
 

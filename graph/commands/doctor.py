@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from configs.environment import require_mode
 from configs.errors import ConfigError
 from configs.folder import default_folder, with_configs
 from configs.loader import load
 from configs.lock import verify
-from configs.validators import Environment, Mode
+from configs.validators import Environment
 from core.errors import StateError
 from core.exec.live.outbox_reader import standing
 from core.types import TradingState
@@ -123,7 +122,7 @@ def _environment() -> Check:
     return _guarded(
         "environment",
         "variables are valid",
-        lambda: require_mode(read_environment(), Mode.PAPER),
+        read_environment,
         "compare with .env.example",
     )
 

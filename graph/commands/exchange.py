@@ -319,8 +319,9 @@ def _line(stand: _Stand, console: Console) -> str:
     now = datetime.fromtimestamp(stand.clock.now_ms() / 1000, console.zone)
     prices = [f"{symbol.removesuffix('USDT')} {exchange.last_price(symbol) or '-'}" for symbol in symbols[:_SHOWN]]
     more = [f"and {len(symbols) - _SHOWN} more"] if len(symbols) > _SHOWN else []
-    standing = _standing(stand)
-    return "  ".join((f"{now:%m-%d %H:%M:%S}", _open(standing), f"{standing['equity']:.2f} USDT", *prices, *more))
+    standing, why = _standing(stand), stand.server.not_kept
+    trouble = [] if why is None else [f"NO ORDERS: {why}"]
+    return "  ".join((*trouble, f"{now:%m-%d %H:%M:%S}", _open(standing), f"{standing['equity']:.2f} USDT", *prices, *more))
 
 
 def _open(standing: Mapping[str, Any]) -> str:

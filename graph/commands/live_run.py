@@ -154,7 +154,7 @@ class Desk:
         proven = self.trading.proven_usd
         if self.trading.flags.sizing is Sizing.WHOLE and not alike(wallet, proven):
             raise OtherMoney(
-                f"the account holds {wallet:.2f} USD, the evidence began with {proven:.2f}; at most twice as much or half is alike",
+                f"the account holds {wallet:.2f} USD, the evidence began with {proven:.2f}; at most twice or half is alike",
                 help="trade canaries (without --full-size), or let paper go on with --equity as the account has it",
             )
 

@@ -82,7 +82,7 @@ class Reach:
 class LiveRequest:
     """What is to be run.
 
-    ``equity``: USD at the first start; None: what the account holds then.
+    ``equity``: USD at the first start; None: what the account holds then. ``on_balance``: told what the account holds now.
     """
 
     config: Configuration
@@ -96,6 +96,7 @@ class LiveRequest:
     leave_within_s: float = LEAVE_WITHIN_S
     sizing: Sizing = Sizing.WHOLE
     crash: OnCrashPoint = never
+    on_balance: Callable[[BalanceSeen], None] = lambda _: None
 
 
 @asynccontextmanager
@@ -125,13 +126,15 @@ async def live_daemon(
         books = _Books()
         broker = _broker(request, reach, books)
         stack.push_async_callback(broker.stop)
-        begun = _begun(request, await broker.check(), known)
+        held = await broker.check()
+        request.on_balance(held)
+        begun = _begun(request, held, known)
         books.source = source = _source(request, reach, begun.start)
         stack.push_async_callback(source.close)
         await source.prepare(history=begun.start is None)
         venue = JournaledLive(broker, journal)
         books.parts = parts = assemble(request.config, source, store, begun.equity, journal, venue, request.sizing)
-        yield LiveDaemon(
+        daemon = LiveDaemon(
             parts,
             engine,
             request.folder,
@@ -143,6 +146,9 @@ async def live_daemon(
             handover=request.handover,
             leave_within_s=request.leave_within_s,
         )
+        if known is not None:
+            daemon.refuse_another(known)
+        yield daemon
 
 
 def _facts(request: LiveRequest, reach: Reach) -> dict[str, str]:

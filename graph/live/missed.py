@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
+from core.errors import SourceError
 from core.exec.instrument import Instrument, venue_id
 from core.sim.local.exchange import LocalExchange
 from core.sim.local.values import BookTick, MarkTick, OrderSide, Tick, TradeTick
@@ -76,6 +77,8 @@ async def missed(
         for row in rows:
             for ts, price in _path(row, side, before.ts, heard):
                 ticks += _told(before, ts, price, stakes)
+        if not rows and since + MINUTE_MS <= now_ms:
+            raise SourceError(f"there are no candles of {symbol} for the time that was not heard", code="DATA-040")
         if not rows:
             break
         since = int(rows[-1][0]) + MINUTE_MS

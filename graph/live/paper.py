@@ -77,7 +77,7 @@ async def daemon_at_real_market(request: LiveRequest, real: Reach, engine: Engin
     with folder.held():
         _same_market(folder, _heard(request))
         instruments = instruments_for(request.config, tuple(request.base_tf))
-        relay = MarketRelay(request.base_tf, next(iter(real.data.values())), real.settings)
+        relay = MarketRelay(request.base_tf, next(iter(real.data.values())), real.settings, logger.warning)
         options = ServerOptions(check_time=True, state_file=folder.account)  # both ends have one clock
         venue = relayed_venue(relay.tape, instruments, real.clock, request.equity or 0.0, options)
         relay.stakes = Stakes(venue.exchange, instruments)
@@ -150,8 +150,9 @@ async def _kept_time(folder: ExchangeFolder, clock: Clock) -> AsyncIterator[None
     """After a kill the clock must not go back behind what the daemon was told."""
 
     async def keep() -> None:
+        failing = False
         while True:
-            _keep_time(folder, clock.now_ms() + round(2_000 * _KEEP_TIME_S))
+            failing = not _keep_time(folder, clock.now_ms() + round(2_000 * _KEEP_TIME_S), quiet=failing)
             await asyncio.sleep(_KEEP_TIME_S)
 
     keeping = asyncio.create_task(keep(), name="time of the local exchange")
@@ -162,8 +163,11 @@ async def _kept_time(folder: ExchangeFolder, clock: Clock) -> AsyncIterator[None
         _keep_time(folder, clock.now_ms())
 
 
-def _keep_time(folder: ExchangeFolder, ts: int) -> None:
+def _keep_time(folder: ExchangeFolder, ts: int, *, quiet: bool = False) -> bool:
     try:
         folder.keep_time(ts)
     except OSError as error:  # the next second tries again
-        logger.warning("the time of the local exchange cannot be written down: {}", error.strerror)
+        if not quiet:
+            logger.warning("the time of the local exchange cannot be written down: {}", error.strerror)
+        return False
+    return True

@@ -7,7 +7,7 @@ same market. Proven with a second local exchange in the real one's place; no rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -31,6 +31,8 @@ _FIRST_PRICE_S = 60.0
 _SETTLEMENTS = 1_000
 _LEVELS = "depth20@500ms"
 _ASK_AGAIN_S = 5.0
+_AT_ONCE, _PLAYED_WITHIN_S, _LOOK_EVERY_S = 1_000, 60.0, 0.001
+"""So many ticks of what was missed wait at once: the tape leaves books out where too many do."""
 
 
 class MarketRelay:
@@ -88,6 +90,7 @@ class MarketRelay:
             )
         with _usable():
             await self._play_what_was_missed()
+            await self._played()
         ids = [str(self._client.market(symbol)["lowercaseId"]) for symbol in self._symbols]
         prints = [f"{name}@{stream}" for stream in ("aggTrade", "markPrice@1s") for name in ids]
         for category, streams in (("market", prints), ("public", [f"{name}@{_LEVELS}" for name in ids])):
@@ -121,9 +124,20 @@ class MarketRelay:
             if self.stakes is not None and self.tape.clock is not None:
                 now_ms, heard = self.tape.clock.now_ms(), self._heard.get(name)
                 ticks += await missed(self._client, symbol, before, now_ms, self.stakes, heard)
-        self._push(sorted(ticks, key=lambda tick: tick.ts))
+        for tick in sorted(ticks, key=lambda tick: tick.ts):
+            self.tape.push(tick)
+            if isinstance(tick, TradeTick):
+                self._note_price(tick.symbol, tick.ts, float(tick.price))
+                if self.tape.waiting >= _AT_ONCE:
+                    await self._played()
         if not self._lines or any(isinstance(tick, BookTick) for tick in ticks):
             self.tape.forget_books()  # those of an earlier life, and those that prices were played by
+
+    async def _played(self) -> None:
+        """All that was pushed in has reached the exchange."""
+        async with asyncio.timeout(_PLAYED_WITHIN_S):
+            while self.tape.waiting:  # noqa: ASYNC110 - the tape's consumer tells nobody
+                await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _settled(self, symbol: str, before: MarkTick) -> list[FundingTick]:
         """Settlements after ``before``, which also says which one is still to come."""
@@ -140,7 +154,7 @@ class MarketRelay:
         ]
 
     async def _catch_up(self) -> None:
-        """Everything is heard again: first what came between."""
+        """Trades and marks are heard again: first what came between."""
         while self._behind:
             breaks = self._breaks
             try:
@@ -149,7 +163,7 @@ class MarketRelay:
                 self._on_note(f"what was missed cannot be asked for yet ({type(error).__name__}); no order triggers before it is")
                 await asyncio.sleep(_ASK_AGAIN_S)
                 continue
-            if self._breaks != breaks or not self._all_up:
+            if self._breaks != breaks or not self._lines[0].up:
                 break  # and goes on with the next message
             self._behind = False
         self._catching_up = None
@@ -170,16 +184,12 @@ class MarketRelay:
         self._tasks.append(asyncio.create_task(line.run(), name=f"relay of {category}"))
 
     def _broke(self, category: str, why: str) -> None:
-        self._behind, self._breaks = True, self._breaks + 1  # without a book nothing triggers either
         if category == "public":
             self.tape.forget_books()
             self._on_note(f"the book by which paper orders are filled broke ({why}): none is filled until it is told again")
         else:
+            self._behind, self._breaks = True, self._breaks + 1
             self._on_note(f"trades and marks by which paper orders trigger broke ({why}); dialled again")
-
-    @property
-    def _all_up(self) -> bool:
-        return all(line.up for line in self._lines)
 
     async def finished(self) -> None:
         """Never returns; raises what ended one of its lines."""
@@ -208,16 +218,23 @@ class MarketRelay:
                 if line.dial.depth is (kind == "depthUpdate"):
                     line.heard()
             if not self._behind or kind == "depthUpdate":
-                self._push(self._ticks(kind, message))
-            elif self._catching_up is None and self._all_up:  # the candles tell what this does
+                for tick in self._ticks(kind, message):
+                    self._pass_on(tick)
+            elif self._catching_up is None:  # the candles tell what this does
                 self._catching_up = asyncio.create_task(self._catch_up(), name="relay of what was missed")
         except (KeyError, ValueError, ArithmeticError, TypeError):
             self.garbled += 1
         return True
 
-    def _push(self, ticks: Iterable[Tick]) -> None:
-        for tick in ticks:
+    def _pass_on(self, tick: Tick) -> None:
+        """While no book is heard a trade brings its own for what it triggers, and takes it away again."""
+        stakes = self.stakes
+        if stakes is None or not isinstance(tick, TradeTick) or self._lines[-1].up or stakes.side(tick.symbol) is None:
             self.tape.push(tick)
+            return
+        self.tape.push(stakes.book(tick.symbol, tick.ts, float(tick.price)))
+        self.tape.push(tick)
+        self.tape.push(BookTick(tick.symbol, tick.ts, 0, (), ()))
 
     def _ticks(self, kind: str, told: Mapping[str, Any]) -> list[Tick]:
         name = str(told["s"])
@@ -226,13 +243,15 @@ class MarketRelay:
         if kind == "aggTrade":
             taker = OrderSide.SELL if told["m"] else OrderSide.BUY
             self._priced[name].set()
-            ts, price = int(told["T"]), float(told["p"])
-            self._heard[name] = self._heard.get(name, Heard(0, price, price)).with_price(ts, price)
+            self._note_price(name, int(told["T"]), float(told["p"]))
             return [TradeTick(name, int(told["T"]), int(told["l"]), Decimal(told["p"]), Decimal(told["q"]), taker)]
         if kind == "depthUpdate":
             self._booked[name].set()
             return [BookTick(name, int(told["T"]), int(told["u"]), _levels(told["b"]), _levels(told["a"]))]
         return self._mark(name, told)
+
+    def _note_price(self, name: str, ts: int, price: float) -> None:
+        self._heard[name] = self._heard.get(name, Heard(0, price, price)).with_price(ts, price)
 
     def _mark(self, name: str, told: Mapping[str, Any]) -> list[Tick]:
         """A mark; where the next settlement is a later one than before, that one has just been settled."""

@@ -54,7 +54,7 @@ async def _market(daemon: LiveDaemon, server: ExchangeServer) -> None:
         return
     step_ms, loop = min(tf.ms for tf in daemon.parts.context.market.base_tf), asyncio.get_running_loop()
     last_close, until = server.played_to // step_ms * step_ms, loop.time() + _LAST_BAR_S
-    while daemon.parts.clock.now_ms() < last_close and loop.time() < until:
+    while daemon.parts.clock.now_ms() < last_close and loop.time() < until:  # noqa: ASYNC110 - bars tell nobody
         await asyncio.sleep(_LOOK_EVERY_S)
     logger.info("the market is over")
     daemon.end()

@@ -43,6 +43,18 @@ def test_a_run_over_real_sockets_starts_and_ends_when_asked_to(tmp_path: Path) -
     assert [meta[name] for name in ("market_reached", "timekeeper", "pace", "orders_go_to")] == [
         "redirected", "virtual", "market", "local",
     ]  # fmt: skip
+    (listed,) = brain("sessions", "--json", "--state", str(tmp_path)).answer["data"]["sessions"]
+    assert (listed["source"], listed["mode"]) == ("synthetic", "paper")
+    assert (listed["bars"] == 0) == (listed["from"] is None)
+
+
+def test_a_session_of_one_broker_is_not_gone_on_with_at_another(tmp_path: Path) -> None:
+    with short_past():
+        assert paper(tmp_path / "session", bars=3).code == 0
+        other = paper(tmp_path / "session", "--broker", "local", "--speed", "1", bars=6)
+    assert other.answer["error"]["code"] == "STATE-010"
+    assert "trades inside this process, this run would trade at a local exchange" in other.err
+    assert not (tmp_path / "session" / "exchange").exists()
 
 
 def until_started(tmp_path: Path) -> dict[str, Any]:

@@ -26,8 +26,6 @@ from tests.support.commands import DEADLINE_SECONDS, outside
 
 pytestmark = pytest.mark.untraced
 
-NAKED_MS = 20_000
-"""Real time passes on a busy machine whatever is being done; the two seconds are proven in virtual time."""
 ALIKE = 7
 """Lives at once."""
 

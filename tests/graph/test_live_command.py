@@ -67,7 +67,7 @@ def asked(home: Path, *more: str, environ: dict[str, str] | None = None) -> Said
     """``brain live --json`` over the month, with keys that look like keys."""
     keys = {"API_KEY": KEY, "API_SECRET": SECRET, "XDG_STATE_HOME": str(home / "xdg"), **(environ or {})}
     flags = ("--evidence", str(home / "runs"), "--configs", str(home / "configs"), "--state", str(home / "live"))
-    return brain("live", *flags, *(more or ("--json",)), environ=keys)
+    return brain("live", *flags, "--symbols", "BTC/USDT:USDT", *(more or ("--json",)), environ=keys)
 
 
 def later(*arguments: str) -> list[str]:
@@ -289,6 +289,19 @@ def test_another_record_under_the_same_name_voids_it(approved: Path) -> None:
     shutil.rmtree(approved / "runs")
     record(approved / "runs", run=PaperRun(nets=(3.0, -1.0) * 45))
     assert void(asked(approved)) == ["session paper has another record than the one that was approved"]
+
+
+def test_a_path_that_is_no_folder_is_said_to_be_none(tmp_path: Path) -> None:
+    """It is another thing than a folder without sessions, or one that is free."""
+    configs_in(tmp_path / "configs")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "live").touch()
+    said = asked(tmp_path)
+    (item,) = [item for item in said.answer["data"]["items"] if item["key"] == "state_folder"]
+    assert (item["verdict"], item["seen"]) == ("fail", f"{tmp_path / 'live'} is no folder")
+    gone = brain("live", "--evidence", str(tmp_path / "nowhere"), "--configs", str(tmp_path / "configs"), "--json")
+    assert gone.answer["error"]["code"] == "JRN-003"
+    assert f"there is no folder {tmp_path / 'nowhere'}" in gone.err
 
 
 def test_evidence_that_is_gone_voids_it(approved: Path) -> None:

@@ -39,6 +39,8 @@ class HaltKind(StrEnum):
     """The exchange could not be compared: it was."""
     PART_FAILED = "part_failed"
     """A part of the broker came to its end by a mistake: it runs again, at the next start at the latest."""
+    UNPROVEN = "unproven"
+    """What trading there demands is not met any more, so what is open is only watched: the next start that finds it met."""
 
     @property
     def by_person(self) -> bool:

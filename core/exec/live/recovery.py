@@ -54,13 +54,18 @@ class Recovery(Struct, frozen=True):
 
 
 class Recoverer:
-    """Does it. Args as in :class:`core.exec.broker_ccxt.LiveBroker`, by whom it is made."""
+    """Does it. Args as in :class:`core.exec.broker_ccxt.LiveBroker`, by whom it is made.
+
+    Attributes:
+        unproven: why nothing may be opened in this life, whatever is found; empty: it may.
+    """
 
     def __init__(self, desk: Desk, intake: Intake, resolver: Resolver, sender: Sender, audit: Audit, guardian: Guardian) -> None:
         self._desk, self._outbox, self._intake = desk, desk.outbox, intake
         self._resolver, self._sender, self._audit, self._guardian = resolver, sender, audit, guardian
         self._actions: list[str] = []
         self._warnings: list[str] = []
+        self.unproven = ""
 
     async def check(self) -> BalanceSeen:
         """Whether the account may be traded at all, and what it holds. Only questions are asked.
@@ -162,8 +167,10 @@ class Recoverer:
         for halt in desk.halts:
             row = rows.get(halt.ref)
             resolved = halt.kind is HaltKind.DOUBT and (row is None or not row.state.doubtful)
-            if resolved or halt.kind in (HaltKind.PART_FAILED, HaltKind.REFUSED):
+            if resolved or halt.kind in (HaltKind.PART_FAILED, HaltKind.REFUSED, HaltKind.UNPROVEN):
                 desk.lift(halt.symbol, halt.kind, halt.ref)
+        if self.unproven:
+            desk.halt("", HaltKind.UNPROVEN, self.unproven)
         for symbol in desk.instruments:
             self._intake.compare_books(symbol)
 

@@ -142,7 +142,7 @@ class Gateway:
 
     def _hide(self, answer: Answer, ms: int) -> Answer:
         """Let no look-up find what was just placed."""
-        if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
+        if answer.status != 200:
             return answer
         told = msgspec.json.decode(answer.body)
         until = self._desk.pace.clock.now_ms() + ms

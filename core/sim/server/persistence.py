@@ -102,7 +102,9 @@ class StateFile:
             yield
         except (sqlite3.Error, OSError) as wrong:
             raise StateError(
-                f"the local exchange's state {self._path} cannot be written: {wrong}", help="free some space there", code="STATE-014"
+                f"the local exchange's state {self._path} cannot be written: {wrong}",
+                help="free some space there",
+                code="STATE-014",
             ) from wrong
 
     @contextmanager

@@ -64,6 +64,11 @@ class RelayTape:
         self._waiting[key] = tick
         self._news.set()
 
+    @property
+    def waiting(self) -> int:
+        """Ticks that were pushed in and not handed out yet."""
+        return len(self._waiting)
+
     def forget_books(self) -> None:
         """Nobody hears the books any more: until they are told again, nothing must be filled by what they were."""
         ts = self._last_ts if self.clock is None else self.clock.now_ms()

@@ -113,9 +113,9 @@ async def hand(witness: Witness, server: ExchangeServer, cell: Cell, happening: 
         exchange.place(ask)
         server._settle(True)
         if happening.after_s < 0:
-            witness.foreign()
+            witness.foreign(symbol)
         await asyncio.sleep(happening.lasts_s)
-        witness.foreign_gone()
+        witness.foreign("")
         exchange.cancel(symbol, client_id=f"{BY_HAND}-0")
     elif happening.what is Beside.REDUCES:
         _trade(exchange, symbol, out, abs(witness.held(symbol)) / 2, reduce_only=True, number=0)

@@ -164,6 +164,7 @@ class Cell:
     venue_faults: tuple[Fault, ...]
     link_fault: network.Fault | None
     link_fault_s: float
+    link_fault_after_s: float
     outage: Outage | None
     tight_cap: bool
     besides: tuple[Happening, ...] = ()
@@ -190,20 +191,30 @@ class Cell:
         return any(fault.kind in (FaultKind.MISSING_EVENT, FaultKind.SILENT_SOCKET) for fault in self.venue_faults)
 
     @property
+    def prompt(self) -> bool:
+        """Whether nothing but the link was in the way: what it lost is asked for as soon as it stands again."""
+        return not self.venue_faults and not self.besides
+
+    @property
     def cuts(self) -> bool:
         """Whether the exchange is out of reach while the link's fault lasts: others hit a few requests, or only slow them."""
         fault = self.link_fault
-        if fault is None or fault.kind is network.Kind.RESET:
+        if fault is None:
             return False
         if fault.kind is network.Kind.SLOW:
             return fault.delay_s > _TOO_SLOW_S
-        return fault.kind is network.Kind.BLACK_HOLE or fault.times is None
+        return fault.kind in (network.Kind.BLACK_HOLE, network.Kind.RESET) or fault.times is None
 
     @property
     def orderly(self) -> bool:
         """Whether the bot had the time, and the venue's leave, to try a second stop before it closes at market."""
         throttled = any(fault.kind in (FaultKind.THROTTLE, FaultKind.BAN) for fault in self.venue_faults)
         return self.link_fault is None and self.outage is None and not throttled
+
+    @property
+    def tightened(self) -> bool:
+        """Whether a stop that covers goes only for a tighter one; what a person opened is left under the last one alone."""
+        return self.has(Beside.OPENS) is None
 
     @property
     def by_hand(self) -> bool:
@@ -234,14 +245,15 @@ def cell_of(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), fault
         kills=_kills(point, chance),
         venue_faults=(*_needed(point, action, chance), *_venue_faults(fault, action, chance), *_second(fault, chance)),
         link_fault=link,
-        link_fault_s=chance.uniform(0.5, 4.0),
+        link_fault_s=chance.uniform(0.5, 5.0),
+        link_fault_after_s=chance.choice((0.0, chance.uniform(1.0, 7.0))),
         outage=_outage(chance) if not besides else None,
         tight_cap=chance.random() < 0.25,
         besides=besides,
         entering=chance.choices(tuple(Entering), (6, 1, 1))[0],
         symbols=SYMBOLS[: 2 if chance.random() < 1 / 8 else 1],
         funding=chance.random() < 1 / 4,
-        faults_last_s=chance.uniform(3.0, 11.0),
+        faults_last_s=chance.uniform(12.0, 20.0) if stuck else chance.uniform(3.0, 11.0),
     )
 
 
@@ -281,7 +293,7 @@ def _path(action: Action, chance: Random) -> str:
     """The call that the action is about; a position's stop is placed at each of them."""
     if action is Action.STOP:
         return ALGO
-    return PLAIN if chance.random() < 0.7 else ALGO
+    return PLAIN if chance.random() < 0.6 else ALGO
 
 
 def _needed(point: CrashPoint, action: Action, chance: Random) -> tuple[Fault, ...]:
@@ -337,7 +349,7 @@ def _fault(kind: FaultKind, path: str, chance: Random) -> tuple[Fault, ...]:
         case FaultKind.CLOCK_JUMP:  # a start refuses more than 1.5 s
             return (Fault(kind, delay_ms=chance.choice((-1_300, -700, 700, 1_300))),)
         case FaultKind.STUCK_TRIGGER:
-            return (Fault(kind, delay_ms=chance.randint(6_000, 16_000), after_ms=chance.randint(0, 3_000)),)
+            return (Fault(kind, delay_ms=chance.randint(8_000, 20_000), after_ms=chance.randint(0, 3_000)),)
         case _:
             return (Fault(kind, method, path, nth=nth, times=times, executed=executed),)
 

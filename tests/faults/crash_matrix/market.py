@@ -26,13 +26,15 @@ from core.sim.local.values import (
 from core.sim.tape.base import TapeInfo
 from core.types import Timeframe
 from tests.core.sim.server.kit import listing
-from tests.faults.crash_matrix.cells import SYMBOLS, Action, Cell, Leg
+from tests.faults.crash_matrix.cells import SYMBOLS, Action, Cell, Entering, Leg
 from tests.faults.crash_matrix.rules import Witness
 
 BAR_MS, FIRST_BAR_MS = 3_000, 4_000
 TICK_MS = 500
+ENTRY_BAR = 1
+"""At which an entry is made, in every life."""
 ACTION_BAR = 2
-"""At which bar the thing is done that the cell is about; an entry is made at bar 1 in every life."""
+"""At which bar the thing is done that the cell is about."""
 MOVE_BAR = 3
 """From this bar on the price moves along its leg."""
 LAST_BAR = 7
@@ -55,13 +57,17 @@ class PricePath:
         self.symbols = cell.symbols
         self.funding_ts = epoch_ms + FUNDING_MS if cell.funding else None
         self.times = [epoch_ms + ms for ms in range(0, TAPE_MS, TICK_MS)]
+        self._enters = epoch_ms + FIRST_BAR_MS + ENTRY_BAR * BAR_MS
         begin = epoch_ms + FIRST_BAR_MS + MOVE_BAR * BAR_MS + chance.randint(-1_500, 3_000)
-        self.prices = [self._price(cell, ts - begin, chance) for ts in self.times]
+        self.prices = [self._price(cell, ts, begin, chance) for ts in self.times]
 
-    def _price(self, cell: Cell, since_ms: int, chance: Random) -> float:
+    def _price(self, cell: Cell, ts: int, begin: int, chance: Random) -> float:
+        since_ms = ts - begin
         drift = _MOVES[cell.leg] if since_ms >= BAR_MS else 0.0
         if cell.action is Action.TAKE and 0 <= since_ms < BAR_MS:
             drift = 1.3  # the first take lies at 1 %
+        if cell.entering is Entering.MAKER and ts > self._enters:
+            drift += 0.1  # it runs away from an entry that waits
         noise = chance.uniform(-0.02, 0.02)
         return round(_PRICE * (1.0 + cell.side.sign * (drift + noise) / 100.0), 1)
 
@@ -75,7 +81,7 @@ class PathTape:
 
     def __init__(self, path: PricePath) -> None:
         self._path = path
-        timeframes = {symbol: (Timeframe.M1,) for symbol in path.symbols}
+        timeframes = dict.fromkeys(path.symbols, (Timeframe.M1,))
         self.info = TapeInfo("path", path.symbols, timeframes, None, None, drawn_path=True)
 
     async def ticks(self, after_ts: int | None = None) -> AsyncIterator[Tick]:

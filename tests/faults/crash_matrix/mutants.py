@@ -211,6 +211,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "fill_counts_twice": _fill_counts_twice,
     "no_second_stop": functools.partial(_without, act=Act.PLACE_SECOND),
     "no_close": functools.partial(_without, act=Act.CLOSE),
+    "no_close_of_what_is_stuck": functools.partial(_without, act=Act.CLOSE),
     "no_clean_up": functools.partial(_never, part=Guardian, name="_clean_up"),
     "one_witness": _one_witness,
     "no_fence": _no_fence,
@@ -221,11 +222,11 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "no_schedule": _no_schedule,
     "no_money": functools.partial(_never, part=Audit, name="_money"),
     "no_checks": _no_checks,
+    "old_entries_are_sent": _no_checks,
     "start_covers_nothing": _cover_at_once,
     "start_calls_nothing_back": functools.partial(_quietly, part=Recoverer, name="_call_back"),
     "start_tells_no_ends": functools.partial(_quietly, part=Recoverer, name="_tell_ends"),
     "start_sets_no_modes": functools.partial(_never, part=Recoverer, name="_check_modes"),
-    "no_contradiction": functools.partial(_quietly, part=Intake, name="_contradicted"),
 }
 
 

@@ -24,10 +24,12 @@ SLACK_MS = 250
 """The close at market that ends the two seconds is itself a request: a round trip, and a look of the watchdog."""
 TRIGGERING_MS = 3_000
 """A stop that was reached is waited for so long (``LiveOptions.triggering_s``), though every other is stuck as well."""
-CATASTROPHE_MS = 20_000
+CATASTROPHE_MS = 13_000
 """While another stop covers all, the one that never moves may wait until it is known that a first try never arrived."""
 DECIDED_MS = 30_000 + 1_000
 """An entry may be sent so long after it was decided (``LiveOptions.entry_valid_ms``), and be on its way for a moment."""
+RESTING_MS = 10_000
+"""An entry rests for less than a second before it crosses (``trader._HOW``), or is called back until that is answered."""
 FOREIGN_MS = 2_500
 """An order of somebody else's is known of by then, where nothing keeps its word from coming."""
 BY_HAND = "by-hand"
@@ -76,8 +78,9 @@ class Span:
 class Watch:
     """One symbol as the exchange sees it."""
 
-    def __init__(self, symbol: str, side: Side, naked_ms: int) -> None:
-        self.symbol, self._side = symbol, side
+    def __init__(self, symbol: str, side: Side, *, tightened: bool) -> None:
+        self.symbol, self._side, self._tightened = symbol, side, tightened
+        naked_ms = NAKED_MS + SLACK_MS
         self.naked = Span(f"{symbol} had no live stop that covers it", naked_ms)
         self.starting = Span(f"{symbol} had no live stop that covers it while the bot started", naked_ms)
         self.stuck = Span(f"{symbol} had a stop that was reached and did not act", naked_ms)
@@ -110,7 +113,7 @@ class Watch:
         level = max(prices, key=lambda price: price * sign) if prices else None
         grown = abs(held) > abs(self._held)
         self._held, self._level = held, level
-        if held and not grown and before is not None and (level is None or (level - before) * sign < 0):
+        if self._tightened and held and not grown and before is not None and (level is None or (level - before) * sign < 0):
             return f"the stop at {before} went away while {held} {self.symbol} were held; what is left is {level}"
         return None
 
@@ -126,7 +129,8 @@ class Witness:
         now: Callable[[], int],
         note: Callable[..., None],
         symbols: Sequence[str],
-        naked_ms: int = NAKED_MS + SLACK_MS,
+        *,
+        tightened: bool = True,
     ) -> None:
         self._now, self._note = now, note
         self.bot = Bot.HELPLESS
@@ -134,10 +138,12 @@ class Witness:
         self.asks: Counter[str] = Counter()
         self.taken: dict[str, None] = {}
         self.filled: Counter[str] = Counter()
-        self.watches = {symbol: Watch(symbol, side, naked_ms) for symbol in symbols}
+        self.watches = {symbol: Watch(symbol, side, tightened=tightened) for symbol in symbols}
+        self.resting = Span("an entry of ours rested", RESTING_MS)
         self.acted = False
         """Whether a stop was ever reached."""
         self._up_since = self._foreign_since = 0
+        self._foreign = ""
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -148,21 +154,18 @@ class Witness:
 
     def accepted(self, client_id: str) -> None:
         self.taken[client_id] = None
-        stem, _, leg = client_id.rpartition("-")
-        if client_id.startswith(BY_HAND) or leg[0] not in "ea":
+        if not _opens(client_id):
             return
-        age_ms = self._now() - int(stem.partition("-")[0][:-1], 36)
+        age_ms = self._now() - int(client_id.partition("-")[0][:-1], 36)
         if age_ms > DECIDED_MS:
             self.breaks(f"order {client_id} opens risk, and was decided {age_ms} ms before")
-        if self._foreign_since and self._now() - max(self._foreign_since, self._up_since) > FOREIGN_MS:
+        beside = f"-{self._foreign[:8]}-" in client_id
+        if self._foreign and beside and self._now() - max(self._foreign_since, self._up_since) > FOREIGN_MS:
             self.breaks(f"order {client_id} opens risk beside an order of somebody else")
 
-    def foreign(self) -> None:
-        """An order of somebody else's rests from now on, and nothing keeps the word of it."""
-        self._foreign_since = self._now()
-
-    def foreign_gone(self) -> None:
-        self._foreign_since = 0
+    def foreign(self, symbol: str) -> None:
+        """An order of somebody else's rests on ``symbol`` from now on, and nothing keeps the word of it; "" when it is gone."""
+        self._foreign, self._foreign_since = symbol, self._now()
 
     def breaks(self, what: str) -> None:
         """A rule does not hold."""
@@ -202,6 +205,9 @@ class Witness:
         for symbol, watch in self.watches.items():
             for told in watch.look(self.held(symbol), self.exchange.open_algos(symbol), self._now(), self.bot):
                 self.breaks(told)
+        resting = any(_opens(order.client_id) for order in self.exchange.open_orders())
+        if told := self.resting.see(self._now(), wrong=resting, excused=self.bot is not Bot.UP):
+            self.breaks(told)
 
     def started(self, broker: LiveBroker) -> None:
         """A start is over: what it knows of is covered, and every symbol is as it was configured."""
@@ -213,7 +219,10 @@ class Witness:
             halted = "" in broker.halted or instrument.symbol in broker.halted
             if watch.is_naked and held == broker.position_qty(instrument.symbol) and not halted:
                 self.breaks(f"a start ended while {held} {watch.symbol} were without a stop")
-            if (config.leverage, config.margin_type is MarginType.ISOLATED) != (options.leverage, options.isolated) and not halted:
+            if (config.leverage, config.margin_type is MarginType.ISOLATED) != (
+                options.leverage,
+                options.isolated,
+            ) and not halted:
                 self.breaks(f"a start ended while {watch.symbol} was traded {config.margin_type} {config.leverage}x")
 
     @property
@@ -223,6 +232,11 @@ class Witness:
     @property
     def starting_ms(self) -> int:
         return max(watch.starting.longest_ms for watch in self.watches.values())
+
+
+def _opens(client_id: str) -> bool:
+    """Whether it is an order of ours that opens risk."""
+    return not client_id.startswith(BY_HAND) and client_id.rpartition("-")[2][0] in "ea"
 
 
 def _is_stop(algo: AlgoState) -> bool:
@@ -247,14 +261,17 @@ def hasty(broker: LiveBroker) -> str:
 class Agreement:
     """What must come true soon while the bot lives: it knows of everything, and has tidied up."""
 
+    PROMPT_MS = 5_000
+    """Where nothing but the link was in the way."""
     SOON_MS = 25_000
     SILENT_MS = 75_000
     """The slowest way to the truth is a silent socket: the audit finds out within a minute."""
 
-    def __init__(self, witness: Witness, *, silent: bool, by_hand: bool) -> None:
+    def __init__(self, witness: Witness, *, prompt: bool, silent: bool, by_hand: bool) -> None:
         self._witness, self._by_hand = witness, by_hand
         soon_ms = self.SILENT_MS if silent else self.SOON_MS
-        self._books = Span("exchange, outbox and books did not agree on the position", soon_ms)
+        books_ms = self.PROMPT_MS if prompt else soon_ms
+        self._books = Span("exchange, outbox and books did not agree on the position", books_ms)
         self._money = Span("exchange and books did not agree on the money", soon_ms)
         self._tidy = Span("orders of ours rested while flat", soon_ms)
         self._ghosts = Span("orders were thought to rest that are over", soon_ms)
@@ -273,7 +290,7 @@ class Agreement:
             held, position = witness.held(venue_id(symbol)), ledger.positions.get(symbol)
             booked = Decimal(0) if position is None else position.signed_qty
             state.append(f"{symbol}: exchange {held}, outbox {outbox.held(symbol)}, books {booked}")
-            same = same and held == outbox.held(symbol) and (held == booked or self._by_hand and held != 0)
+            same = same and held == outbox.held(symbol) and (held == booked or (self._by_hand and held != 0))
             flat = flat and not held
         resting = [order.client_id for order in witness.exchange.open_orders()]
         resting += [algo.client_id for algo in witness.exchange.open_algos()]
@@ -282,7 +299,8 @@ class Agreement:
         wallet = float(witness.exchange.account().wallet)
         rich = self._by_hand or abs(ledger.wallet - wallet) < 1e-6
         self.state = (
-            f"{'; '.join(state)}, pending {pending}, resting {resting}, thought to rest {[row.client_id for row in outbox.live()]}, "
+            f"{'; '.join(state)}, pending {pending}, resting {resting}, "
+            f"thought to rest {[row.client_id for row in outbox.live()]}, "
             f"unresolved {[(row.client_id, row.state.value) for row in outbox.unresolved()]}, "
             f"wallet {wallet}, books {ledger.wallet}, halted {broker.halted}"
         )

@@ -26,9 +26,19 @@ from core.sim.server.options import Latencies, ServerOptions, Span
 from core.sim.server.tls import VENUE_HOSTS
 from tests.faults.crash_matrix.around import Reach, full, hand, stale
 from tests.faults.crash_matrix.cells import FAULTS, Action, Beside, Cell, Happening, cell_of
-from tests.faults.crash_matrix.market import ACTION_BAR, BAR_MS, FIRST_BAR_MS, QTY, PathTape, PricePath, WatchedExchange
+from tests.faults.crash_matrix.market import (
+    ACTION_BAR,
+    BAR_MS,
+    ENTRY_BAR,
+    FIRST_BAR_MS,
+    QTY,
+    PathTape,
+    PricePath,
+    WatchedExchange,
+)
 from tests.faults.crash_matrix.rules import Agreement, Bot, Broken, Witness, hasty
-from tests.faults.crash_matrix.trader import ENTRY_BAR, Trader
+from tests.faults.crash_matrix.trader import Trader
+from tests.support.simulation import network
 from tests.support.simulation.clocks import EPOCH_MS
 from tests.support.simulation.world import Node, Outcome, World, _silence, run_world
 
@@ -55,8 +65,8 @@ class Story:
     def __post_init__(self) -> None:
         cell = self.cell
         self.path = PricePath(cell, EPOCH_MS)
-        self.witness = Witness(cell.side, self._exchange_ms, self.world.note, cell.symbols)
-        self.agreement = Agreement(self.witness, silent=cell.silent, by_hand=cell.by_hand)
+        self.witness = Witness(cell.side, self._exchange_ms, self.world.note, cell.symbols, tightened=cell.tightened)
+        self.agreement = Agreement(self.witness, prompt=cell.prompt, silent=cell.silent, by_hand=cell.by_hand)
         self.reach = Reach(self.world.loop, self.look)
         self.seen: Counter[CrashPoint] = Counter()
 
@@ -153,13 +163,23 @@ class Story:
         if cell.outage is not None:
             world.loop.create_task(self.outage(), context=Context())
         if cell.link_fault is not None:
-            with self.reach.cut() if cell.cuts else contextlib.nullcontext():
-                world.network.add(cell.link_fault)
-                await asyncio.sleep(cell.link_fault_s)
-                world.network.heal(cell.link_fault)
+            await self._cut(cell.link_fault)
         await asyncio.sleep(cell.faults_last_s)
         if self.server is not None:
             self.server.clear_faults()
+
+    async def _cut(self, fault: network.Fault) -> None:
+        """A fault of the link, for a while; what is reset is refused until it is over."""
+        cell, links = self.cell, self.world.network
+        await asyncio.sleep(cell.link_fault_after_s)
+        with self.reach.cut() if cell.cuts else contextlib.nullcontext():
+            links.add(fault)
+            refused = network.Fault(network.Kind.REFUSE, "bot", "exchange")
+            if fault.kind is network.Kind.RESET:
+                links.add(refused)
+            await asyncio.sleep(cell.link_fault_s)
+            links.heal(fault)
+            links.heal(refused)
 
     async def beside(self, happening: Happening) -> None:
         """What a person, a late answer or a full disk does meanwhile."""
@@ -288,9 +308,7 @@ def live_through(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), 
             failure += "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in where[-6:])
     [story] = stories
     witness, ends = story.witness, tuple(story.ended)
-    result = Result(
-        number, failure, ends, witness.naked_ms, witness.starting_ms, outcome, tuple(story.world.events)
-    )
+    result = Result(number, failure, ends, witness.naked_ms, witness.starting_ms, outcome, tuple(story.world.events))
     del story, witness
     stories.clear()
     if failure:

@@ -45,9 +45,18 @@ from core.venues.client import Wiring
 from core.venues.keys import Keys
 from tests.core.exec.live.kit import instrument
 from tests.faults.crash_matrix.cells import Action, Cell, Entering
-from tests.faults.crash_matrix.market import ACTION_BAR, BAR_MS, FIRST_BAR_MS, LAST_BAR, MOVE_BAR, QTY, STOP_PCT, PricePath
+from tests.faults.crash_matrix.market import (
+    ACTION_BAR,
+    BAR_MS,
+    ENTRY_BAR,
+    FIRST_BAR_MS,
+    LAST_BAR,
+    MOVE_BAR,
+    QTY,
+    STOP_PCT,
+    PricePath,
+)
 
-ENTRY_BAR = 1
 _HOW = {
     Entering.ACROSS: LiveOptions(),
     Entering.MAKER: LiveOptions(post_only=True, rest_s=0.4, reprices=1),

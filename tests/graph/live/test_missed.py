@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from msgspec import structs, to_builtins
 
+import core.sim.tape.relay as tape_module
+import graph.live.relay as relay_module
 from core.sim.local.values import (
     AlgoType,
     FundingTick,
@@ -115,13 +117,23 @@ async def test_of_the_minute_that_was_heard_in_part_only_its_close_is_known(low:
             assert sold(venue) == []
 
 
-@pytest.mark.parametrize("stream", ["market", "public"])
-async def test_a_stop_that_was_touched_during_a_break_was_reached(stream: str, tmp_path: Path) -> None:
-    """Without trades nothing triggers, and without a book nothing may: both are played afterwards."""
+async def test_a_stop_that_a_trade_touches_while_no_book_is_heard_is_reached(tmp_path: Path) -> None:
+    """By a modelled book of that trade, which is gone again at once: nothing is bought by it."""
+    async with serving(tmp_path) as world, paper(world) as (_, venue):
+        await played(venue)
+        world.server.inject(Fault(FaultKind.DISCONNECT, stream="public"))
+        await asyncio.sleep(0.001)
+        world.tape.push(world.trade(48_500))
+        await until(lambda: venue.exchange.position_sign(BTC) == 0)
+        await played(venue)
+
+
+async def test_a_stop_that_was_touched_during_a_break_was_reached(tmp_path: Path) -> None:
+    """Trades that nobody heard are played afterwards."""
     async with serving(tmp_path) as world, paper(world) as (relay, venue):
         await played(venue)
         world.tape.candles.append(minute(world, 0, (50_000, 50_100, 48_500, 50_000)))
-        world.server.inject(Fault(FaultKind.DISCONNECT, stream=stream))
+        world.server.inject(Fault(FaultKind.DISCONNECT, stream="market"))
         await until(lambda: venue.exchange.position_sign(BTC) == 0)
         await played(venue)
         (price,) = sold(venue)
@@ -150,9 +162,28 @@ async def test_funding_due_after_the_stop_is_not_paid_on_what_was_not_held_any_m
         world.tape.candles += [
             minute(world, 3, (50_000, 50_100, 48_500, 50_000)),
             minute(world, 2, (50_000, 50_010, 49_990, 50_000)),
+            minute(world, 1, (50_000, 50_010, 49_990, 50_000)),
         ]
         world.tape.settled.append(FundingTick(BTC, now - 2 * MINUTE, D("0.01"), PRICE))
         async with paper(world, mark(world, now - 4 * MINUTE, now - 2 * MINUTE)) as (_, venue):
             await until(lambda: venue.exchange.position_sign(BTC) == 0)
             await played(venue)
             assert venue.exchange.income(BTC, kind="FUNDING_FEE") == ()
+
+
+async def test_a_hole_of_hours_is_played_in_parts_that_no_book_is_left_out_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tape with too many ticks waiting leaves books out: a stop would fill by one of another hour."""
+    monkeypatch.setattr(relay_module, "_AT_ONCE", 30)
+    monkeypatch.setattr(tape_module, "WAITING_MOST", 40)
+    async with serving(tmp_path) as world:
+        quiet = [minute(world, ago, (50_000, 50_100, 49_900, 50_000)) for ago in range(60, 0, -1)]
+        quiet[30] = structs.replace(quiet[30], low=D(48_500))
+        world.tape.candles += quiet
+        async with paper(world, mark(world, world.now() - HOUR)) as (relay, venue):
+            assert venue.exchange.position_sign(BTC) == 0  # before anybody asks
+            await played(venue)
+            (price,) = sold(venue)
+            assert D(48_400) < price <= D(48_500)
+            assert relay.tape.left_out == 0

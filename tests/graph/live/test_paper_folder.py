@@ -96,7 +96,9 @@ async def test_the_exchanges_time_is_written_again_after_a_second_in_which_it_co
         draft.mkdir()  # and an end that cannot write it is an end all the same
 
 
-@pytest.mark.parametrize(("before", "local", "said"), [(None, True, "inside this process"), ("local", False, "at a local exchange")])
+@pytest.mark.parametrize(
+    ("before", "local", "said"), [(None, True, "inside this process"), ("local", False, "at a local exchange")]
+)
 def test_a_session_of_another_broker_is_named_as_such(before: str | None, local: bool, said: str, tmp_path: Path) -> None:
     store, folder = Store(tmp_path / "brain.sqlite"), SessionDir(tmp_path)
     refuse_other_broker(store, folder, local=local)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -88,12 +87,12 @@ async def test_an_order_hidden_by_a_fault_meets_a_full_disk(tmp_path: Path, monk
 
 
 async def test_an_end_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="cannot be written") as error:
-        async with serving(tmp_path, told(state_file=tmp_path / "exchange.db"), tls=False) as world:
-            let_it_write(world, yes=False)
-            await world.ask("POST", ORDER, **BUY)
-    assert error.value.help == "free some space there"
-    await asyncio.sleep(0)
+    async with serving(tmp_path, told(state_file=tmp_path / "exchange.db"), tls=False) as world:
+        let_it_write(world, yes=False)
+        await world.ask("POST", ORDER, **BUY)
+        with pytest.raises(StateError, match="cannot be written") as error:
+            await world.server.close()
+        assert error.value.help == "free some space there"
 
 
 async def test_a_file_that_could_not_be_opened_is_opened_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
