@@ -40,10 +40,17 @@ def shared_data() -> Path:
 _OF_PARTS = ("tests/core/", "tests/configs/")
 """Folders whose tests start no runs; the warm-up is a part that they are about, elsewhere it is how a run begins."""
 _UNTRACED = (
+    "tests/e2e/test_live.py",
     "tests/faults/crash_matrix/",
+    "tests/graph/live/test_acceptance.py",
+    "tests/graph/live/test_command.py",
     "tests/graph/live/test_day.py",
+    "tests/graph/live/test_live_daemon.py::test_asked_to_stop_",
     "tests/graph/live/test_live_daemon.py::test_killed_",
+    "tests/graph/live/test_live_daemon.py::test_left_by_",
     "tests/graph/live/test_live_daemon.py::test_the_same_market_",
+    "tests/graph/live/test_missed.py",
+    "tests/graph/live/test_watching.py",
 )
 """What is not counted, beside tests that are marked."""
 

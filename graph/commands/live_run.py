@@ -27,9 +27,11 @@ from core.monitor.store import Store
 from core.risk.canary import Sizing
 from core.types import Timeframe
 from core.venues.keys import Keys
-from graph.account_lock import account_file, holding
+from core.venues.words import BalanceSeen
+from graph.account_lock import account_file, holding, last_folder, remember
 from graph.commands.common import secrets_of
 from graph.commands.drive import Driven, drive
+from graph.commands.left_behind import refuse_left_behind
 from graph.commands.paper_answer import data_of, summary_of
 from graph.console import NOTHING_STARTED, Answer, Console
 from graph.engines import EngineKind, build_engine
@@ -103,7 +105,11 @@ class OtherMoney(LockedError):
 
 
 class Trading(NamedTuple):
-    """What is to be traded, and with what. ``proven_usd``: what the last counted session of the evidence began with."""
+    """What is to be traded, and with what.
+
+    ``proven_usd``: what the last counted session of the evidence began with. ``goes_on``: the folder holds a session, whose
+    positions must be watched whatever the evidence says; ``unmet``: what it lacks, so that nothing is opened.
+    """
 
     flags: LiveFlags
     environment: Environment
@@ -111,6 +117,8 @@ class Trading(NamedTuple):
     configs: Path
     state: Path
     proven_usd: float
+    goes_on: bool = False
+    unmet: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -122,6 +130,8 @@ class Desk:
     store: Store
     log: LogHandle
     stage: Stage
+    keys: Keys
+    wallet_usd: float = 0.0
     servers: list[MetricsServer] = field(default_factory=list)
 
     def request(self) -> LiveRequest:
@@ -136,27 +146,42 @@ class Desk:
             governance_changed=GovernanceWatch(trading.configs, trading.config.governance_digest).changed,
             handover=flags.handover,
             sizing=flags.sizing,
+            on_balance=self._note,
         )
+
+    def _note(self, held: BalanceSeen) -> None:
+        self.wallet_usd = float(held.wallet)
 
     def ready(self, daemon: LiveDaemon) -> str:
         """The daemon stands: nothing was sent yet. The exporter's port must bind (X38)."""
-        self._refuse_other_money(daemon.parts.context.ledger.wallet)
+        unmet = (*self.trading.unmet, *self._other_money(daemon.parts.context.ledger.starting_equity))
+        if unmet:
+            daemon.broker.open_nothing(f"{'; '.join(unmet)} is not met; what is open is watched, and the next start looks again")
+        remember(account_file(self.keys), self.folder.root)
         self.stage.daemon = daemon
         daemon.watch_lost_records(lambda: self.log.lost)
         server = daemon.parts.metrics.serve(self.trading.environment.prometheus_port)
         self.servers.append(server)
         size = "canaries (X35)" if self.trading.flags.sizing is Sizing.CANARY else "entries of full size"
-        money = f"{daemon.parts.context.ledger.wallet:.2f} USD"
-        return f"LIVE at Binance USD-M with {money}, {size}; session {self.folder.root}, metrics {server.url}"
+        if unmet:
+            size = f"NO ENTRIES ({'; '.join(unmet)})"
+        return f"LIVE at Binance USD-M with {self.wallet_usd:.2f} USD, {size}; session {self.folder.root}, metrics {server.url}"
 
-    def _refuse_other_money(self, wallet: float) -> None:
-        """Whole entries only with the kind of money that they were seen with (X36); a canary is as small as orders can be."""
+    def _other_money(self, began_usd: float) -> tuple[str, ...]:
+        """Whole entries only with the kind of money that they were seen with (X36); a canary is as small as orders can be.
+
+        Raises:
+            OtherMoney: the session would be the first.
+        """
         proven = self.trading.proven_usd
-        if self.trading.flags.sizing is Sizing.WHOLE and not alike(wallet, proven):
-            raise OtherMoney(
-                f"the account holds {wallet:.2f} USD, the evidence began with {proven:.2f}; at most twice or half is alike",
-                help="trade canaries (without --full-size), or let paper go on with --equity as the account has it",
-            )
+        if self.trading.flags.sizing is Sizing.CANARY or alike(began_usd, proven):
+            return ()
+        if self.trading.goes_on:
+            return (f"it began with {began_usd:.2f} USD, the evidence with {proven:.2f}",)
+        raise OtherMoney(
+            f"the account holds {began_usd:.2f} USD, the evidence began with {proven:.2f}; at most twice or half is alike",
+            help="trade canaries (without --full-size), or let paper go on with --equity as the account has it",
+        )
 
     def end(self) -> None:
         """Nothing is served any more."""
@@ -190,13 +215,14 @@ def at_desk(trading: Trading, console: Console, stage: Stage, reach: Reach) -> I
     trading.flags.base_tf  # noqa: B018 - wrong flags are refused before anything is made
     with ExitStack() as stack:
         stack.enter_context(holding(account_file(reach.keys)))
+        refuse_left_behind(last_folder(account_file(reach.keys)), trading.state)
         folder = SessionDir(trading.state)
         console.secrets = (*secrets_of(trading.environment), reach.keys.api_key, reach.keys.secret)
         log = configure(LogSettings(folder=folder.logs, level=trading.environment.log_level, secrets=console.secrets))
         stack.callback(log.close)
         store = Store(folder.database)
         stack.callback(store.close)
-        desk = Desk(trading, folder, store, log, stage)
+        desk = Desk(trading, folder, store, log, stage, reach.keys)
         stack.callback(desk.end)
         logger.info("live trading begins: {}, {}", trading.flags.sizing, ", ".join(trading.flags.base_tf))
         yield desk
@@ -204,6 +230,7 @@ def at_desk(trading: Trading, console: Console, stage: Stage, reach: Reach) -> I
 
 def _answer(driven: Driven, desk: Desk, console: Console) -> Answer:
     code = ExitCode.INTERRUPTED if driven.signal_seen == signal.SIGINT else ExitCode.DONE
+    code = ExitCode.PERSON if driven.daemon.unasked else code
     data = data_of(driven.result, driven.daemon, desk.folder)
-    more = {"sizing": desk.trading.flags.sizing.value, "left_open": driven.daemon.left}
+    more = {"sizing": desk.trading.flags.sizing.value, "left_open": driven.daemon.left, "in_doubt": driven.daemon.unknown}
     return Answer({**data, **more}, summary_of(driven.result, driven.daemon, desk.folder, console.zone), code)

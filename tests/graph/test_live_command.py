@@ -177,6 +177,52 @@ def test_an_account_in_use_is_refused(home: Path) -> None:
         assert missing(asked(home)) == ["review_signed", "account"]
 
 
+@pytest.fixture
+def old_evidence(approved: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A month that was approved, traded on, and left to itself for thirty hours."""
+    monkeypatch.setattr(live, "SystemClock", lambda: VirtualClock(NOW + 30 * HOUR))
+    return approved
+
+
+def test_a_first_start_is_refused_where_the_evidence_is_too_old(old_evidence: Path, started: list[Trading]) -> None:
+    (old_evidence / "live" / "journal").mkdir(parents=True)  # a start that was refused before it began leaves that much
+    said = asked(old_evidence)
+    assert (said.code, missing(said), started) == (3, ["no_critical_error"], [])
+
+
+def test_a_session_that_goes_on_is_watched_where_the_evidence_is_too_old(old_evidence: Path, started: list[Trading]) -> None:
+    """J5: what it holds must not be left alone; only entries need evidence."""
+    record(old_evidence, "live")
+    said = asked(old_evidence)
+    assert (said.code, missing(said)) == (0, ["no_critical_error"])
+    assert said.answer["data"]["unmet"] == ["demand 7: alerts that page a person, last 24 h = 0"]
+    assert (started[0].goes_on, list(started[0].unmet)) == (True, said.answer["data"]["unmet"])
+    asked(old_evidence, "--json", "--symbols", "SOL/USDT:USDT")
+    assert started[1].unmet[1:] == ("SOL/USDT:USDT is not in every counted session; BTC/USDT:USDT is",)
+    shutil.rmtree(old_evidence / "runs")
+    (old_evidence / "configs" / LIVE_LOCK_FILE).unlink()
+    assert asked(old_evidence).code == 0
+    assert [one.split(":")[0] for one in started[2].unmet[:-1]] == [f"demand {number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10)]
+
+
+def test_a_session_that_goes_on_needs_keys_and_folder_all_the_same(old_evidence: Path, started: list[Trading]) -> None:
+    record(old_evidence, "live")
+    said = asked(old_evidence, environ={"API_KEY": ""})
+    assert (said.code, missing(said)) == (3, ["no_critical_error", "keys", "account"])
+    assert "set API_KEY" in said.answer["error"]["help"]
+    store = Store(old_evidence / "live" / "brain.sqlite")
+    try:
+        said = asked(old_evidence)
+        assert (said.code, missing(said), said.answer["error"]["help"]) == (
+            3,
+            ["no_critical_error", "state_folder"],
+            "stop it first",
+        )
+    finally:
+        store.close()
+    assert started == []
+
+
 def test_limits_that_nobody_signed_are_refused_before_all_else(home: Path) -> None:
     rewrite(home / "configs" / "governance.yaml", "max_daily_loss_pct: 1.8", "max_daily_loss_pct: 1.7")
     said = asked(home)

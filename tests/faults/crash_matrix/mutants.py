@@ -112,11 +112,11 @@ def _fills_after_the_last(patch: Patch) -> None:
     """Fills are asked for from the last known one on: one that the stream lost between two others never comes."""
     real = Audit.fetch_trades
 
-    async def fetch_trades(self: Any, symbol: str) -> None:
+    async def fetch_trades(self: Any, symbol: str) -> bool:
         known = [number for name, number in self._outbox._trades if name == symbol]
         if known:
             self._outbox.audited[symbol] = max(known)
-        await real(self, symbol)
+        return await real(self, symbol)
 
     patch.setattr(Audit, "fetch_trades", fetch_trades)
 

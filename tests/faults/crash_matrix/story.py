@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 import ccxt
 import numpy.random  # noqa: F401 - it draws when it is first imported, and that must not be inside the first world
@@ -296,21 +297,18 @@ class Result:
 
 def live_through(number: int, points: Sequence[CrashPoint] = tuple(CrashPoint), faults: Sequence[str] = FAULTS) -> Result:
     """Live one life and judge it."""
-    stories: list[Story] = []
+    seen: list[Seen] = []
     failure, outcome = "", None
     try:
         with _quickly():
-            outcome = run_world(number, lambda world: _tell(world, cell_of(number, points, faults), stories))
+            outcome = run_world(number, lambda world: _tell(world, cell_of(number, points, faults), seen))
     except Exception as error:  # noqa: BLE001 - whatever it is, the life has failed
         failure = f"{type(error).__name__}: {error}"
         where = [frame for frame in traceback.extract_tb(error.__traceback__) if "/asyncio/" not in frame.filename]
         if not isinstance(error, Broken):
             failure += "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in where[-6:])
-    [story] = stories
-    witness, ends = story.witness, tuple(story.ended)
-    result = Result(number, failure, ends, witness.naked_ms, witness.starting_ms, outcome, tuple(story.world.events))
-    del story, witness
-    stories.clear()
+    [told] = seen
+    result = Result(number, failure, told.ends, told.naked_ms, told.starting_ms, outcome, told.events)
     if failure:
         with _silence():  # the error held the world's coroutines
             gc.collect()
@@ -331,13 +329,21 @@ def _context(**_more: object) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-async def _tell(world: World, cell: Cell, stories: list[Story]) -> None:
+class Seen(NamedTuple):
+    """What is kept of a life: the rest is buried with its world."""
+
+    ends: tuple[str, ...]
+    naked_ms: int
+    starting_ms: int
+    events: tuple[str, ...]
+
+
+async def _tell(world: World, cell: Cell, seen: list[Seen]) -> None:
     story = Story(world, cell)
-    stories.append(story)
     try:
         await _play(world, story)
     finally:
-        story.trader = story.server = None  # what they hold is buried with the world
+        seen.append(Seen(tuple(story.ended), story.witness.naked_ms, story.witness.starting_ms, tuple(world.events)))
 
 
 async def _play(world: World, story: Story) -> None:
