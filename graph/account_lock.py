@@ -75,9 +75,41 @@ def holding(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _unusable(path: Path, error: OSError) -> StateError:
+def last_folder(path: Path) -> Path | None:
+    """The state folder that was last traded with the key whose lock file is ``path``; None where none is on record."""
+    try:
+        return Path(_folder_note(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(_folder_note(path), error) from error
+
+
+def remember(path: Path, folder: Path) -> None:
+    """Note, while the lock ``path`` is held, that ``folder`` is what the key trades with.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    note = _folder_note(path)
+    draft = note.with_suffix(".tmp")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(str(folder.resolve()))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(note)
+    except OSError as error:
+        raise _unusable(note, error) from error
+
+
+def _folder_note(path: Path) -> Path:
+    return path.with_suffix(".folder")
+
+
+def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> StateError:
     return StateError(
-        f"the account's lock file {path} cannot be used: {error.strerror or error}",
+        f"the account's lock file {path} cannot be used: {getattr(error, 'strerror', None) or error}",
         help="see that this account may read and write there, or name another place with XDG_STATE_HOME",
         code="STATE-002",
     )

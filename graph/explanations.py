@@ -93,6 +93,8 @@ ERROR_CODES: dict[str, str] = {
     "LIVE-015": "The account could not be asked: no network, or the exchange does not answer as it should.",
     "LIVE-016": "The futures account holds no USDT to begin with.",
     "LIVE-017": "The exchange has another position by now than the person who accepted it was shown.",
+    "LIVE-018": "A signal ended the command before its run had begun; nothing was sent.",
+    "LIVE-019": "The account is in multi-assets mode, where coins other than USDT margin positions.",
     "VENUE-001": "The exchange has no module here.",
     "VENUE-002": "The exchange does not list a symbol.",
     "VENUE-003": "The exchange answered with another order than was sent.",

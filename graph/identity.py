@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from configs.lock import digest_of, plain
-from configs.validators import Configuration
+from configs.validators import Configuration, Mode
 from core.data.sources.base import SourceInfo
 from core.errors import StateError
 from core.monitor.schema import AlertLevel
@@ -77,11 +77,14 @@ class Identity:
             what = "the saved session is of another run"
             if differing == ["recordings"]:
                 what = "the recordings are not those of the saved session"
-            raise StateError(
-                f"{what}: it has {listed}",
-                help="start with the same source, symbols, range and configuration, or with another --state DIR",
-                code="STATE-010",
-            )
+            raise StateError(f"{what}: it has {listed}", help=self._way_on, code="STATE-010")
+
+    @property
+    def _way_on(self) -> str:
+        """Another folder would know neither the positions nor the locks of a live session."""
+        if self.facts.get("mode") == Mode.LIVE:
+            return "start with the same symbols, sizing and configuration; another --state DIR once nothing is open or halted"
+        return "start with the same source, symbols, range and configuration, or with another --state DIR"
 
     def changed(self, known: Known) -> tuple[Changeable, ...]:
         """What a person changed since the last start."""

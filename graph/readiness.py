@@ -42,6 +42,11 @@ class Readiness:
         return tuple(item for item in self.items if not item.passed)
 
     @property
+    def of_evidence(self) -> tuple[Item, ...]:
+        """What evidence and review must show before a first start; limits must be signed at every one."""
+        return tuple(item for item in self.items if item.key != "governance_signed")
+
+    @property
     def to_approve(self) -> tuple[Item, ...]:
         """What must pass before a person may sign, and does not."""
         return tuple(item for item in self.missing if item.key != REVIEW)
@@ -130,7 +135,7 @@ def _is_secret(text: str) -> bool:
 
 
 def _state(number: int, state: Path) -> Item:
-    asked, remedy = "no other daemon in the state folder", "stop it, or choose another folder: brain live --state DIR"
+    asked, remedy = "no other daemon in the state folder", "stop it first"
     if state.exists() and not state.is_dir():
         return Item(number, "state_folder", asked, f"{state} is no folder", Verdict.FAIL, remedy="brain live --state DIR")
     busy = SessionDir.holds_one(state) and in_use(SessionDir(state, create=False).database)

@@ -91,7 +91,9 @@ class Daemon:
         self._journal = parts.journal
         self._source = JournaledSource(parts.source, self._journal, self._renew)
         self._look_every = _YIELD_EVERY if options.bulk else 1
-        self._outside = FolderWords(folder, governance_changed, self._why_not_written, self._look_every)
+        self._outside = FolderWords(
+            folder, governance_changed, self._why_not_written, self._look_every, on_damaged=self._note_damaged
+        )
         self._lost_records: str | None = None
         self._report_lost = False
         self._not_done: list[Word] = []
@@ -263,6 +265,9 @@ class Daemon:
         closed = await self._run.bar(batch)
         if (self.bars - 1) % self._look_every == 0:
             self._live.on_bar(closed, self._run.last_state)
+
+    def _note_damaged(self, text: str) -> None:
+        self._parts.recorder.alert(self._parts.clock.now_ms(), AlertLevel.WARNING, "note_damaged", text)
 
     def _note_fault(self, error: Exception) -> None:
         """Leave word of what stopped the run; bars since the last commit are done again at the next start."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from core.errors import StateError
+from core.journal.segments import sync_folder
 from core.journal.writer import way_out
 
 _DATABASE = "brain.sqlite"
@@ -135,8 +137,9 @@ class SessionDir:
             return None
         try:
             return UnlockRequest(**{"ref": "", **json.loads(self._unlock.read_text(encoding="utf-8"))})
-        except (ValueError, TypeError) as error:
-            raise StateError(f"unlock request {self._unlock} is damaged", help="run `brain unlock` again") from error
+        except (ValueError, TypeError, OSError) as error:
+            help_text = "delete it, then run `brain unlock` again"
+            raise StateError(f"unlock request {self._unlock} is damaged", help=help_text) from error
 
     def drop_unlock(self) -> None:
         """Take the waiting unlock away, after what it did is on the disk."""
@@ -161,8 +164,9 @@ class SessionDir:
         try:
             asked = json.loads(self._accept.read_text(encoding="utf-8"))
             return AcceptRequest(**{**asked, "items": tuple(Accepted(**item) for item in asked["items"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise StateError(f"request {self._accept} is damaged", help="run `brain accept` again") from error
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            help_text = "delete it, then run `brain accept` again"
+            raise StateError(f"request {self._accept} is damaged", help=help_text) from error
 
     def drop_accept(self) -> None:
         """Take the waiting request away, after what it did is on the disk."""
@@ -171,5 +175,9 @@ class SessionDir:
 
 def _leave(note: Path, request: UnlockRequest | AcceptRequest) -> None:
     draft = note.with_suffix(".tmp")
-    draft.write_text(json.dumps(asdict(request)), encoding="utf-8")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(request)))
+        file.flush()
+        os.fsync(file.fileno())  # a power cut must not leave the name without the words
     draft.replace(note)
+    sync_folder(note.parent)

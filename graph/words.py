@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
+from core.errors import StateError
 from core.journal.records import Word
 from graph.session_dir import SessionDir, UnlockRequest
 
@@ -33,6 +34,33 @@ class WordKind(StrEnum):
     """The account holds ``text`` USD more than the books, and nobody knows why."""
 
 
+Note = TypeVar("Note")
+
+
+class NoteReader(Generic[Note]):
+    """Reads a person's note; a damaged one is told once and passed over, since it must end no run.
+
+    Args:
+        read: gives the note, None where there is none; raises StateError where it is damaged.
+        tell: told what is damaged, and what to do.
+    """
+
+    def __init__(self, read: Callable[[], Note | None], tell: Callable[[str], None]) -> None:
+        self._read, self._tell = read, tell
+        self._told = False
+
+    def __call__(self) -> Note | None:
+        try:
+            note = self._read()
+        except StateError as error:
+            if not self._told:
+                self._tell(f"{error.what}, and is passed over: {error.help}")
+            self._told = True
+            return None
+        self._told = False
+        return note
+
+
 class Words(Protocol):
     """Where a run hears them."""
 
@@ -53,6 +81,7 @@ class FolderWords:
         governance_changed: whether the locked file was touched.
         journal_failure: why the journal cannot be written; None while it can.
         every: how many calls there are to one look at the folder; the first call looks.
+        on_damaged: told of a note that cannot be read.
     """
 
     def __init__(
@@ -61,7 +90,10 @@ class FolderWords:
         governance_changed: Callable[[], bool] = lambda: False,
         journal_failure: Callable[[], str | None] = lambda: None,
         every: int = 1,
+        on_damaged: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._waiting_unlock = NoteReader(folder.waiting_unlock, on_damaged)
+        self._waiting_accept = NoteReader(folder.waiting_accept, on_damaged)
         self._folder, self._governance_changed, self._journal_failure = folder, governance_changed, journal_failure
         self._every, self._calls = every, 0
         self._unlock_told: UnlockRequest | None = None
@@ -82,7 +114,7 @@ class FolderWords:
 
     def _in_folder(self, ts: int) -> list[Word]:
         words: list[Word] = []
-        request = self._folder.waiting_unlock()
+        request = self._waiting_unlock()
         if request is not None and request != self._unlock_told:
             words.append(Word(ts, WordKind.UNLOCK.value, request.who, request.reason, request.ref))
         self._unlock_told = request
@@ -94,10 +126,10 @@ class FolderWords:
 
     def done(self, word: Word) -> None:
         """The word is on the disk: its note is taken away, unless another one lies there by now."""
-        if word.kind == WordKind.UNLOCK and self._folder.waiting_unlock() == UnlockRequest(word.text, word.who, word.ref):
+        if word.kind == WordKind.UNLOCK and self._waiting_unlock() == UnlockRequest(word.text, word.who, word.ref):
             self._folder.drop_unlock()
             self._unlock_told = None
         if word.kind == WordKind.ACCEPTED:
-            waiting = self._folder.waiting_accept()
+            waiting = self._waiting_accept()
             if waiting is not None and waiting.ref == word.ref:
                 self._folder.drop_accept()

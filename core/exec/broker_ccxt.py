@@ -95,7 +95,7 @@ class LiveBroker:
         self._intake.surplus = lambda symbol: self._audit.surplus.get(symbol, ZERO)
         self._intake.on_position = self._guardian.changed
         self._intake.on_doubt = self._audit.want
-        account.listen(self._intake.hear, self._intake.trouble)
+        account.listen(self._intake.hear, self._intake.trouble, self._sender.doubt_clock)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -117,9 +117,7 @@ class LiveBroker:
         Raises:
             BrainError: the account must not be traded as it is; nothing was sent.
         """
-        recovery = await self._recoverer.recover()
-        self._desk.keep(self._sender.keep_clock, "clock")
-        return recovery
+        return await self._recoverer.recover()
 
     async def stop(self) -> None:
         """End all that runs beside, and let go of account and outbox. Orders at the venue stay as they are (X34)."""
@@ -159,6 +157,22 @@ class LiveBroker:
             self._audit.surplus.pop(symbol, None)
             self._intake.take_over(symbol, qty, why)
             await self._audit.compare([symbol])
+
+    @property
+    def held(self) -> dict[str, Decimal]:
+        """Signed position of every symbol, as far as is known: by the fills on record, and what was found beyond them."""
+        symbols = sorted({*self._outbox.holdings(), *self._audit.surplus})
+        held = {symbol: self._outbox.held(symbol) + self._audit.surplus.get(symbol, ZERO) for symbol in symbols}
+        return {symbol: qty for symbol, qty in held.items() if qty}
+
+    def covered(self, symbol: str) -> bool:
+        """Whether a stop that is known to stand closes all that is held of ``symbol``."""
+        return self._guardian.exposure(symbol).covered
+
+    @property
+    def in_doubt(self) -> tuple[Order, ...]:
+        """Entries that may be at the exchange, or filled, and nobody knows."""
+        return tuple(row.order for row in self._outbox.unresolved() if row.opens)
 
     @property
     def halts(self) -> tuple[Halt, ...]:

@@ -165,7 +165,10 @@ def _days(days: Sequence[date]) -> Item:
     return _at_least(2, "paper_sessions", asked, float(len(days)), float(SESSIONS), _GO_ON)
 
 
-_GO_ON = "let paper trading go on against a real exchange, on a machine that stays up"
+_GO_ON = (
+    "let paper trading go on against a real exchange, on a machine that stays up: "
+    "brain paper --source exchange --state var/runs/paper"
+)
 
 
 def _at_least(number: int, key: str, asked: str, value: float, limit: float, remedy: str) -> Item:

@@ -6,7 +6,7 @@ Orders go through ccxt's unified calls; what it has no unified form for, through
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -17,7 +17,7 @@ from core.errors import BrainError
 from core.exec.instrument import venue_id
 from core.venues import binance_words as words
 from core.venues.client import Wiring, make_client
-from core.venues.errors import NOT_KNOWN, UNCHANGED, code_of
+from core.venues.errors import NOT_KNOWN, OF_TIME, UNCHANGED, code_of
 from core.venues.keys import Keys
 from core.venues.timing import measure_offset
 from core.venues.words import (
@@ -32,10 +32,20 @@ from core.venues.words import (
     SymbolMode,
     TradeSeen,
     TransferSeen,
+    Unreadable,
     Word,
 )
 
 _TRADES_PAGE, _INCOME_PAGE = 1_000, 1_000
+_OF_THE_OWNER = (
+    "TRANSFER",
+    "INTERNAL_TRANSFER",
+    "CROSS_COLLATERAL_TRANSFER",
+    "COIN_SWAP_DEPOSIT",
+    "COIN_SWAP_WITHDRAW",
+    "STRATEGY_UMFUTURES_TRANSFER",
+)
+"""Kinds of income that are the owner's money, moved between wallets of his; none is a result of trading."""
 _TRADES_WINDOW_MS, _TRADES_KEPT_MS = 7 * 86_400_000, 180 * 86_400_000
 """The longest time that one question for fills may span, and how far back the venue knows any."""
 _PATIENCE_S = 15.0
@@ -55,7 +65,7 @@ class BinanceAccount:
     """
 
     def __init__(self, keys: Keys, clock: Clock, wiring: Wiring | None = None, *, coin: str = "USDT") -> None:
-        wired = replace(wiring or Wiring(), on_raw=self._on_raw, on_link=self._on_link)
+        wired = replace(wiring or Wiring(), on_raw=self._on_raw, on_link=self._on_link, on_error=self._on_error)
         self._client: Any = make_client("binanceusdm", keys, wired)
         self._clock, self._coin = clock, coin
         self._offset_ms = 0.0
@@ -66,14 +76,17 @@ class BinanceAccount:
         self._fails = 0
         self._on_word: Callable[[Word], None] = _deaf
         self._on_trouble: Callable[[Exception], None] = _deaf
+        self._on_time: Callable[[], None] = _deaf
 
     # --- time and stream --------------------------------------------------------------------------
 
     def now_ms(self) -> int:
         return int(self._clock.now_ms() + self._offset_ms)
 
-    def listen(self, on_word: Callable[[Word], None], on_trouble: Callable[[Exception], None]) -> None:
-        self._on_word, self._on_trouble = on_word, on_trouble
+    def listen(
+        self, on_word: Callable[[Word], None], on_trouble: Callable[[Exception], None], on_time: Callable[[], None]
+    ) -> None:
+        self._on_word, self._on_trouble, self._on_time = on_word, on_trouble, on_time
 
     def _on_raw(self, message: Any) -> bool:
         """Hear a message; whether it was the account's, which ccxt need not handle any more: nobody asks it for orders."""
@@ -91,26 +104,40 @@ class BinanceAccount:
             self._connected.set()
             self._on_word(LinkLost(self.now_ms()))
 
+    def _on_error(self, error: Exception) -> None:
+        if code_of(error) in OF_TIME:
+            self._on_time()
+
     def forced(self, client_id: str) -> bool:
         return words.forced(client_id)
 
     async def open(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
-        client = self._client
-        await client.load_markets()
-        # of every market: what is held on one that is not traded here must be known by its name, too
-        self._names = {market["id"]: symbol for symbol, market in client.markets.items() if market["linear"]}
-        missing = [symbol for symbol in symbols if symbol not in client.markets]
-        if missing:
-            raise BrainError(
-                f"{', '.join(missing)} not listed at {client.id}",
-                help="take it out of configs/symbols.yaml, or give --symbols",
-                code="VENUE-002",
-            )
+        await self._client.load_markets()
+        self._look_over(self._client.markets.values(), symbols)
         if self._stream is None:
             self._stream = asyncio.create_task(self._keep_stream(), name="account stream")
             self._warming = asyncio.create_task(self._keep_warm(), name="connection for orders")
             await self._until_connected()
         return tuple(self.limits(symbol) for symbol in symbols)
+
+    async def reload(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
+        # not ccxt's own reload: every order would wait for that, and fail with it
+        markets = await self._client.fetch_markets()
+        self._look_over(markets, symbols)
+        self._client.set_markets(markets)
+        return tuple(self.limits(symbol) for symbol in symbols)
+
+    def _look_over(self, markets: Iterable[Any], symbols: Sequence[str]) -> None:
+        # of every market: what is held on one that is not traded here must be known by its name, too
+        listed = {market["symbol"]: market["id"] for market in markets if market["linear"]}
+        missing = [symbol for symbol in symbols if symbol not in listed]
+        if missing:
+            raise BrainError(
+                f"{', '.join(missing)} not listed at {self._client.id}",
+                help="take it out of configs/symbols.yaml, or give --symbols",
+                code="VENUE-002",
+            )
+        self._names = {name: symbol for symbol, name in listed.items()}
 
     def limits(self, symbol: str) -> Limits:
         return _limits(symbol, self._client.markets[symbol])
@@ -217,8 +244,16 @@ class BinanceAccount:
         request = {} if symbol is None else {"symbol": venue_id(symbol)}
         plain = await self._client.fapiPrivateGetOpenOrders(request)
         algos = await self._client.fapiPrivateGetOpenAlgoOrders(request)
-        seen = [self._seen(raw, self._name(raw), algo=False) for raw in plain]
-        return (*seen, *(self._seen(raw, self._name(raw), algo=True) for raw in algos))
+        seen: list[OrderSeen] = []
+        unread: Exception | None = None
+        for raw, algo in (*((raw, False) for raw in plain), *((raw, True) for raw in algos)):
+            try:
+                seen.append(self._seen(raw, self._name(raw), algo=algo))
+            except Exception as error:  # noqa: BLE001 - a new form of the venue's; the others can be read
+                unread = error
+        if unread is not None:
+            raise Unreadable(tuple(seen)) from unread
+        return tuple(seen)
 
     def _seen(self, raw: Any, symbol: str, *, algo: bool) -> OrderSeen:
         return words.algo_order(raw, symbol) if algo else words.plain_order(raw, symbol)
@@ -280,9 +315,11 @@ class BinanceAccount:
             since = max(payment.ts for payment in told)
 
     async def transfers(self, since: int) -> tuple[TransferSeen, ...]:
-        request = {"incomeType": "TRANSFER", "startTime": since, "limit": _INCOME_PAGE}
-        rows = await self._client.fapiPrivateGetIncome(request)
-        seen = [TransferSeen(int(raw["time"]), Decimal(raw["income"])) for raw in rows if raw["asset"] == self._coin]
+        seen: list[TransferSeen] = []
+        for kind in _OF_THE_OWNER:  # asked for by kind: all kinds together have a row for every fill
+            request = {"incomeType": kind, "startTime": since, "limit": _INCOME_PAGE}
+            rows = await self._client.fapiPrivateGetIncome(request)
+            seen += [TransferSeen(int(raw["time"]), Decimal(raw["income"])) for raw in rows if raw["asset"] == self._coin]
         return tuple(sorted(seen, key=lambda transfer: transfer.ts))
 
     # --- how the account is set -------------------------------------------------------------------
@@ -293,6 +330,10 @@ class BinanceAccount:
 
     async def set_one_way(self) -> None:
         await self._changed(self._client.fapiPrivatePostPositionSideDual({"dualSidePosition": "false"}))
+
+    async def multi_assets(self) -> bool:
+        answer = await self._client.fapiPrivateGetMultiAssetsMargin()
+        return str(answer["multiAssetsMargin"]).lower() == "true"
 
     async def modes(self, symbols: Sequence[str]) -> tuple[SymbolMode, ...]:
         rows = {raw["symbol"]: raw for raw in await self._client.fapiPrivateGetSymbolConfig()}
@@ -318,7 +359,7 @@ class BinanceAccount:
                 raise
 
 
-def _deaf(what: object) -> None:
+def _deaf(*what: object) -> None:
     pass
 
 

@@ -30,6 +30,7 @@ _STANDING = {
 """A word that is not here is taken for one of an order that stands: it is not known to be over."""
 OF_ACCOUNT = frozenset({"ORDER_TRADE_UPDATE", "ALGO_UPDATE", "ACCOUNT_UPDATE", "TRADE_LITE"})
 """Events of the account's stream."""
+_STOP = "STOP_MARKET"
 _FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 
 
@@ -72,6 +73,7 @@ def algo_order(raw: Raw, symbol: str) -> OrderSeen:
         reduce_only=raw.get("reduceOnly") is True,
         close_position=raw.get("closePosition") is True,
         child_id=str(raw.get("actualOrderId") or ""),
+        stop=raw.get("orderType") == _STOP,
     )
 
 
@@ -193,6 +195,7 @@ def _of_algo(message: Raw, naming: Naming) -> tuple[Word, ...]:
         close_position=order.get("cp") is True,
         child_id=str(order.get("ai") or ""),
         reason=str(order.get("rm") or ""),
+        stop=order.get("o") == _STOP,
     )
     return (seen,)
 

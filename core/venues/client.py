@@ -24,6 +24,7 @@ from core.venues.keys import Keys
 Raw = Mapping[str, Any]
 OnRaw = Callable[[Any], bool | None]
 OnLink = Callable[[str, bool], None]
+OnError = Callable[[Exception], None]
 
 VENUES = ("binanceusdm", "bybit", "okx")
 """Venues that have a module here; only the first is traded on."""
@@ -46,6 +47,7 @@ class Wiring:
     Args:
         on_raw: called with every decoded message of every stream, before ccxt handles it; where it answers True, ccxt does not.
         on_link: called with a stream's address and whether it stands now.
+        on_error: called with every error that the venue has answered a request with, its number noted on it.
         resolver: where the venue's names lead (the local exchange); None: the system's.
         cafile: whom to trust beside it; None: the usual authorities.
         plain: ``http://host:port`` of a local exchange without TLS; addresses are rewritten then.
@@ -62,6 +64,7 @@ class Wiring:
     timeout_ms: int = 5_000
     recv_window_ms: int = 3_000
     budget: Budget = field(default_factory=Budget)
+    on_error: OnError | None = None
 
 
 def make_client(venue: str, keys: Keys | None = None, wiring: Wiring | None = None) -> Any:
@@ -175,6 +178,8 @@ class _Wired:
             error.venue_code = _code(answer)  # type: ignore[attr-defined]
             error.http_status = code  # type: ignore[attr-defined]
             error.retry_after_s = self.wiring.budget.closed_s if code in (418, 429) else 0.0  # type: ignore[attr-defined]
+            if self.wiring.on_error is not None:
+                self.wiring.on_error(error)
             raise
 
     def handle_message(self, client: Any, message: Any) -> Any:

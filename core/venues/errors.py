@@ -12,6 +12,8 @@ NOT_KNOWN = frozenset({-2011, -2013})
 """The venue does not know the order: never there, gone, or not there yet."""
 UNCHANGED = frozenset({-4046, -4059})
 """The setting is so already."""
+OF_TIME = frozenset({-1021, -5028})
+"""The request's time is not the venue's: sent too late, or signed by a wrong clock."""
 
 
 def code_of(error: BaseException) -> int | None:

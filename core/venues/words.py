@@ -40,7 +40,7 @@ class OrderSeen(Struct, frozen=True):
     """An order as the venue has it. ``algo``: in the book of conditional orders, whose ids are others.
 
     ``price`` is the limit or the trigger; ``child_id`` the plain order that a conditional one became, which alone tells how
-    it ends.
+    it ends. ``stop``: a conditional one at market that acts where the price goes against what it closes; a take-profit does not.
     """
 
     symbol: str
@@ -57,6 +57,15 @@ class OrderSeen(Struct, frozen=True):
     close_position: bool = False
     child_id: str = ""
     reason: str = ""
+    stop: bool = False
+
+
+class Unreadable(Exception):
+    """Some of the orders that rest could not be read; ``seen`` are the others."""
+
+    def __init__(self, seen: tuple[OrderSeen, ...]) -> None:
+        super().__init__(f"orders that could not be read, beside {len(seen)} that could")
+        self.seen = seen
 
 
 class TradeSeen(Struct, frozen=True):

@@ -119,12 +119,7 @@ def _governance(folder: Path) -> Check:
 
 
 def _environment() -> Check:
-    return _guarded(
-        "environment",
-        "variables are valid",
-        read_environment,
-        "compare with .env.example",
-    )
+    return _guarded("environment", "variables are valid", read_environment, "compare with .env.example")
 
 
 def _port() -> Check:

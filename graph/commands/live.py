@@ -20,6 +20,7 @@ from core.clock import SystemClock, rfc3339
 from core.errors import LockedError, StateError
 from core.monitor.readiness import Item
 from graph.commands.common import read_environment, secrets_of, who_asks
+from graph.commands.left_behind import holds_session
 from graph.commands.live_run import LiveFlags, Stage, Trading, trade
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
@@ -81,33 +82,45 @@ def _live(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None)
     console.zone = ZoneInfo(environment.tz)
     require_mode(environment, Mode.LIVE)
     config = load(folder)
-    found = _look(flags.evidence, config, folder, console)
+    goes_on = holds_session(state)
+    found = _look(flags.evidence, config, folder, console, must_be=not goes_on)
     items = (*found.items, *surroundings(environment, state, len(found.items) + 1))
     data = _data(found, items)
     console.answer(_text(found, items))
-    missing = [item for item in items if not item.passed]
-    if missing:
-        numbers = ", ".join(str(item.number) for item in missing)
-        raise NotReady(f"{len(missing)} of {len(items)} demands for live trading are not met: {numbers}", missing[0].remedy, data)
-    _refuse_unproven(flags, found, data)
-    trading = Trading(flags, environment, config, folder, state, found.counted.equity)
+    unmet = (*_unmet(items, found, data, goes_on=goes_on), *_unproven(flags, found, data, goes_on=goes_on))
+    trading = Trading(flags, environment, config, folder, state, found.counted.equity, goes_on, unmet)
     answer = trade(trading, console, stage, reach)
-    return replace(answer, data={**data, **answer.data})
+    return replace(answer, data={**data, "unmet": unmet, **answer.data})
 
 
-def _refuse_unproven(flags: LiveFlags, found: Readiness, data: dict[str, Any]) -> None:
+def _unmet(items: Sequence[Item], found: Readiness, data: dict[str, Any], *, goes_on: bool) -> tuple[str, ...]:
+    """What is asked of the evidence and not met by now: what such a session left open must still be watched.
+
+    Raises:
+        NotReady: the session would be the first, or something else is missing.
+    """
+    missing = [item for item in items if not item.passed]
+    bearable = found.of_evidence if goes_on else ()
+    if all(item in bearable for item in missing):
+        return tuple(f"demand {item.number}: {item.asked}" for item in missing)
+    numbers = ", ".join(str(item.number) for item in missing)
+    first = next(item for item in missing if item not in bearable)
+    raise NotReady(f"{len(missing)} of {len(items)} demands for live trading are not met: {numbers}", first.remedy, data)
+
+
+def _unproven(flags: LiveFlags, found: Readiness, data: dict[str, Any], *, goes_on: bool) -> tuple[str, ...]:
     proven = found.counted.symbols
     strange = [symbol for symbol in flags.base_tf if symbol not in proven]
-    if strange:
-        raise NotProven(
-            f"{', '.join(strange)} is not in every counted session; {', '.join(proven) or 'no symbol'} is",
-            f"brain live --symbols {','.join(proven)}, or let paper trade it too",
-            data,
-        )
+    if not strange:
+        return ()
+    what = f"{', '.join(strange)} is not in every counted session; {', '.join(proven) or 'no symbol'} is"
+    if goes_on:
+        return (what,)
+    raise NotProven(what, f"brain live --symbols {','.join(proven)}, or let paper trade it too", data)
 
 
-def _look(evidence: Path | None, config: Configuration, folder: Path, console: Console) -> Readiness:
-    if evidence is not None and not evidence.is_dir():
+def _look(evidence: Path | None, config: Configuration, folder: Path, console: Console, *, must_be: bool = True) -> Readiness:
+    if must_be and evidence is not None and not evidence.is_dir():
         raise StateError(f"there is no folder {evidence}", help="name a folder of sessions: brain sessions", code="JRN-003")
     with console.progress(None, "checking sessions") as progress:
         return look(evidence, config, folder, SystemClock().now_ms(), progress.advance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from loguru import logger
@@ -11,7 +12,7 @@ from core.exec.broker_ccxt import OTHER_BY_NOW, LiveBroker
 from core.exec.live.halts import HaltKind
 from core.journal.records import Word
 from graph.session_dir import Accepted, AcceptRequest, SessionDir
-from graph.words import WordKind
+from graph.words import NoteReader, WordKind
 
 
 class Acceptance:
@@ -22,16 +23,17 @@ class Acceptance:
     Args:
         broker: at the account.
         folder: of the session.
+        on_damaged: told of a note that cannot be read.
     """
 
-    def __init__(self, broker: LiveBroker, folder: SessionDir) -> None:
-        self._broker, self._folder = broker, folder
+    def __init__(self, broker: LiveBroker, folder: SessionDir, on_damaged: Callable[[str], None] = lambda _: None) -> None:
+        self._broker, self._waiting = broker, NoteReader(folder.waiting_accept, on_damaged)
         self._taken = ""
         self.due: list[Word] = []
 
     async def look(self, ts: int) -> None:
         """Take a note that lies there; where the exchange does not answer it is taken at the next look."""
-        request = self._folder.waiting_accept()
+        request = self._waiting()
         if request is None or request.ref == self._taken:
             return
         said = []

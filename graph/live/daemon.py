@@ -27,7 +27,10 @@ from graph.words import WordKind
 LEAVE_WITHIN_S = 30.0
 """How long a stop waits until everything is closed."""
 _HEAR_OUT_S = 10.0
-"""How long an end waits for entries of which nobody knows yet what became."""
+"""How long an end waits for what was ordered before it closes what is open."""
+_DOUBT_S = 60.0
+"""How long it takes in all until nobody knows what became of an entry: by then it is found, or a person has been called."""
+_LOOK_S = 1.0
 _ASK_AGAIN_S = 3.0
 """Exits that were not taken are asked for again after this long."""
 
@@ -41,7 +44,9 @@ class LiveDaemon(Daemon):
     Attributes:
         broker: the venue, to be asked what it knows.
         recovery: what the start found; None before.
-        left: positions that were still open at the end, with their signed quantity.
+        left: what was still held at the exchange at the end, with its signed quantity; also what is in no books.
+        unknown: entries of which nobody knew at the end what became.
+        stays: both in sentences for a person.
         on_recovery: told what the start found, for whoever watches.
 
     Args:
@@ -67,7 +72,7 @@ class LiveDaemon(Daemon):
     ) -> None:
         super().__init__(parts, engine, folder, options, governance_changed, identity)
         self._money = Money(broker, parts.context.ledger, since)
-        self._acceptance = Acceptance(broker, folder)
+        self._acceptance = Acceptance(broker, folder, self._note_damaged)
         self._live.halts = lambda: broker.halts
         self.broker, self._handover, self._leave_within_s = broker, handover, leave_within_s
         self._hurry = asyncio.Event()
@@ -75,6 +80,8 @@ class LiveDaemon(Daemon):
         self._broken: BrainError | None = None
         self.recovery: Recovery | None = None
         self.left: dict[str, str] = {}
+        self.unknown: tuple[str, ...] = ()
+        self.stays: tuple[str, ...] = ()
         self.on_recovery: Callable[[Recovery], None] = lambda _: None
 
     def stop(self) -> None:
@@ -113,9 +120,7 @@ class LiveDaemon(Daemon):
         # 0: cut off before its first bar, it begins where it would have begun
         await super()._through(after_ts or None)
         self._refuse_broken()
-        await self._hear_out()
-        if self._stop.is_set() and not self._at_end:
-            await self._leave()
+        await self._end()
         self._refuse_broken()
         self._say_what_is_left()
 
@@ -168,18 +173,33 @@ class LiveDaemon(Daemon):
 
     # --- the end ------------------------------------------------------------------------------------------
 
-    async def _hear_out(self) -> None:
-        """What was ordered at the last bar is known to the books before they are closed."""
-        late, hurry = asyncio.ensure_future(asyncio.sleep(_HEAR_OUT_S)), asyncio.ensure_future(self._hurry.wait())
+    async def _end(self) -> None:
+        """What was ordered at the last bar is known to the books before they are closed; and no entry is left in doubt."""
+        time = asyncio.get_running_loop().time
+        until = time() + _DOUBT_S
+        await self._hear_while(self._parts.context.orders.pending, _HEAR_OUT_S)
+        await self._leave()
+        if self.broker.in_doubt:
+            await self._hear_while(lambda: self.broker.in_doubt, until - time())
+            await self._leave()  # it may have been filled
+
+    async def _hear_while(self, waits: Callable[[], object], within_s: float) -> None:
+        late, hurry = asyncio.ensure_future(asyncio.sleep(within_s)), asyncio.ensure_future(self._hurry.wait())
+        look = asyncio.ensure_future(asyncio.sleep(0))
         try:
-            while self._parts.context.orders.pending() and not (late.done() or hurry.done()):
-                await self._hear(late, hurry)
+            while waits() and not (late.done() or hurry.done()):
+                if look.done():  # an entry that is proven absent may be no word to the books
+                    look = asyncio.ensure_future(asyncio.sleep(_LOOK_S))
+                await self._hear(late, hurry, look)
         finally:
             late.cancel()
             hurry.cancel()
+            look.cancel()
 
     async def _leave(self) -> None:
-        """Close what is open within the bounded time."""
+        """Close what is open within the bounded time, where a person asked for the end."""
+        if not self._stop.is_set() or self._at_end:
+            return
         if not (self._handover or self._hurry.is_set() or self._flat or self._journal.catching_up):
             late = asyncio.ensure_future(asyncio.sleep(self._leave_within_s))
             hurry = asyncio.ensure_future(self._hurry.wait())
@@ -206,11 +226,29 @@ class LiveDaemon(Daemon):
         finally:
             again.cancel()
 
+    @property
+    def unasked(self) -> bool:
+        """Whether something stays at the exchange although its end was asked for, or nobody knows what it is."""
+        asked = self._at_end or self._handover or self._hurry.is_set() or not self._stop.is_set()
+        return bool(self.unknown) or (bool(self.left) and not asked)
+
     def _say_what_is_left(self) -> None:
-        positions = self._parts.context.ledger.positions
-        self.left = {symbol: str(position.side.sign * position.qty) for symbol, position in positions.items()}
-        if self.left:
-            held = ", ".join(f"{qty} {symbol}" for symbol, qty in self.left.items())
-            level = AlertLevel.INFO if self._handover else AlertLevel.WARNING
-            text = f"left at the exchange under their stops: {held}; the next start with this --state goes on with them"
+        held = self.broker.held
+        self.left = {symbol: str(qty) for symbol, qty in held.items()}
+        self.unknown = tuple(f"{order.client_id} ({order.side} {order.qty} {order.symbol})" for order in self.broker.in_doubt)
+        covered = [f"{qty} {symbol}" for symbol, qty in held.items() if self.broker.covered(symbol)]
+        bare = [f"{qty} {symbol}" for symbol, qty in held.items() if not self.broker.covered(symbol)]
+        after = "the next start with this --state goes on with them"
+        found = (
+            (covered, f"left at the exchange under their stops: {', '.join(covered)}; {after}"),
+            (bare, f"left at the exchange WITHOUT A STOP that is known: {', '.join(bare)}; close them there, or start again"),
+            (
+                self.unknown,
+                f"left in doubt: {', '.join(self.unknown)}; filled by now, they have no stop: look there, or start again",
+            ),
+        )
+        self.stays = tuple(text for which, text in found if which)
+        for text in self.stays:
+            calm = self._handover and not (bare or self.unknown)
+            level = AlertLevel.INFO if calm else AlertLevel.WARNING
             self._parts.recorder.alert(self.broker.account().ts, level, "left_open", text)

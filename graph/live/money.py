@@ -12,12 +12,17 @@ from loguru import logger
 
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.ledger import Ledger
+from core.exec.live.halts import HaltKind
 from core.journal.records import Word
 from graph.words import WordKind
 
 TOLERANCE_PCT = 0.1
 """Of the account's wallet: a smaller difference waits until it has grown."""
 _SAME_USD = 0.005
+_STANDS_MS = 600_000
+"""For so long a difference stays as it is before it counts as a result: the venue may list a transfer late."""
+_OWED = frozenset({HaltKind.POSITION, HaltKind.BOOKS, HaltKind.DOUBT, HaltKind.NOT_COMPARED})
+"""While one of these holds, the books may be told of a fill that has moved the account already."""
 
 
 class Money:
@@ -31,17 +36,19 @@ class Money:
 
     def __init__(self, broker: LiveBroker, ledger: Ledger, since: int) -> None:
         self._broker, self._ledger, self._since = broker, ledger, since
-        self._seen = 0.0
+        self._seen, self._seen_ts = 0.0, 0
         self.due: list[Word] = []
 
     async def look(self, ts: int, *, settled: bool = False) -> None:
         """Compare, where the books have heard all that the account tells of.
 
-        A fill and the money that it brings come as two words: a difference counts where it stood at the look before too, or
-        where everything is ``settled``, after a recovery.
+        A fill and the money that it brings come as two words: a transfer counts where the difference stood at the look before
+        too, or where everything is ``settled``, after a recovery. What no transfer explains has to stand for longer.
         """
         difference = self._difference()
-        stands, self._seen = settled or abs(difference - self._seen) < _SAME_USD, difference
+        stands = settled or abs(difference - self._seen) < _SAME_USD
+        if abs(difference - self._seen) >= _SAME_USD:
+            self._seen, self._seen_ts = difference, ts
         if not difference or not stands or self.due:
             return
         try:
@@ -52,10 +59,16 @@ class Money:
         moved = sum((transfer.amount for transfer in transfers), Decimal(0))
         if transfers:
             self.due.append(Word(ts, WordKind.TRANSFER.value, text=str(moved), ref=str(transfers[-1].ts)))
-        rest = difference - float(moved)
-        if self._matters(rest):
-            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{rest:.8f}"))
-        self._seen = 0.0
+        self._seen = difference - float(moved)
+        self._take_over(ts)
+
+    def _take_over(self, ts: int) -> None:
+        """What has stood for long enough, and can be no fill that is still to be told."""
+        if any(halt.kind in _OWED for halt in self._broker.halts):
+            self._seen_ts = ts
+        elif self._matters(self._seen) and ts - self._seen_ts >= _STANDS_MS:
+            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{self._seen:.8f}"))
+            self._seen = 0.0
 
     def heard(self) -> list[Word]:
         """What is due; the books hear it now."""

@@ -165,7 +165,7 @@ def test_binance_means_binanceusdm_for_perps(given: str, market: str, expected: 
 def test_the_example_file_is_valid_and_names_every_variable() -> None:
     """H5."""
     example = ROOT / ".env.example"
-    load_environment(example, {})
+    assert load_environment(example, {}).mode is None  # paper goes on beside live, with the same file
     lines = example.read_text(encoding="utf-8").splitlines()
     named = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
     assert named == {field.upper() for field in Environment.model_fields}

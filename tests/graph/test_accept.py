@@ -206,3 +206,22 @@ def test_a_folder_without_an_outbox_and_one_of_another_version_are_told(tmp_path
     outbox.close()
     with pytest.raises(StateError, match="is of version 99"):
         standing(tmp_path / "orders.sqlite")
+
+
+async def test_a_damaged_note_is_told_once_and_passed_over_and_a_whole_one_after_it_is_taken(tmp_path: Path) -> None:
+    """F6: an empty file, as an interrupted writing leaves it, must end neither a start nor a bar."""
+    folder, told = SessionDir(tmp_path), list[str]()
+    (tmp_path / "accept.json").touch()
+    taking = Acceptance(cast(LiveBroker, Answering(None)), folder, told.append)
+    words = FolderWords(folder, on_damaged=told.append)
+    for ts in range(3):
+        await taking.look(ts)
+        words.done(Word(ts, WordKind.ACCEPTED.value, "owner", "x", "another"))
+    assert taking.heard() == []
+    assert (
+        told
+        == [f"request {tmp_path / 'accept.json'} is damaged, and is passed over: delete it, then run `brain accept` again"] * 2
+    )
+    folder.request_accept(REQUEST)
+    await taking.look(3)
+    assert [word.ref for word in taking.heard()] == [REQUEST.ref]

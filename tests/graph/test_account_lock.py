@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import StateError
 from core.venues.keys import Keys
-from graph.account_lock import account_file, held, holding
+from graph.account_lock import account_file, held, holding, last_folder, remember
 
 KEYS = Keys("k" * 64, "s" * 64)
 
@@ -66,3 +66,17 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_the_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     with holding(tmp_path / "a.lock"):
         assert (tmp_path / "a.lock").stat().st_mode & 0o077 == 0
+
+
+def test_the_folder_that_a_key_trades_with_is_remembered_beside_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "account.lock"
+    assert last_folder(path) is None
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "another"):
+        remember(path, Path(name))
+        assert last_folder(path) == tmp_path / name
+    path.with_suffix(".folder").write_bytes(b"\xff")
+    with pytest.raises(StateError, match=r"account\.folder cannot be used"):
+        last_folder(path)
+    with pytest.raises(StateError, match="cannot be used: No such file"):
+        remember(tmp_path / "nowhere" / "account.lock", tmp_path)

@@ -342,7 +342,9 @@ def test_doctor_tells_a_wrong_configuration_from_one_that_nobody_signed(tmp_path
     wrong = brain("doctor", "--configs", str(folder), "--state", str(tmp_path))
     assert wrong.code == 2
     assert "help: configuration: " in wrong.out
-    assert brain("doctor", "--state", str(tmp_path), environ={"MODE": "live"}).code == 2
+    for mode in ("live", "paper"):
+        assert brain("doctor", "--state", str(tmp_path), environ={"MODE": mode, "PROMETHEUS_PORT": "0"}).code == 0
+    assert brain("doctor", "--state", str(tmp_path), environ={"MODE": "lve"}).code == 2
     assert brain("doctor", "--state", str(tmp_path), environ={"PROMETHEUS_PORT": "x"}).code == 2
 
 

@@ -178,9 +178,10 @@ def test_an_account_in_use_is_refused(home: Path) -> None:
 
 
 @pytest.fixture
-def old_evidence(approved: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def old_evidence(approved: Path, started: list[Trading], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A month that was approved, traded on, and left to itself for thirty hours."""
     monkeypatch.setattr(live, "SystemClock", lambda: VirtualClock(NOW + 30 * HOUR))
+    started.clear()
     return approved
 
 
@@ -195,7 +196,7 @@ def test_a_session_that_goes_on_is_watched_where_the_evidence_is_too_old(old_evi
     record(old_evidence, "live")
     said = asked(old_evidence)
     assert (said.code, missing(said)) == (0, ["no_critical_error"])
-    assert said.answer["data"]["unmet"] == ["demand 7: alerts that page a person, last 24 h = 0"]
+    assert said.answer["data"]["unmet"] == ["demand 7: critical errors in the last 24 h of wall-clock time <= 0"]
     assert (started[0].goes_on, list(started[0].unmet)) == (True, said.answer["data"]["unmet"])
     asked(old_evidence, "--json", "--symbols", "SOL/USDT:USDT")
     assert started[1].unmet[1:] == ("SOL/USDT:USDT is not in every counted session; BTC/USDT:USDT is",)

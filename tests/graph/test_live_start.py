@@ -29,7 +29,7 @@ from core.sim.local.values import NewOrder, OrderSide, OrderType
 from core.sim.server.options import KeyScope, ServerOptions
 from core.venues.client import Wiring
 from core.venues.keys import Keys
-from graph.account_lock import account_file, holding
+from graph.account_lock import account_file, holding, remember
 from graph.commands import live
 from graph.commands.live_run import LiveFlags, Stage, Trading, trade
 from graph.console import Console
@@ -37,6 +37,7 @@ from graph.live.assembly import Reach
 from graph.live.local import local_wiring
 from tests.core.sim.server.kit import BTC as VENUE_BTC
 from tests.core.sim.server.kit import World, serving
+from tests.graph.test_accept import session
 from tests.support.approved import NOW, approved_month
 from tests.support.commands import brain, somewhere
 
@@ -193,6 +194,12 @@ def test_hedge_mode_with_something_open_is_refused(signed: Path, tmp_path: Path)
         refused(start, "LIVE-012", "hedge mode")
 
 
+def test_multi_assets_mode_is_refused(signed: Path, tmp_path: Path) -> None:
+    """The books count USDT only; other coins would margin positions, and be lost, unseen."""
+    with standing(signed, tmp_path, replace(OPTIONS, multi_assets=True)) as start:
+        refused(start, "LIVE-019", "multi-assets mode")
+
+
 def test_a_symbol_that_paper_did_not_trade_is_refused(signed: Path, tmp_path: Path) -> None:
     with standing(signed, tmp_path) as start:
         refused(start, "READY-002", "SOL/USDT:USDT is not in every counted session", symbols=f"{BTC},SOL/USDT:USDT")
@@ -243,6 +250,23 @@ def test_of_two_daemons_that_start_at_once_the_second_is_refused(signed: Path, t
             assert refusal.value.code == "STATE-009"
         finally:
             store.close()
+        assert start.untouched
+
+
+def test_a_new_folder_is_refused_while_the_keys_last_one_still_holds_something(signed: Path, tmp_path: Path) -> None:
+    """It would know neither the position nor a kill-switch, a day lock or a peak."""
+    last = session(tmp_path / "last")
+    Store(last.database).close()
+    with standing(signed, tmp_path) as start, somewhere(None, start.environ):
+        note = account_file(KEYS)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        remember(note, last.root)
+        try:
+            with pytest.raises(StateError, match=r"still has 0\.1 ETH/USDT:USDT$") as refusal:
+                trade(trading(start), quiet_console(), Stage(), start.reach())
+        finally:
+            note.with_suffix(".folder").unlink()
+        assert (refusal.value.code, f"brain live --state {last.root}" in (refusal.value.help or "")) == ("STATE-015", True)
         assert start.untouched
 
 

@@ -191,6 +191,18 @@ def test_an_unlock_that_was_left_while_nothing_ran_is_found_at_the_next_start(tm
     assert TradingState.HALTED not in states_of(after)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff"])
+def test_a_damaged_unlock_ends_no_run_and_is_told_once(damage: bytes, tmp_path: Path) -> None:
+    """F5: what a torn or a mistyped note asks for is not known, so that it lifts nothing; it holds no bar up either."""
+    SessionDir(tmp_path)
+    (tmp_path / "unlock.json").write_bytes(damage)
+    ran = start(lost(), tmp_path, RunOptions(speed=AT_ONCE))
+    assert states_of(ran)[-1] is TradingState.HALTED
+    ((code, text),) = [alert for alert in alerts(ran) if alert[0] == "note_damaged"]
+    assert (code, "unlock.json is damaged, and is passed over" in text) == ("note_damaged", True)
+    assert (tmp_path / "unlock.json").read_bytes() == damage
+
+
 def test_in_a_replay_the_kill_switch_may_be_lifted_after_a_while_and_that_is_said(tmp_path: Path) -> None:
     """X42."""
     ran = start(lost(), tmp_path, RunOptions(unlock_after_ms=3 * HOUR))

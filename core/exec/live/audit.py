@@ -19,7 +19,7 @@ from core.exec.live.intake import OURS, Intake
 from core.exec.live.settings import ForeignPolicy
 from core.exec.live.states import Row, State
 from core.types import ExitReason, OrderPurpose, OrderType
-from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing
+from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing, Unreadable
 
 _PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
 _BLIND_AFTER = 4
@@ -61,7 +61,6 @@ class Audit:
         self.surplus: dict[str, Decimal] = {}
         self.actions: list[str] = []
         self._wanted: dict[str, None] = {}
-        self._strange: dict[tuple[str, str], None] = {}
         self._left_alone: dict[str, None] = {}
         self._wake = asyncio.Event()
 
@@ -119,39 +118,45 @@ class Audit:
             await _attempt(self.fetch_trades(symbol), failed)
         if not symbols:
             await _attempt(self._money(), failed)
-        differences = await self._positions(symbols, failed)
-        self._judge(symbols, differences)
+        believed = await self._positions(symbols, failed)
+        self._judge(believed)
         if failed:
             raise failed[0]
-        return differences
+        return tuple(difference for difference in believed.values() if difference is not None)
 
-    async def _positions(self, symbols: list[str], failed: list[Exception]) -> tuple[Difference, ...]:
-        """Where the positions differ.
+    async def _positions(self, symbols: list[str], failed: list[Exception]) -> dict[str, Difference | None]:
+        """Where the positions differ (None: not there); what did not hold still is left out, and keeps no other out.
 
-        They are believed only where no fill came between asking for the positions and having all fills up to then, and where
-        two answers in a row say the same: one may be late.
+        One is believed only where no fill of it came between asking for the positions and having all fills up to then, and
+        where two answers in a row say the same: one may be late. That it agrees is doubted only where it did not before.
         """
-        before: tuple[Difference, ...] = ()
+        halted = {halt.symbol for halt in self._desk.halts if halt.kind is HaltKind.POSITION}
+        believed: dict[str, Difference | None] = {}
+        before: dict[str, Difference | None] = {}
         for _ in range(_TRIES):
-            known = self._outbox.fills
+            known = self._outbox.holdings()
             self.seen = {position.symbol: position for position in await self._desk.account.positions()}
-            differences = self._differences(symbols)
-            for difference in differences:
-                await _attempt(self.fetch_trades(difference.symbol), failed)
-            if self._outbox.fills == known and differences == before and not self._late(differences):
-                self._mark()
-                return differences
-            before = differences
+            for position in self.seen.values():
+                self._desk.prices[position.symbol] = float(position.mark)
+            asked = symbols or sorted({*self.seen, *known, *self._outbox.holdings(), *halted})
+            found = {symbol: self._difference(symbol) for symbol in asked if symbol not in believed}
+            for symbol, difference in found.items():
+                if difference is not None:
+                    await _attempt(self.fetch_trades(symbol), failed)
+            for symbol, difference in found.items():
+                still = known.get(symbol, ZERO) == self._outbox.held(symbol)
+                again = before.get(symbol) == difference and (symbol in before or symbol not in halted)
+                if still and again and (difference is None or not self._late(symbol)):
+                    believed[symbol] = difference
+            if believed.keys() >= found.keys():
+                return believed
+            before = found
             await asyncio.sleep(self._desk.options.look_up_every_s)
-        raise Unsettled
+        failed.append(Unsettled())
+        return believed
 
-    def _late(self, differences: tuple[Difference, ...]) -> bool:
-        filled = [self._intake.filled_ms.get(difference.symbol, 0) for difference in differences]
-        return self._desk.now() - max(filled, default=0) < _LATE_MS
-
-    def _mark(self) -> None:
-        for position in self.seen.values():
-            self._desk.prices[position.symbol] = float(position.mark)
+    def _late(self, symbol: str) -> bool:
+        return self._desk.now() - self._intake.filled_ms.get(symbol, 0) < _LATE_MS
 
     def _traded(self) -> list[str]:
         """Symbols that may have fills: those that hold something, and those with orders that are not over."""
@@ -162,29 +167,34 @@ class Audit:
 
     async def _orders(self, symbols: list[str], failed: list[Exception]) -> None:
         live = [row for row in self._outbox.live() if not symbols or row.symbol in symbols]
+        halts = [halt for halt in self._desk.halts if halt.kind is HaltKind.FOREIGN_ORDER]
         resting: list[OrderSeen] = []
-        try:
-            for symbol in symbols or (None,):
+        whole = True
+        for symbol in symbols or (None,):
+            try:
                 resting += await self._desk.account.open_orders(symbol)
-        except Exception as error:  # noqa: BLE001 - it is raised once everything else is compared
-            failed.append(error)
-            return
+            except Unreadable as error:
+                failed.append(error)
+                resting += error.seen
+                whole = False
+            except Exception as error:  # noqa: BLE001 - it is raised once everything else is compared
+                failed.append(error)
+                return
         known = {(seen.symbol, seen.client_id) for seen in resting}
-        self._strange.clear()
+        strange: dict[tuple[str, str], None] = {}
         for seen in resting:
-            await _attempt(self._resting(seen), failed)
+            await _attempt(self._resting(seen, strange), failed)
         for row in live:
             if row.state.open and (row.symbol, row.client_id) not in known:
                 await _attempt(self._missing(row), failed)
-        for halt in self._desk.halts:
-            gone = halt.kind is HaltKind.FOREIGN_ORDER and (halt.symbol, halt.ref) not in self._strange
-            if gone and (not symbols or halt.symbol in symbols):
+        for halt in halts if whole else ():
+            if (halt.symbol, halt.ref) not in strange and (not symbols or halt.symbol in symbols):
                 self._desk.lift(halt.symbol, halt.kind, halt.ref)
 
-    async def _resting(self, seen: OrderSeen) -> None:
+    async def _resting(self, seen: OrderSeen, strange: dict[tuple[str, str], None]) -> None:
         row = self._intake.row_of(seen.symbol, seen.client_id, "" if seen.algo else seen.venue_id)
         if row is None:
-            await self._unknown(seen)
+            await self._unknown(seen, strange)
             return
         self._intake.order(seen)
         if row.state.over:
@@ -216,23 +226,24 @@ class Audit:
             if child is not None:
                 self._intake.order(child)
 
-    async def _unknown(self, seen: OrderSeen) -> None:
-        """An order in the venue's books that is not in ours."""
+    async def _unknown(self, seen: OrderSeen, strange: dict[tuple[str, str], None]) -> None:
+        """An order in the venue's books that is not in ours; noted in ``strange`` where it is a reason to open nothing."""
         account = self._desk.account
         if account.forced(seen.client_id):
             return
-        if OURS.match(seen.client_id) and seen.symbol in self._desk.instruments:
+        ours = OURS.match(seen.client_id) and seen.symbol in self._desk.instruments
+        if ours:
             self._intake.not_on_record(seen.symbol, seen.client_id)
-        if seen.algo and seen.close_position:
+        if seen.stop and seen.close_position:
             self._adopt(seen)  # it covers the position, whoever placed it
-        elif OURS.match(seen.client_id) and seen.symbol in self._desk.instruments:
-            if seen.reduce_only:
+        elif ours:
+            if seen.reduce_only and seen.stop == seen.algo:
                 self._adopt(seen)
             else:
                 await account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
                 self.actions.append(f"cancelled order {seen.client_id} of {seen.symbol}: it has our form, and is not on record")
         elif self._desk.options.foreign is ForeignPolicy.HALT and seen.symbol in self._desk.instruments:
-            self._strange[seen.symbol, seen.venue_id] = None
+            strange[seen.symbol, seen.venue_id] = None
             why = f"order {seen.client_id} ({seen.side} {seen.qty}) is none of ours; cancel it at the exchange"
             self._desk.halt(seen.symbol, HaltKind.FOREIGN_ORDER, why, seen.venue_id)
         elif seen.venue_id not in self._left_alone:
@@ -265,12 +276,16 @@ class Audit:
 
     # --- fills and money --------------------------------------------------------------------------
 
-    async def fetch_trades(self, symbol: str) -> None:
-        """Take in every fill of ``symbol`` that is not on record; one may be missing between others that the stream told."""
+    async def fetch_trades(self, symbol: str) -> bool:
+        """Take in every fill of ``symbol`` that is not on record; one may be missing between others that the stream told.
+
+        Returns:
+            Whether every fill was taken in; False where one may be of an order of which nobody knows.
+        """
         account, after = self._desk.account, self._outbox.audited.get(symbol)
         since = min((row.sent_ms for row in self._outbox.rows.values() if row.symbol == symbol and row.sent_ms), default=0)
         if after is None and not since:
-            return
+            return True
         # our clock may have been ahead when the first order was sent, by as much as the venue lets pass: its fill is older then
         since -= self._desk.options.max_clock_offset_ms
         trades, complete = await account.trades(symbol, after_id=after, since=since), True
@@ -290,6 +305,7 @@ class Audit:
             self._intake.trade(told)
         if trades and complete:
             self._outbox.audit(symbol, trades[-1].trade_id)
+        return complete
 
     async def _money(self) -> None:
         self._intake.hear(await self._desk.account.balance())
@@ -301,41 +317,32 @@ class Audit:
 
     # --- positions --------------------------------------------------------------------------------
 
-    def _differences(self, symbols: list[str]) -> tuple[Difference, ...]:
-        found = []
-        for symbol in sorted({*self.seen, *self._outbox.holdings()}):
-            venue = self.seen[symbol].qty if symbol in self.seen else ZERO
-            held = self._outbox.held(symbol)
-            if venue != held and (not symbols or symbol in symbols):
-                found.append(Difference(symbol, venue, held, remedy(symbol, venue, held)))
-        return tuple(found)
+    def _difference(self, symbol: str) -> Difference | None:
+        venue = self.seen[symbol].qty if symbol in self.seen else ZERO
+        held = self._outbox.held(symbol)
+        return None if venue == held else Difference(symbol, venue, held, remedy(symbol, venue, held))
 
-    def _judge(self, symbols: list[str], differences: tuple[Difference, ...]) -> None:
-        differing = {difference.symbol: difference for difference in differences}
-        for symbol in tuple(self.surplus):
-            if not symbols or symbol in symbols:
-                del self.surplus[symbol]
-        for difference in differences:
-            symbol, stood = difference.symbol, (difference.symbol, HaltKind.POSITION.value, "") in self._outbox.halts
-            if stood and difference.venue == self._outbox.booked(symbol):
-                self._settle(difference)
-                del differing[symbol]
-                continue
-            self.surplus[difference.symbol] = difference.venue - difference.outbox
-            self._desk.halt(difference.symbol, HaltKind.POSITION, str(difference), venue=str(difference.venue))
-        for symbol in sorted({halt.symbol for halt in self._desk.halts if halt.kind is HaltKind.POSITION}):
-            if symbol not in differing and (not symbols or symbol in symbols):
-                self._desk.lift(symbol, HaltKind.POSITION)
+    def _judge(self, believed: dict[str, Difference | None]) -> None:
+        for symbol, difference in believed.items():
+            self.surplus.pop(symbol, None)
+            if difference is not None and not self._settled(difference):
+                self.surplus[symbol] = difference.venue - difference.outbox
+                self._desk.halt(symbol, HaltKind.POSITION, str(difference), venue=str(difference.venue))
+            elif self._desk.lift(symbol, HaltKind.POSITION):
                 self.actions.append(f"{symbol} agrees again")
 
-    def _settle(self, difference: Difference) -> None:
-        """What a person traded at the exchange has brought it to what the books were told; the fills alone do not add up."""
+    def _settled(self, difference: Difference) -> bool:
+        """Whether what a person traded there has brought it to what the books were told; the fills alone do not add up."""
         symbol, why = difference.symbol, "the exchange has what the books were told"
+        stood = (symbol, HaltKind.POSITION.value, "") in self._outbox.halts
+        if not stood or difference.venue != self._outbox.booked(symbol):
+            return False
         self._outbox.settle(symbol, difference.venue - difference.outbox, self._desk.now(), why)
         self._intake.compare_books(symbol)
+        return True
 
 
-async def _attempt(step: Awaitable[None], failed: list[Exception]) -> None:
+async def _attempt(step: Awaitable[object], failed: list[Exception]) -> None:
     """One step of several that do not depend on each other."""
     try:
         await step

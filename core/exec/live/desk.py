@@ -122,6 +122,11 @@ class Desk:
         halted = self.halted
         return halted.get(symbol) or halted.get("")
 
+    async def until_welcome(self) -> None:
+        """Wait while the venue wants to be left alone: it bans whoever goes on."""
+        while (wait_s := self.account.left_alone_s()) > 0.0:  # noqa: ASYNC110 - time alone ends it
+            await asyncio.sleep(wait_s)
+
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Let ``work`` run beside; where it fails, a person is called and the account halts."""
         task = asyncio.create_task(self._watched(work, name), name=name)

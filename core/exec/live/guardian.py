@@ -25,7 +25,9 @@ from core.types import ExitReason, OrderPurpose, OrderSide, OrderType, Side
 from core.venues.words import ZERO
 
 StopOf = Callable[[str], Decimal | None]
-_SLOWEST_MS = 30_000
+_SLOWEST_S = 30.0
+_LOOKS_NAKED = 10
+"""So many times as often it is looked while something is naked: what is due then is due to the moment."""
 _HOPELESS = 3
 """After so many tries in vain a person is told of a last stop that cannot be had, and a stop is tried beside a close."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -35,30 +37,30 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 class _Pace:
     """How soon what came to nothing is tried again: ever more slowly."""
 
-    first_ms: int
+    first_s: float
     tries: int = 0
-    after: int = 0
+    after: float = 0.0
 
-    def step(self, now: int) -> None:
-        self.after = now + min(self.first_ms << min(self.tries, 16), _SLOWEST_MS)
+    def step(self) -> None:
+        self.after = _now() + min(self.first_s * 2.0 ** min(self.tries, 16), _SLOWEST_S)
         self.tries += 1
 
     def reset(self) -> None:
-        self.tries = self.after = 0
+        self.tries, self.after = 0, 0.0
 
 
 @dataclass(slots=True)
 class _Watch:
     """What is remembered of one symbol between two looks; ``busy`` while something is begun and not on record yet."""
 
-    naked_since: int | None = None
+    naked_since: float | None = None
     beyond: bool = False
-    place: _Pace = field(default_factory=lambda: _Pace(100))
-    close: _Pace = field(default_factory=lambda: _Pace(250))
+    place: _Pace = field(default_factory=lambda: _Pace(0.1))
+    close: _Pace = field(default_factory=lambda: _Pace(0.25))
     busy: bool = False
     cleaned: bool = True
 
-    def begin(self, naked_since: int | None) -> None:
+    def begin(self, naked_since: float | None) -> None:
         """Another position, or one that has lost its cover: nothing that was tried before counts."""
         self.naked_since, self.beyond = naked_since, False
         self.place.reset()
@@ -93,8 +95,9 @@ class Guardian:
     async def keep(self) -> None:
         """Look whenever something changed, and every so often."""
         while True:
+            naked = any(watch.naked_since is not None for watch in self._watches.values())
             try:
-                async with asyncio.timeout(self._desk.options.watch_every_s):
+                async with asyncio.timeout(self._desk.options.watch_every_s / (_LOOKS_NAKED if naked else 1)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -122,8 +125,7 @@ class Guardian:
 
     def _due(self, exposure: Exposure, watch: _Watch) -> Act:
         """What is to be done, if it is time for it; while closes come to nothing, a stop is better than none."""
-        now = self._desk.now()
-        act = decide(exposure, now, self._desk.options)
+        now, act = _now(), decide(exposure, self._desk.now(), self._desk.options)
         if act is Act.CLOSE:
             if now >= watch.close.after:
                 return act
@@ -134,7 +136,7 @@ class Guardian:
         """A person is called where a position has been without cover for too long, whatever is being tried."""
         if watch.naked_since is None:
             self._desk.lift(symbol, HaltKind.UNCOVERED)
-        elif self._desk.now() - watch.naked_since > self._desk.options.naked_s * 1000.0:
+        elif _now() - watch.naked_since > self._desk.options.naked_s:
             why = f"{self.held(symbol)} could neither be covered nor closed; do so at the exchange"
             self._desk.halt(symbol, HaltKind.UNCOVERED, why)
 
@@ -180,11 +182,11 @@ class Guardian:
         elif covered:
             watch.naked_since = None
         elif watch.naked_since is None:
-            watch.begin(self._desk.now())
+            watch.begin(_now())
         return Exposure(
             held=held,
             stops=stops,
-            naked_since=watch.naked_since,
+            naked_s=None if watch.naked_since is None else _now() - watch.naked_since,
             underway=sum(1 for row in against if row.own and not row.state.open),
             tries=watch.place.tries,
             beyond=watch.beyond,
@@ -240,7 +242,7 @@ class Guardian:
             self._refused(row, watch)
 
     def _refused(self, row: Row, watch: _Watch) -> None:
-        watch.place.step(self._desk.now())
+        watch.place.step()
         if row.code is not RefusalCode.STOP_WOULD_TRIGGER:
             self._intake.on_doubt(row.symbol)
             if watch.place.tries == _HOPELESS:
@@ -266,7 +268,7 @@ class Guardian:
         if not watch.close.tries:
             text = f"{symbol} has no stop that can be believed in: {abs(held)} are closed at market"
             self._desk.alert("page", "unprotected", text)
-        watch.close.step(self._desk.now())  # if it is lost, another follows: they can only reduce
+        watch.close.step()  # if it is lost, another follows: they can only reduce
         watch.busy = False
         await self._sender.send(row)
         if row.state.over and row.state is not State.DONE:
@@ -280,6 +282,11 @@ class Guardian:
                 self._outbox.note(row, cancel_wanted=True)
                 self._desk.start(self._sender.call_back(row), f"cancel {row.client_id}")
         self._intake.on_doubt(symbol)
+
+
+def _now() -> float:
+    """Seconds of a clock that nobody sets: how long something has been naked is no matter of the time of day."""
+    return asyncio.get_running_loop().time()
 
 
 def _base36(number: int) -> str:

@@ -7,16 +7,18 @@ The cap is the plan's throughout: no way of entering risks more than was planned
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
 
 from msgspec.structs import replace
 
+from core.errors import StateError
 from core.exec.live.desk import Desk
 from core.exec.live.intake import Intake
 from core.exec.live.resolver import Resolver
 from core.exec.live.sender import Sender
 from core.exec.live.states import Row
-from core.types import Order, OrderPurpose, OrderSide, OrderUpdate
+from core.types import Order, OrderPurpose, OrderSide, OrderStatus, OrderUpdate
 
 _LOOK_S = 0.05
 
@@ -45,6 +47,9 @@ class Maker:
         self._intake.working[order.client_id] = None
         first = replace(admitted, price=price, post_only=True)
         update = await self._sender.one(first)
+        if update.status is OrderStatus.REJECTED:  # it could not be written down
+            self._intake.working.pop(order.client_id, None)
+            return update
         self._desk.start(self._go_on(first, admitted), f"maker {order.client_id}")
         return update
 
@@ -58,7 +63,14 @@ class Maker:
         return max(instrument.price_up(book.ask), row.price)
 
     async def _go_on(self, row: Row, admitted: Row) -> None:
-        """The further attempts; ``admitted`` is the order as it was decided, with its cap."""
+        """The further attempts, until its end can be told; one that cannot be written down is not sent, and the last."""
+        with suppress(StateError):
+            await self._attempts(row, admitted)
+        self._intake.working.pop(admitted.told_as, None)
+        self._sender.end_family(admitted.told_as)
+
+    async def _attempts(self, row: Row, admitted: Row) -> None:
+        """``admitted`` is the order as it was decided, with its cap."""
         options, told_as = self._desk.options, admitted.told_as
         for attempt in range(1, options.reprices + 2):
             await self._rest(row)
@@ -72,8 +84,6 @@ class Maker:
             if crosses:
                 self._intake.working.pop(told_as, None)
             await self._sender.send(row)
-        self._intake.working.pop(told_as, None)
-        self._sender.end_family(told_as)
 
     async def _rest(self, row: Row) -> None:
         """Until the attempt is over, for a while; then it is called back."""
@@ -88,8 +98,6 @@ class Maker:
     def _worth(self, admitted: Row, left: Decimal, price: Decimal) -> bool:
         """Whether another attempt is legal, wanted, and not too late."""
         late = self._desk.now() - admitted.ts > self._desk.options.entry_valid_ms
-        family = self._desk.outbox.family(admitted.told_as)
-        called_back = not family or any(row.cancel_wanted for row in family)
-        if late or called_back or self._desk.halt_of(admitted.symbol) is not None:
+        if late or self._sender.called_back(admitted.told_as) or self._sender.shut(admitted.symbol) is not None:
             return False
         return left * price >= self._sender.limits[admitted.symbol].min_notional

@@ -30,8 +30,13 @@ class Account(Protocol):
         """The venue's time, as well as we know it."""
         ...
 
-    def listen(self, on_word: Callable[[Word], None], on_trouble: Callable[[Exception], None]) -> None:
-        """Hand what the account's stream tells to ``on_word``, and what cannot be read to ``on_trouble``."""
+    def listen(
+        self, on_word: Callable[[Word], None], on_trouble: Callable[[Exception], None], on_time: Callable[[], None]
+    ) -> None:
+        """Hand what the account's stream tells to ``on_word``, and what cannot be read to ``on_trouble``.
+
+        ``on_time`` is called whenever a request is refused for its time.
+        """
         ...
 
     def forced(self, client_id: str) -> bool:
@@ -40,6 +45,10 @@ class Account(Protocol):
 
     async def open(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         """Load the markets and subscribe the account's stream; the filters of ``symbols``."""
+        ...
+
+    async def reload(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
+        """The markets and the filters of ``symbols`` as they are now; where that fails, those from before stay."""
         ...
 
     def limits(self, symbol: str) -> Limits:
@@ -67,7 +76,11 @@ class Account(Protocol):
         ...
 
     async def open_orders(self, symbol: str | None = None) -> tuple[OrderSeen, ...]:
-        """What rests in both books."""
+        """What rests in both books.
+
+        Raises:
+            Unreadable: some of it could not be read.
+        """
         ...
 
     async def trades(self, symbol: str, *, after_id: int | None, since: int) -> tuple[TradeSeen, ...]:
@@ -93,6 +106,10 @@ class Account(Protocol):
         ...
 
     async def set_one_way(self) -> None: ...
+
+    async def multi_assets(self) -> bool:
+        """Whether other coins than the settlement coin margin positions, too."""
+        ...
 
     async def modes(self, symbols: Sequence[str]) -> tuple[SymbolMode, ...]: ...
 

@@ -42,13 +42,14 @@ class StopView:
 class Exposure:
     """One symbol, as much as is known of it.
 
-    ``naked_since`` is when no known stop began to cover it (None: one does), ``underway`` how many stops were sent of which
-    nobody knows yet, ``tries`` how many were refused in a row, ``beyond`` whether one would have acted at once.
+    ``naked_s`` is for how long no known stop has covered it, by a clock that nobody sets (None: one does), ``underway`` how many
+    stops were sent of which nobody knows yet, ``tries`` how many were refused in a row, ``beyond`` whether one would have acted
+    at once.
     """
 
     held: Decimal
     stops: tuple[StopView, ...]
-    naked_since: int | None
+    naked_s: float | None
     underway: int
     tries: int
     beyond: bool = False
@@ -83,17 +84,17 @@ def decide(exposure: Exposure, now: int, options: LiveOptions) -> Act:
         return Act.NOTHING
     if exposure.covered:
         return Act.NOTHING if exposure.underway else Act.PLACE
-    return Act.CLOSE if exposure.beyond else _for_naked(exposure, now, options.naked_s * 1000.0)
+    return Act.CLOSE if exposure.beyond else _for_naked(exposure, options.naked_s)
 
 
-def _for_naked(exposure: Exposure, now: int, most_ms: float) -> Act:
-    naked_ms = 0 if exposure.naked_since is None else now - exposure.naked_since
+def _for_naked(exposure: Exposure, most_s: float) -> Act:
+    naked_s = exposure.naked_s or 0.0
     tried = exposure.underway or exposure.tries
-    if tried and naked_ms > 0.75 * most_ms:
+    if tried and naked_s > 0.75 * most_s:
         return Act.CLOSE
     if not exposure.underway:
         return Act.PLACE
-    return Act.PLACE_SECOND if exposure.underway == 1 and naked_ms > 0.5 * most_ms else Act.NOTHING
+    return Act.PLACE_SECOND if exposure.underway == 1 and naked_s > 0.5 * most_s else Act.NOTHING
 
 
 def catastrophe_price(

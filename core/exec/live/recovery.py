@@ -27,7 +27,7 @@ from core.exec.live.intake import Intake
 from core.exec.live.resolver import Resolver
 from core.exec.live.sender import Sender
 from core.exec.live.states import Row, State
-from core.venues.errors import NO_ANSWER, unusable
+from core.venues.errors import NO_ANSWER, OF_TIME, code_of, unusable
 from core.venues.words import BalanceSeen, Limits, SymbolMode
 
 _PAUSE_S, _PAUSE_MOST_S = 0.25, 30.0
@@ -108,6 +108,8 @@ class Recoverer:
         self._compare_filters(limits)
         doubtful = self._outbox.unresolved()
         fates = [desk.start(self._find_out(row), f"fate of {row.client_id}") for row in doubtful]
+        desk.keep(self._sender.keep_clock, "clock")
+        desk.keep(self._sender.keep_filters, "filters")
         desk.keep(self._guardian.keep, "guardian")  # from here on what is open is covered, whatever else is doubtful
         await self._insist(self._set_one_way, "mode")
         differences = await self._compare()
@@ -143,7 +145,7 @@ class Recoverer:
                 raise
             except Exception as error:
                 why = unusable(error)
-                if why.code != NO_ANSWER:
+                if why.code != NO_ANSWER and code_of(error) not in OF_TIME:  # the clock is measured anew for that
                     raise why from error
                 fails += 1
                 if fails > _CALM:
@@ -155,11 +157,16 @@ class Recoverer:
 
     async def _compare(self) -> tuple[Difference, ...]:
         """What does not agree; where that cannot be told for long, the account stays halted and the audit goes on asking."""
-        differences: tuple[Difference, ...] = ()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._desk.options.unknown_cap_s):
-                differences = await self._insist(partial(self._audit.compare, []), "")
-        return differences
+        cap_s = self._desk.options.unknown_cap_s
+        try:
+            async with asyncio.timeout(cap_s):
+                return await self._insist(partial(self._audit.compare, []), "")
+        except TimeoutError:
+            why = f"the exchange could not be compared in {cap_s:.0f} s; nothing is opened until it can be"
+            if not any(halt.kind is HaltKind.NOT_COMPARED for halt in self._desk.halts):  # else a person was called for it
+                self._desk.halt("", HaltKind.NOT_COMPARED, why)
+            self._audit.want("")
+            return ()
 
     def _look_again(self) -> None:
         """Reasons of an earlier life that a start settles, or that follow from what is on the disk."""
@@ -210,6 +217,12 @@ class Recoverer:
 
     async def _check_mode(self) -> None:
         account = self._desk.account
+        if await account.multi_assets():
+            raise BrainError(
+                "the account is in multi-assets mode, expected single-asset mode: money is counted in USDT only",
+                help="set single-asset mode at the exchange (Preference, Asset Mode), then start again",
+                code="LIVE-019",
+            )
         if await account.hedged() and (await account.positions() or await account.open_orders()):
             raise BrainError(
                 "the account is in hedge mode and holds positions or orders, expected one-way mode",

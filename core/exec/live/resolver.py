@@ -26,10 +26,10 @@ class Resolver:
     Args:
         desk: what the parts share.
         intake: hears what was found.
-        fetch_trades: takes in what was missed of a symbol's fills.
+        fetch_trades: takes in what was missed of a symbol's fills; whether each of them could be told whose it is.
     """
 
-    def __init__(self, desk: Desk, intake: Intake, fetch_trades: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, desk: Desk, intake: Intake, fetch_trades: Callable[[str], Awaitable[bool]]) -> None:
         self._desk, self._intake, self._fetch_trades = desk, intake, fetch_trades
 
     async def resolve(self, row: Row) -> None:
@@ -78,7 +78,7 @@ class Resolver:
         account, outbox = self._desk.account, self._desk.outbox
         try:
             resting = await account.open_orders(row.symbol)
-            await self._fetch_trades(row.symbol)
+            complete = await self._fetch_trades(row.symbol)
             held = {position.symbol: position.qty for position in await account.positions()}
         except Exception:  # noqa: BLE001 - a witness that does not answer has not said that there is nothing
             return False
@@ -89,4 +89,4 @@ class Resolver:
         if surplus:
             self._intake.on_doubt(row.symbol)
         # only what is amiss in its own direction can be its doing; all else is the audit's, which may wait for a person
-        return surplus * row.side.sign <= 0 and row.state.doubtful
+        return complete and surplus * row.side.sign <= 0 and row.state.doubtful

@@ -7,6 +7,7 @@ entry is given up. While nobody knows what became of an order, the caller is tol
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
@@ -26,13 +27,14 @@ from core.venues.client import FLIGHT, Flight
 from core.venues.words import Limits
 
 _NEVER_WAS = (State.REJECTED, State.THROTTLED, State.ABSENT)
+_CLOCK_PAUSE_S = 1.0
 
 
 class Sender:
     """Sends orders and calls them back.
 
     Attributes:
-        limits: the venue's present filters, by symbol; set at the start.
+        limits: the venue's present filters, by symbol; set at the start, and looked at anew now and then.
 
     Args:
         desk: what the parts share.
@@ -43,6 +45,7 @@ class Sender:
     def __init__(self, desk: Desk, intake: Intake, resolver: Resolver) -> None:
         self._desk, self._outbox, self._intake, self._resolver = desk, desk.outbox, intake, resolver
         self.limits: dict[str, Limits] = {}
+        self._time_refused = asyncio.Event()
 
     # --- placing ----------------------------------------------------------------------------------
 
@@ -62,6 +65,9 @@ class Sender:
             return await self.one(row)
         self._intake.working[row.told_as] = None
         update = await self.one(msgspec.structs.replace(row, client_id=f"{row.client_id}.0", qty=parts[0]))
+        if update.status is OrderStatus.REJECTED:  # it could not be written down
+            self._intake.working.pop(row.told_as, None)
+            return update
         self._desk.start(self._rest(row, parts[1:]), f"slices of {row.client_id}")
         return update
 
@@ -82,9 +88,9 @@ class Sender:
         return update
 
     def _refuse(self, order: Order) -> Refused | None:
-        why = self._desk.halt_of(order.symbol)
-        if why is not None:
-            return RefusalCode.SYMBOL_HALTED, why
+        shut = self.shut(order.symbol)
+        if shut is not None:
+            return shut
         if self._outbox.failure is not None:
             return RefusalCode.JOURNAL_LOST, f"the outbox can't be written: {self._outbox.failure}"
         apart = self._outbox.apart(order.symbol)
@@ -99,6 +105,19 @@ class Sender:
             or refuse_form(order, self.limits[order.symbol], present)
             or refuse_market(order, instrument, book, options.max_slippage_pct, must_see=options.book_valid_ms is not None)
         )
+
+    def shut(self, symbol: str) -> Refused | None:
+        """Why nothing may be opened on ``symbol`` now, whatever the order is."""
+        why, wait_s = self._desk.halt_of(symbol), self._desk.account.left_alone_s()
+        if why is not None:
+            return RefusalCode.SYMBOL_HALTED, why
+        if wait_s > 0.0:
+            return RefusalCode.VENUE_THROTTLED, f"the exchange wants to be left alone for {wait_s:.0f} s"
+        return None
+
+    def called_back(self, told_as: str) -> bool:
+        """Whether an order is to be cancelled, or the books were answered that it is: no part of it may follow."""
+        return any(row.cancel_wanted or row.cancel_answer is not None for row in self._outbox.family(told_as))
 
     def _never_sent(self, row: Row, code: RefusalCode, message: str) -> OrderUpdate:
         update = self._rejection(row, code, message)
@@ -122,15 +141,17 @@ class Sender:
 
     async def _rest(self, first: Row, parts: tuple[Decimal, ...]) -> None:
         """The further slices, one after the other, while the ones before were taken."""
-        for number, qty in enumerate(parts, start=1):
-            before = self._outbox.family(first.told_as)[-1]
-            if before.state.doubtful:
-                await self._resolver.resolve(before)
-            if number == len(parts):
-                self._intake.working.pop(first.told_as, None)
-            if not (before.state.open or before.state is State.DONE) or self._desk.halt_of(first.symbol):
-                break
-            await self.send(msgspec.structs.replace(first, client_id=f"{first.client_id}.{number}", qty=qty, attempt=number))
+        with suppress(StateError):  # what cannot be written down is not sent, and the order ends with what was
+            for number, qty in enumerate(parts, start=1):
+                before = self._outbox.family(first.told_as)[-1]
+                if before.state.doubtful:
+                    await self._resolver.resolve(before)
+                if number == len(parts):
+                    self._intake.working.pop(first.told_as, None)
+                taken = before.state.open or before.state is State.DONE
+                if not taken or self.called_back(first.told_as) or self.shut(first.symbol):
+                    break
+                await self.send(msgspec.structs.replace(first, client_id=f"{first.client_id}.{number}", qty=qty, attempt=number))
         self._intake.working.pop(first.told_as, None)
         self.end_family(first.told_as)
 
@@ -168,6 +189,8 @@ class Sender:
         self._outbox.add(row, row.sent_ms, must=not row.reduce_only)
 
     async def _fly(self, row: Row) -> None:
+        if not row.opens:  # an entry would be too old by then: it was refused before
+            await self._desk.until_welcome()
         flight = Flight()
         FLIGHT.set(flight)
         try:
@@ -195,16 +218,41 @@ class Sender:
             self._desk.halt("", HaltKind.REFUSED, f"the exchange refused the account: {verdict.message}")
         elif verdict.advice is Advice.READ_POSITION:
             self._intake.on_doubt(row.symbol)
-        elif verdict.advice is Advice.SET_CLOCK:
-            self._desk.start(self._set_clock(), "clock")
         if self._worth_another(row, verdict):
             self._try_again(row, verdict.retry_after_s)
 
     async def keep_clock(self) -> None:
-        """Measure the venue's clock every few minutes: by it orders are signed, and receive windows judged."""
+        """Measure the venue's clock: by it everything is signed, and receive windows are judged.
+
+        Every few minutes, and at once where anything was refused for its time.
+        """
         while True:
-            await asyncio.sleep(self._desk.options.clock_every_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._desk.options.clock_every_s):
+                    await self._time_refused.wait()
+            self._time_refused.clear()
             await self._set_clock()
+            await asyncio.sleep(_CLOCK_PAUSE_S)
+
+    def doubt_clock(self) -> None:
+        """The venue refused a request for its time: measure its clock soon."""
+        self._time_refused.set()
+
+    async def keep_filters(self) -> None:
+        """Look at the venue's filters now and then; a person is told what it has changed."""
+        while True:
+            await asyncio.sleep(self._desk.options.filters_every_s)
+            try:
+                limits = await self._desk.account.reload(tuple(self._desk.instruments))
+            except Exception as error:  # noqa: BLE001 - those from before stay, and the next look tries again
+                self._desk.alert("warning", "filters", f"the exchange's filters were not read: {type(error).__name__}")
+                continue
+            for new in limits:
+                old, self.limits[new.symbol] = self.limits[new.symbol], new
+                for name in new.__struct_fields__:
+                    was, now = getattr(old, name), getattr(new, name)
+                    if was != now:
+                        self._desk.alert("warning", "filters", f"{name} of {new.symbol} is {now} at the exchange now, was {was}")
 
     async def _set_clock(self) -> None:
         most_ms = self._desk.options.max_clock_offset_ms
@@ -213,7 +261,7 @@ class Sender:
             if abs(offset_ms) > most_ms:
                 what = f"this host's clock is {offset_ms:.0f} ms behind the exchange's, expected at most {most_ms} ms either way"
                 self._desk.alert("page", "clock", f"{what}; set it (timedatectl set-ntp true)")
-        except Exception as error:  # noqa: BLE001 - the next order that is refused for it tries again
+        except Exception as error:  # noqa: BLE001 - whatever is refused for it next tries again
             self._desk.alert("warning", "clock", f"the exchange's clock was not read: {type(error).__name__}")
 
     async def _find_out(self, row: Row) -> None:
@@ -246,6 +294,9 @@ class Sender:
         await asyncio.sleep(max(wait_s, pause_s))
         held = self._outbox.held(row.symbol)
         self._intake.working.pop(row.told_as, None)
+        if self.called_back(row.told_as):
+            self.end_family(row.told_as, RefusalCode.VENUE_THROTTLED, "it was called back before it was taken")
+            return
         if held * row.side.sign >= 0:
             self.end_family(row.told_as, RefusalCode.REDUCE_ONLY_REJECTED, f"position is {held}")
             return
@@ -301,6 +352,7 @@ class Sender:
         wait_s = 0.1
         while row.state.open or row.state.doubtful:
             if row.state.open:
+                await self._desk.until_welcome()
                 try:
                     seen = await self._desk.account.cancel(row.symbol, row.client_id, algo=row.is_algo)
                 except Exception as error:  # noqa: BLE001 - whatever stood in its way, it is asked for again

@@ -48,10 +48,11 @@ class LiveOptions:
         catastrophe_before_liquidation: but never farther than this share of the way to liquidation.
         triggering_s: a stop that was reached and did not act for so long is not believed in.
         naked_s: a position may be without a known stop for so long; it is covered again or closed within it.
-        watch_every_s: pause between two looks.
+        watch_every_s: pause between two looks; a tenth of it while something is naked.
 
     Account:
         clock_every_s: pause between two measurements of the venue's clock.
+        filters_every_s: pause between two looks at the venue's filters, which it changes a few times a year.
         max_clock_offset_ms: the venue's clock may be this far from ours at a start (governance ntp_skew_ms).
         leverage, isolated: as every symbol must be set.
         audit_every_s: pause between two comparisons with the venue.
@@ -83,6 +84,7 @@ class LiveOptions:
     naked_s: float = 2.0
     watch_every_s: float = 0.25
     clock_every_s: float = 300.0
+    filters_every_s: float = 3_600.0
     max_clock_offset_ms: int = 1_500
     leverage: int = 3
     isolated: bool = True

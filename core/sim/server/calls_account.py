@@ -137,9 +137,9 @@ def set_position_mode(desk: Desk, params: Params) -> Json:
     return SUCCESS
 
 
-def multi_assets(_desk: Desk, _params: Params) -> Json:
-    """Whether several assets margin positions together: never."""
-    return {"multiAssetsMargin": False}
+def multi_assets(desk: Desk, _params: Params) -> Json:
+    """Whether several assets margin positions together."""
+    return {"multiAssetsMargin": desk.options.multi_assets}
 
 
 def restrictions(desk: Desk, _params: Params) -> Json:

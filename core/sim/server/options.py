@@ -74,12 +74,13 @@ class ServerOptions:
     ``speed`` says how many ms of the clock pass in one ms of the event loop. ``reaction_ms`` (of the clock) is left to
     clients after a sweep of the price was interrupted by a fill. ``check_time`` is off only where the clients cannot
     share the server's clock (another speed than 1). ``state_file`` keeps the exchange over restarts. ``control`` opens
-    ``/_control`` to this machine.
+    ``/_control`` to this machine. ``multi_assets`` is what the account says of its mode; margin knows USDT only.
     """
 
     api_key: str = API_KEY
     secret: str = field(default=API_SECRET, repr=False)
     scope: KeyScope = KeyScope()
+    multi_assets: bool = False
     seed: int = 0
     speed: float = 1.0
     reaction_ms: int = 50

@@ -31,7 +31,7 @@ def words(folder, name):
 )
 def test_conditional_orders_are_read_from_the_stream(shared_data, name, standing, child, filled):
     (seen,) = words(shared_data, f"nautilus_py/ws/ws_futures_algo_update_{name}.json")
-    assert (seen.symbol, seen.side, seen.algo) == ("DOGE/USDT:USDT", OrderSide.BUY, True)
+    assert (seen.symbol, seen.side, seen.algo, seen.stop) == ("DOGE/USDT:USDT", OrderSide.BUY, True, True)
     assert (seen.standing, seen.child_id, seen.filled, seen.price) == (standing, child, D(filled), D("0.13855"))
 
 
@@ -109,7 +109,8 @@ def test_answers_are_read(shared_data):
         Standing.FINISHED,
         D("0.002"),
     )
-    assert (algo.price, algo.reduce_only, algo.close_position) == (D("69080.20"), True, False)
+    assert (algo.price, algo.reduce_only, algo.close_position, algo.stop) == (D("69080.20"), True, False, True)
+    assert not algo_order(answer("Trading/GetOpenConditionalOrders")[0], "BTC/USDT:USDT").stop  # a take-profit
     trade = user_trade(answer("Trading/GetUserTrades")[0], "BTC/USDT:USDT")
     assert (trade.trade_id, trade.venue_id, trade.client_id, trade.side) == (698759, "25851813", "", OrderSide.SELL)
     held = position(answer("Trading/GetPositions")[0], "BTC/USDT:USDT")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from configs.environment import load_environment
+from core.errors import StateError
 from core.sim.server.options import API_KEY, API_SECRET
 from core.types import Timeframe
 from core.venues.client import Wiring
@@ -45,12 +46,14 @@ class Command:
     flags: dict[str, Any] = field(default_factory=dict)
     driven: list[Driven] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    unmet: tuple[str, ...] = ()
 
     def run_in(self, stand: Stand) -> Callable[[Node], Any]:
         async def main(node: Node) -> None:
             flags = LiveFlags(state=node.folder / "session", symbols=ETH, **self.flags)
             environment = load_environment(None, {"API_KEY": API_KEY, "API_SECRET": API_SECRET, "PROMETHEUS_PORT": "0"})
             trading = Trading(flags, environment, stand.config, node.folder, node.folder / "session", 300.0)
+            trading = trading._replace(goes_on=bool(self.unmet), unmet=self.unmet)
             err = StringIO()
             console = Console(stdout=StringIO(), stderr=err)
             reach = Reach(
@@ -88,14 +91,14 @@ def lived(to: Path, story: Callable[[Stand, Command], Any], **flags: Any) -> Com
     return command
 
 
-async def one_life(stand: Stand, command: Command, until_h: float) -> None:
+async def one_life(stand: Stand, command: Command, until_h: float, number: int = signal.SIGTERM) -> None:
     """From the first start to a signal."""
     node = stand.world.start("bot", command.run_in(stand))
-    await until_signal(stand, node, until_h)
+    await until_signal(stand, node, until_h, number)
 
 
-async def until_signal(stand: Stand, node: Node, until_h: float) -> None:
-    stand.world.at(until_h * HOUR_S, stand.world.signal, "bot", signal.SIGTERM)
+async def until_signal(stand: Stand, node: Node, until_h: float, number: int = signal.SIGTERM) -> None:
+    stand.world.at(until_h * HOUR_S, stand.world.signal, "bot", number)
     await node.gone
 
 
@@ -137,7 +140,7 @@ def test_a_handover_is_gone_on_with_and_what_was_taken_out_meanwhile_is_no_loss(
     found = dict[str, Any]()
 
     async def story(stand: Stand, command: Command) -> None:
-        await one_life(stand, command, 13.5)
+        await one_life(stand, command, 13.5, signal.SIGHUP)  # a terminal that is closed asks for an end like any other
         found["left"] = dict(command.driven[0].daemon.left)
         found["stops"] = len(stand.venue.exchange.open_algos(VENUE_ETH))
         stand.venue.exchange.transfer(Decimal(-100))
@@ -155,3 +158,50 @@ def test_a_handover_is_gone_on_with_and_what_was_taken_out_meanwhile_is_no_loss(
     assert [one for (one,) in rows(tmp_path / "session", "SELECT qty FROM plans WHERE kind = 'entry'")] == ["0.562"]
     assert facts(tmp_path / "session")["equity"] == "300.0"
     assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
+
+
+def test_a_restart_with_positions_and_without_evidence_watches_them_and_opens_nothing(tmp_path: Path) -> None:
+    """J5: a crash of live, once paper is over, must not leave a position that nobody watches. The banner tells today's money."""
+    found = dict[str, Any]()
+
+    async def story(stand: Stand, command: Command) -> None:
+        await one_life(stand, command, 13.5)
+        found["left"] = dict(command.driven[0].daemon.left)
+        stand.venue.exchange.transfer(Decimal(-100))
+        command.unmet, command.flags["handover"] = ("demand 7: a day without a critical error",), False
+        await until_signal(stand, stand.world.restart("bot"), 17.5)
+        found["halts"] = [(halt.symbol, halt.kind.value) for halt in command.driven[1].daemon.halts]
+        found["held"] = stand.venue.exchange.positions(VENUE_ETH)[0].qty
+
+    command = lived(tmp_path / "session", story, full_size=True, handover=True)
+    assert list(found["left"]) == [ETH]
+    assert (found["held"], found["halts"]) == (0, [("", "unproven")])
+    assert "NO ENTRIES (demand 7: a day without a critical error)" in command.said[1]
+    assert "LIVE at Binance USD-M with 199." in command.said[1]
+    halted = "the whole account: demand 7: a day without a critical error is not met"
+    assert f"nothing is opened on {halted}" in command.said[1]
+    (told,) = rows(tmp_path / "session", "SELECT message FROM alerts WHERE code = 'symbol_halted'")
+    assert told[0].startswith(halted)
+    daemon = command.driven[1].daemon
+    assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
+
+
+def test_another_sizing_is_refused_before_anything_is_said_of_a_run(tmp_path: Path) -> None:
+    """X35; another folder, which is the usual way on, would know neither positions nor locks."""
+    refused = list[StateError]()
+
+    async def story(stand: Stand, command: Command) -> None:
+        await one_life(stand, command, 13.5)
+        command.flags["full_size"] = False
+
+        async def main(node: Node) -> None:
+            with pytest.raises(StateError) as refusal:
+                await command.run_in(stand)(node)
+            refused.append(refusal.value)
+
+        stand.world.nodes["bot"].main = main
+        await stand.world.restart("bot").gone
+
+    command = lived(tmp_path / "session", story, full_size=True, handover=True)
+    assert (refused[0].code, len(command.said)) == ("STATE-010", 1)
+    assert "once nothing is open or halted" in (refused[0].help or "")

@@ -11,12 +11,13 @@ from typing import Any
 
 from core.codes import RefusalCode
 from core.data.blocks import Book
+from core.errors import StateError
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.instrument import Instrument
 from core.exec.live.crash import CrashPoint, never
 from core.exec.live.recovery import Recovery
 from core.exec.live.settings import LiveOptions
-from core.exec.live.states import State
+from core.exec.live.states import Row, State
 from core.sim.local.exchange import LocalExchange
 from core.sim.server.app import ExchangeServer
 from core.sim.server.faults import Fault, FaultKind
@@ -212,6 +213,19 @@ class Bench:
 
     def updates(self, client_id: str) -> list[tuple[OrderStatus, RefusalCode | None]]:
         return [(e.status, e.code) for e in self.told if isinstance(e, OrderUpdate) and e.client_id == client_id]
+
+
+def disk_full_after(b: Bench, orders: int) -> None:
+    """So many orders that open risk can still be written down."""
+    real, left = b.broker._outbox.add, [orders]
+
+    def add(row: Row, ts: int, *, must: bool) -> None:
+        left[0] -= must
+        if must and left[0] < 0:
+            raise StateError("disk full", help="make room", code="LIVE-003")
+        real(row, ts, must=must)
+
+    b.broker._outbox.add = add  # type: ignore[method-assign]
 
 
 Story = Callable[[Bench], Awaitable[object]]

@@ -179,3 +179,23 @@ def test_a_child_that_the_venue_does_not_know_yet_is_asked_for_again():
         await broker._audit._child(row)
 
     alone(story)
+
+
+def test_a_fill_that_nobody_names_keeps_an_order_in_doubt_whatever_the_positions_say():
+    """One late answer about positions made it absent, though its fill was in the list (finding D7)."""
+
+    async def story(b, broker):
+        bought(b, ENTRY)
+        row = meant(b)
+
+        async def flat():
+            return ()
+
+        broker._account.positions = flat
+        b.inject(F.REJECT, method="GET", path="/fapi/v1/order", code=-2013, times=0)
+        assert not await broker._recoverer._resolver._no_trace(row)
+        b.market.server.clear_faults()
+        assert not await broker._recoverer._resolver._no_trace(row)
+        assert row.state is State.DONE
+
+    alone(story)

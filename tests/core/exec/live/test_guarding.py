@@ -1,6 +1,7 @@
 """From the first fill to flat a stop at the venue covers the position, whatever the books do (F6)."""
 
 import pytest
+from msgspec.structs import replace
 
 from core.exec.live.audit import Unsettled
 from core.exec.live.settings import ForeignPolicy, LiveOptions
@@ -254,18 +255,46 @@ def test_an_order_that_the_venue_forgot_is_over_and_the_position_covered_anew():
     tell(story)
 
 
-def test_a_position_that_does_not_hold_still_is_judged_when_it_is_quiet():
+def test_a_position_that_does_not_hold_still_is_judged_when_it_is_quiet_and_keeps_no_other_waiting():
     async def story(b: Bench):
         await b.enter()
-        seen = iter(range(1_000))
-        b.broker._outbox.__class__.fills, kept = property(lambda _: next(seen)), b.broker._outbox.__class__.fills
-        try:
-            b.venue.place(NewOrder("ETHUSDT", OrderSide.BUY, OrderType.MARKET, D("0.010"), client_id="foreign"))
-            with pytest.raises(Unsettled):
-                await b.broker.compare()
-        finally:
-            b.broker._outbox.__class__.fills = kept
-        assert "position of" not in str(b.broker.halted)
+        await b.hear(4.0)
+        real, sizes = b.broker._account.positions, iter(range(1_000))
+
+        async def positions():
+            return tuple(replace(seen, qty=seen.qty + (next(sizes) if seen.symbol == BTC else 0)) for seen in await real())
+
+        next(sizes)
+        b.broker._account.positions = positions
+        b.inject(F.MISSING_EVENT, times=0)
+        b.venue.place(NewOrder("ETHUSDT", OrderSide.BUY, OrderType.MARKET, D("0.010"), client_id="foreign"))
+        b.market.server._settle(changed=True)
+        with pytest.raises(Unsettled):
+            await b.broker.compare()
+        assert list(b.broker.halted) == [ETH]
+        await b.hear(0.5)
+        assert len(b.algos("ETHUSDT")) == 1
+
+    tell(story)
+
+
+@pytest.mark.parametrize("name", ["a-persons", "k0000000b-BTCUSDT-7777-t9"])
+def test_a_closing_take_profit_is_no_stop(name):
+    """The exchange's own "TP/SL for the position" makes one: it covers nothing when the stop is gone."""
+
+    async def story(b: Bench):
+        await b.enter()
+        take = NewAlgo("BTCUSDT", OrderSide.SELL, AlgoType.TAKE_PROFIT_MARKET, trigger_price=D("60000"), close_position=True)
+        b.venue.place_algo(replace(take, client_id=name))
+        b.market.server._settle(changed=True)
+        await b.hear(1.0)
+        ours = name != "a-persons"
+        assert [algo.client_id for algo in b.algos()] == ([C0] if ours else [C0, name])
+        assert [halt.kind.value for halt in b.broker.halts] == ["other_daemon" if ours else "foreign_order"]
+        b.venue.cancel_algo(client_id=C0)
+        b.market.server._settle(changed=True)
+        await b.hear(1.0)
+        assert [algo.type for algo in b.algos()].count(AlgoType.STOP_MARKET) == 1
 
     tell(story)
 

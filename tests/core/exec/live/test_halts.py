@@ -300,6 +300,27 @@ def test_a_start_settles_what_a_start_can():
     tell(story)
 
 
+def test_a_session_that_is_not_proven_any_more_opens_nothing_until_a_start_finds_it_so():
+    """A start with positions and without evidence must watch them all the same (J5)."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.make()
+        b.broker.open_nothing("the evidence is too old")
+        assert not (await b.broker.start()).agreed
+        assert kinds(b) == [("", "unproven")]
+        assert (await b.broker.place(b.order(NEXT))).status is OrderStatus.REJECTED
+        b.broker.resume("", HaltKind.UNPROVEN)
+        assert kinds(b) == [("", "unproven")]  # no person's word does for it
+        assert (await b.broker.place(b.exit())).status is not OrderStatus.REJECTED
+        await b.hear(3.0)
+        assert b.broker.position_qty(BTC) == 0
+        assert (await b.restart()).agreed
+
+    tell(story)
+
+
 def test_margin_that_was_set_right_halts_no_more():
     async def story(b: Bench):
         await b.enter()

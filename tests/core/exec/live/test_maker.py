@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.codes import RefusalCode
 from core.data.blocks import Book
 from core.exec.live.halts import HaltKind
 from core.exec.live.settings import LiveOptions
@@ -10,7 +11,7 @@ from core.sim.local.values import TimeInForce
 from core.sim.server.faults import FaultKind as F
 from core.types import OrderSide as Side
 from core.types import OrderStatus
-from tests.core.exec.live.kit import BTC, Bench, D, tell
+from tests.core.exec.live.kit import BTC, Bench, D, disk_full_after, tell
 
 ENTRY = "k0000000b-BTCUSDT-0123-e0"
 PLAIN = "/fapi/v1/order"
@@ -130,5 +131,38 @@ def test_each_attempt_rests_at_the_price_of_the_present_book():
         b.books[BTC] = Book(BTC, 0, 49_970.0, 49_975.0, 1e6, False)
         await b.hear(1.2)
         assert [order.price for order in b.venue.all_orders("BTCUSDT")][:3] == [D("49990"), D("49980"), D("49970")]
+
+    making(story)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_disk_that_is_full_ends_an_entry_with_what_was_written_down(written):
+    """The end was never told, and the account halted until the next start (finding D9)."""
+
+    async def story(b: Bench):
+        disk_full_after(b, written)
+        update = await b.broker.place(b.order())
+        await b.hear(3.0)
+        assert (b.broker.halted, b.broker._intake.working) == ({}, {})
+        assert b.venue.open_orders("BTCUSDT") == ()
+        if written:
+            assert b.updates(ENTRY) == [(OrderStatus.EXPIRED, RefusalCode.ENTRY_NOT_FILLED)]
+        else:
+            assert (update.status, b.rows()) == (OrderStatus.REJECTED, {})
+
+    making(story)
+
+
+def test_an_attempt_that_is_over_is_not_followed_by_one_after_the_entry_was_called_back():
+    """Called back before the end of the last attempt was noticed (finding D10)."""
+
+    async def story(b: Bench):
+        await b.broker.place(b.order())
+        (resting,) = b.venue.open_orders("BTCUSDT")
+        b.venue.cancel("BTCUSDT", client_id=resting.client_id)
+        await b.until(lambda: b.rows()[ENTRY] is State.DONE)
+        assert (await b.broker.cancel(BTC, ENTRY)).status is OrderStatus.CANCELED
+        await b.hear(6.0)
+        assert b.venue_ids() == [ENTRY]
 
     making(story)

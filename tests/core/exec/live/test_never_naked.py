@@ -14,6 +14,7 @@ from core.sim.server.faults import FaultKind as F
 from core.sim.server.options import KeyScope
 from core.types import OrderStatus
 from core.venues.client import FLIGHT
+from core.venues.words import Unreadable
 from tests.core.exec.live.kit import BTC, ETH, Bench, D, tell
 
 ENTRY = "k0000000b-BTCUSDT-0123-e0"
@@ -87,6 +88,22 @@ def test_where_the_venue_stays_flat_the_stops_wait_for_a_person_all_the_same():
     tell(story)
 
 
+def test_a_late_answer_that_agrees_takes_no_stop_from_what_only_the_venue_holds():
+    async def story(b: Bench):
+        by_hand(b, "ETHUSDT", "0.010")
+        await asyncio.sleep(10.0)  # before anything of ours, so that no fill tells of it
+        await b.start()
+        await asyncio.sleep(6.0)
+        late_positions(b, 1)
+        b.broker._audit.want("")
+        for _ in range(300):
+            await asyncio.sleep(0.01)
+            assert len(b.algos("ETHUSDT")) == 1
+            assert list(b.broker.halted) == [ETH]
+
+    tell(story, start=False, symbols=(BTC,))
+
+
 # --- closes and stops that come to nothing --------------------------------------------------------
 
 
@@ -107,8 +124,23 @@ def test_a_close_that_hangs_after_stops_that_hang_is_followed_by_another():
         b.inject(F.HANG, method="POST", path=ALGO, times=0)
         b.inject(F.HANG, method="POST", path=PLAIN, nth=2, times=1)
         await b.broker.place(b.order())
-        assert await naked_s(b, 10.0) < NAKED_S
+        assert await naked_s(b, 10.0) <= 2.0  # what is due between two looks is not waited with until the next
         assert b.held() == 0
+
+    tell(story)
+
+
+@pytest.mark.parametrize("by_ms", [-2_400, 60_000])
+def test_a_clock_that_is_set_changes_nothing_of_how_long_a_position_may_be_naked(by_ms):
+    async def story(b: Bench):
+        b.inject(F.HANG, method="POST", path=ALGO, times=0, delay_ms=30_000)
+        placing = asyncio.create_task(b.broker.place(b.order()))
+        await b.until(lambda: bool(b.held()))
+        begun = b.world.loop.time()
+        b.world.jump_clock("world", by_ms)
+        await b.until(lambda: "unprotected" in codes(b))
+        assert 1.4 < b.world.loop.time() - begun < 2.0
+        await placing
 
     tell(story)
 
@@ -281,6 +313,67 @@ def test_an_order_that_cannot_be_called_back_keeps_nothing_else_from_being_compa
         await asyncio.sleep(5.0)
         assert ETH in b.broker.halted
         assert len(b.algos("ETHUSDT")) == 1
+
+    tell(story)
+
+
+def test_an_order_that_cannot_be_read_keeps_no_other_from_being_compared():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.take())
+        client, foreign = b.broker._account._client, NewOrder("ETHUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("40000"))
+        b.venue.place(replace(foreign, client_id="a-persons"))
+        await b.broker.compare()
+        assert list(b.broker.halted) == [ETH]
+        real = client.fapiPrivateGetOpenOrders
+
+        async def answers(request):
+            return [{"symbol": "ETHUSDT"}, *(raw for raw in await real(request) if raw["symbol"] != "ETHUSDT")]
+
+        client.fapiPrivateGetOpenOrders = answers
+        b.venue.cancel("BTCUSDT", client_id=b.take().client_id)
+        b.venue.drain_words()  # the stream says nothing of it
+        with pytest.raises(Unreadable):
+            await b.broker.compare()
+        assert b.rows()[b.take().client_id] is State.DONE
+        assert list(b.broker.halted) == [ETH]  # who knows what the unreadable one is
+
+    tell(story)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_comparisons_that_run_side_by_side_lift_no_halt_of_an_order_that_rests(first):
+    async def story(b: Bench):
+        order = NewOrder("BTCUSDT", OrderSide.BUY, OrderType.LIMIT, D("0.010"), D("40000"), TimeInForce.GTC)
+        account, slow = b.broker._account, asyncio.Event()
+        real = account.look_up
+
+        async def look_up(symbol, client_id, *, algo):
+            await slow.wait()
+            return await real(symbol, client_id, algo=algo)
+
+        async def foreign():
+            b.venue.place(replace(order, client_id="a-persons"))
+            b.venue.drain_words()
+
+        await b.enter()
+        await b.broker.place(b.take())
+        if first:
+            await foreign()
+            await b.broker.compare()
+        b.venue.cancel("BTCUSDT", client_id=b.take().client_id)
+        b.venue.drain_words()
+        account.look_up = look_up
+        comparing = asyncio.create_task(b.broker.compare())
+        await asyncio.sleep(0.5)
+        if not first:
+            await foreign()
+        beside = asyncio.create_task(b.broker._audit.compare([ETH if first else BTC]))
+        await asyncio.sleep(0.5)
+        slow.set()
+        await comparing
+        await beside
+        assert [halt.kind.value for halt in b.broker.halts] == ["foreign_order"]
 
     tell(story)
 

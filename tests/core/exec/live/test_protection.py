@@ -16,7 +16,7 @@ OPTIONS = LiveOptions(triggering_s=3.0, naked_s=2.0)
 NOW = 100_000
 WHOLE = StopView(Standing.LIVE, 0, True, D(0))
 WORKING = StopView(Standing.LIVE, 0, False, D(1))
-NAKED = Exposure(D(1), (), NOW, 0, 0)
+NAKED = Exposure(D(1), (), 0.0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -24,23 +24,23 @@ NAKED = Exposure(D(1), (), NOW, 0, 0)
     [
         (replace(NAKED, held=D(0)), Act.NOTHING),
         (NAKED, Act.PLACE),
-        (replace(NAKED, stops=(WORKING,), naked_since=None), Act.PLACE),
-        (replace(NAKED, stops=(WHOLE,), naked_since=None), Act.NOTHING),
+        (replace(NAKED, stops=(WORKING,), naked_s=None), Act.PLACE),
+        (replace(NAKED, stops=(WHOLE,), naked_s=None), Act.NOTHING),
         (replace(NAKED, underway=1), Act.NOTHING),
-        (replace(NAKED, underway=1, stops=(WORKING,), naked_since=None), Act.NOTHING),
-        (replace(NAKED, underway=1, naked_since=NOW - 1_000), Act.NOTHING),
-        (replace(NAKED, underway=1, naked_since=NOW - 1_001), Act.PLACE_SECOND),
-        (replace(NAKED, underway=2, naked_since=NOW - 1_001), Act.NOTHING),
-        (replace(NAKED, underway=2, naked_since=NOW - 1_500), Act.NOTHING),
-        (replace(NAKED, underway=2, naked_since=NOW - 1_501), Act.CLOSE),
-        (replace(NAKED, underway=1, naked_since=NOW - 1_501), Act.CLOSE),
-        (replace(NAKED, naked_since=NOW - 9_000), Act.PLACE),  # nothing was tried: there was nobody to try it
+        (replace(NAKED, underway=1, stops=(WORKING,), naked_s=None), Act.NOTHING),
+        (replace(NAKED, underway=1, naked_s=1.0), Act.NOTHING),
+        (replace(NAKED, underway=1, naked_s=1.001), Act.PLACE_SECOND),
+        (replace(NAKED, underway=2, naked_s=1.001), Act.NOTHING),
+        (replace(NAKED, underway=2, naked_s=1.5), Act.NOTHING),
+        (replace(NAKED, underway=2, naked_s=1.501), Act.CLOSE),
+        (replace(NAKED, underway=1, naked_s=1.501), Act.CLOSE),
+        (replace(NAKED, naked_s=9.0), Act.PLACE),  # nothing was tried: there was nobody to try it
         (replace(NAKED, beyond=True), Act.CLOSE),
-        (replace(NAKED, beyond=True, stops=(WORKING,), naked_since=None), Act.PLACE),
-        (replace(NAKED, underway=1, naked_since=None), Act.NOTHING),
+        (replace(NAKED, beyond=True, stops=(WORKING,), naked_s=None), Act.PLACE),
+        (replace(NAKED, underway=1, naked_s=None), Act.NOTHING),
         (replace(NAKED, tries=9), Act.PLACE),
-        (replace(NAKED, tries=1, naked_since=NOW - 1_501), Act.CLOSE),
-        (replace(NAKED, tries=9, stops=(WORKING,), naked_since=None), Act.PLACE),
+        (replace(NAKED, tries=1, naked_s=1.501), Act.CLOSE),
+        (replace(NAKED, tries=9, stops=(WORKING,), naked_s=None), Act.PLACE),
         (replace(NAKED, stops=(replace(WORKING, qty=D("0.5")),)), Act.PLACE),
         (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, since=NOW - 3_000),)), Act.NOTHING),
         (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, since=NOW - 3_001),)), Act.CLOSE),
@@ -57,7 +57,7 @@ def test_a_position_gets_what_it_needs(exposure, act):
             StopView, st.sampled_from(list(Standing)[:4]), st.integers(0, NOW), st.booleans(), st.sampled_from([D(0), D(1)])
         )
     ),
-    naked=st.one_of(st.none(), st.integers(0, NOW)),
+    naked=st.one_of(st.none(), st.floats(0.0, 100.0)),
     underway=st.integers(0, 3),
     tries=st.integers(0, 4),
 )
@@ -66,7 +66,7 @@ def test_nothing_is_waited_for_longer_than_allowed(stops, naked, underway, tries
     exposure = Exposure(D(1), tuple(stops), naked, underway, tries)
     idle = not exposure.covered and all(stop.standing is Standing.LIVE for stop in stops)
     catastrophe = exposure.catastrophe
-    if idle and not catastrophe and naked is not None and NOW - naked > 2_000:
+    if idle and not catastrophe and naked is not None and naked > 2.0:
         assert decide(exposure, NOW, OPTIONS) is not Act.NOTHING
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from core.codes import RefusalCode
 from core.errors import BrainError, StateError
 from core.exec.live.crash import CrashPoint
 from core.exec.live.settings import LiveOptions
@@ -108,6 +109,23 @@ def test_what_the_owner_moves_can_be_asked_for():
         assert [transfer.amount for transfer in await b.broker.transfers(since)] == [D(-100), D(30)]
         await asyncio.sleep(0.5)
         assert b.broker.wallet == D(930)
+
+    tell(story)
+
+
+def test_money_that_the_owner_moved_between_any_of_his_wallets_is_a_transfer_and_what_trading_brought_is_none():
+    """X11: the venue lists it under several kinds."""
+
+    async def story(b: Bench):
+        since = b.world.clocks.now_ms()
+        engine = b.venue._engine
+        for number, kind in enumerate(
+            ("INTERNAL_TRANSFER", "STRATEGY_UMFUTURES_TRANSFER", "COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW", "TRANSFER")
+        ):
+            engine.book_income("", kind, D(number + 1))
+        for kind in ("COMMISSION", "FUNDING_FEE", "REALIZED_PNL", "INSURANCE_CLEAR"):
+            engine.book_income("", kind, D(-50))
+        assert sorted(transfer.amount for transfer in await b.broker.transfers(since)) == [D(n) for n in range(1, 6)]
 
     tell(story)
 
@@ -391,3 +409,49 @@ def test_a_stream_that_cannot_be_had_ends_the_start():
         assert refused.value.code == "VENUE-004"
 
     tell(story, start=False)
+
+
+def test_a_start_that_could_not_compare_says_so_and_opens_nothing_before_it_can():
+    """One comparison may take longer than a start waits, without any of its questions failing three times (finding D2)."""
+
+    async def story(b: Bench):
+        await b.start()
+        await b.broker.stop()
+        b.inject(F.HANG, method="GET", path="/fapi/v1/openOrders", times=0, delay_ms=60_000)
+        b.make()
+        recovery = await b.broker.start()
+        assert not recovery.agreed
+        assert "could not be compared in 1 s" in recovery.halted[0][1]
+        assert (await b.broker.place(b.order())).code is RefusalCode.SYMBOL_HALTED
+        b.market.server.clear_faults()
+        await b.until(lambda: not b.broker.halted)
+
+    tell(story, start=False, options=LiveOptions(leverage=3, unknown_cap_s=1.0))
+
+
+def test_a_clock_that_steps_during_a_start_is_measured_and_the_question_asked_again():
+    """It ended the start (finding D4)."""
+
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="GET", path="/fapi/v1/symbolConfig", code=-1021, times=3)
+        recovery = await b.start()
+        assert recovery.agreed
+
+    tell(story, start=False)
+
+
+def test_filters_that_the_exchange_changes_hold_at_once_and_are_told():
+    """What a start had read held until the next one (finding D13)."""
+
+    async def story(b: Bench):
+        listings = b.venue.listings
+        listings["BTCUSDT"] = replace(listings["BTCUSDT"], min_notional=D(600))
+        await b.hear(6.0)
+        assert b.alerts == [("warning", "filters", f"min_notional of {BTC} is 600 at the exchange now, was 100")]
+        assert (await b.broker.place(b.order())).code is RefusalCode.FILTER_REJECTED
+        b.inject(F.UNKNOWN, method="GET", path="/fapi/v1/exchangeInfo")
+        await b.hear(5.0)
+        assert b.alerts[1:] == [("warning", "filters", "the exchange's filters were not read: ExchangeNotAvailable")]
+        assert b.broker._sender.limits[BTC].min_notional == D(600)
+
+    tell(story, options=LiveOptions(leverage=3, filters_every_s=5.0))

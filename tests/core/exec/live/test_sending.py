@@ -1,5 +1,7 @@
 """Sending through the unmodified client to the local exchange, with everything that can go wrong on the way (F2)."""
 
+import asyncio
+
 import pytest
 
 from core.codes import RefusalCode as R
@@ -8,15 +10,16 @@ from core.exec.live.settings import LiveOptions
 from core.exec.live.states import State
 from core.sim.server.faults import FaultKind as F
 from core.types import ExitReason, Fill, OrderStatus, OrderUpdate
-from tests.core.exec.live.kit import BTC, Bench, D, tell
+from tests.core.exec.live.kit import BTC, ETH, Bench, D, disk_full_after, tell
 from tests.support.simulation.network import Fault, Kind, Way
 
-NEW, UNKNOWN, REJECTED, FILLED, EXPIRED = (
+NEW, UNKNOWN, REJECTED, FILLED, EXPIRED, CANCELED = (
     OrderStatus.NEW,
     OrderStatus.UNKNOWN,
     OrderStatus.REJECTED,
     OrderStatus.FILLED,
     OrderStatus.EXPIRED,
+    OrderStatus.CANCELED,
 )
 ENTRY = "k0000000b-BTCUSDT-0123-e0"
 STOP = "k0000000b-BTCUSDT-0123-s1"
@@ -235,6 +238,24 @@ def test_a_throttled_look_up_waits_as_long_as_the_venue_wants():
     tell(story)
 
 
+def test_an_entry_in_doubt_is_named_and_once_found_it_is_held_under_a_stop():
+    """F6: whoever ends asks for all that stays: what is held, whether a stop covers it, and what nobody knows yet."""
+
+    async def story(b: Bench):
+        b.inject(F.DROP_AFTER, method="POST", path=PLAIN)
+        b.inject(F.MISSING_EVENT)
+        placing = asyncio.ensure_future(b.broker.place(b.order()))
+        while not b.broker.in_doubt:  # noqa: ASYNC110 - it is written down before it is sent
+            await asyncio.sleep(0.001)
+        assert [order.client_id for order in b.broker.in_doubt] == [ENTRY]
+        assert (b.broker.held, b.broker.covered(BTC)) == ({}, False)
+        await placing
+        await b.hear(70.0)
+        assert (b.broker.in_doubt, b.broker.held, b.broker.covered(BTC)) == ((), {BTC: D("0.010")}, True)
+
+    tell(story)
+
+
 # --- what the venue refuses -----------------------------------------------------------------------
 
 
@@ -242,6 +263,7 @@ def test_an_entry_that_is_throttled_is_given_up_and_an_exit_is_tried_again():
     async def story(b: Bench):
         b.inject(F.THROTTLE, method="POST", path=PLAIN)
         assert (await b.broker.place(b.order("first"))).code is R.VENUE_THROTTLED
+        await b.hear(6.0)
         await b.enter()
         b.inject(F.REJECT, method="POST", path=PLAIN, code=-1008, status=503, times=3)
         assert (await b.broker.place(b.exit())).status is UNKNOWN
@@ -524,5 +546,105 @@ def test_a_black_hole_in_the_middle_of_an_exit_is_survived():
         assert b.held() == b.broker.position_qty(BTC) == 0
         assert b.updates(EXIT)[-1] == (FILLED, None)
         assert len(b.venue_ids()) == 2
+
+    tell(story)
+
+
+# --- a second reading -----------------------------------------------------------------------------
+
+
+async def banned(b: Bench) -> None:
+    b.inject(F.BAN, method="GET", path="/fapi/v3/account")
+    with pytest.raises(Exception, match="418"):
+        await b.broker._account.balance()
+    sent = b.broker._account._client.fetch2
+
+    async def fetch2(path, api="public", method="GET", *more):
+        assert method == "GET" or not b.broker._account.left_alone_s()
+        return await sent(path, api, method, *more)
+
+    b.broker._account._client.fetch2 = fetch2
+
+
+def test_nothing_is_sent_while_the_venue_wants_to_be_left_alone():
+    """Entries, stops and cancels of the books were (finding D8)."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        await banned(b)
+        refused = await b.broker.place(b.order("k0000000c-ETHUSDT-0123-e0", symbol=ETH))
+        assert (refused.status, refused.code) == (REJECTED, R.VENUE_THROTTLED)
+        assert "wants to be left alone for" in refused.message
+        assert (await b.broker.place(b.stop(f"{STOP}x", "49600.0"))).status is UNKNOWN
+        assert (await b.broker.cancel(BTC, STOP)).status is NEW
+        assert len(b.algos()) == 2
+        await b.hear(6.0)
+        assert {algo.client_id for algo in b.algos()} == {"k0000000b-BTCUSDT-0123-c0", f"{STOP}x"}
+        assert b.broker.halted == {}
+
+    tell(story)
+
+
+def test_no_further_slice_is_sent_while_the_venue_wants_to_be_left_alone():
+    async def story(b: Bench):
+        b.inject(F.SLOW, method="POST", path=PLAIN, delay_ms=300)
+        b.world.loop.call_later(0.1, b.broker._account._client.wiring.budget.close_for, 5.0)
+        await b.broker.place(b.order())
+        await b.hear(8.0)
+        assert b.venue_ids() == [f"{ENTRY}.0"]
+        assert b.updates(ENTRY) == [(EXPIRED, R.ENTRY_NOT_FILLED)]
+
+    tell(story, options=LiveOptions(slices=3))
+
+
+@pytest.mark.parametrize(("written", "held"), [(0, "0"), (1, "0.003"), (2, "0.006")])
+def test_a_disk_that_is_full_between_two_slices_ends_the_entry_with_what_was_filled(written, held):
+    """The end was never told, and the account halted until the next start (finding D9)."""
+
+    async def story(b: Bench):
+        disk_full_after(b, written)
+        update = await b.broker.place(b.order())
+        await b.hear(2.0)
+        assert b.held() == D(held)
+        assert (b.broker.halted, b.broker._intake.working) == ({}, {})
+        if written:
+            assert b.updates(ENTRY) == [(EXPIRED, R.ENTRY_NOT_FILLED)]
+            assert b.told[-1].filled == D(held)
+        else:
+            assert (update.status, update.code, b.rows()) == (REJECTED, R.JOURNAL_LOST, {})
+
+    tell(story, options=LiveOptions(slices=3))
+
+
+@pytest.mark.parametrize("at_s", [0.0, 0.02])
+def test_no_further_slice_follows_one_that_was_called_back(at_s):
+    """Answered as cancelled, it went on to fill (finding D10)."""
+
+    async def story(b: Bench):
+        b.inject(F.SLOW, method="POST", path=PLAIN, nth=2, delay_ms=300)
+        await b.broker.place(b.order())
+        if at_s:
+            await asyncio.sleep(at_s)
+        assert (await b.broker.cancel(BTC, ENTRY)).status is CANCELED
+        held = b.held()
+        await b.hear(2.0)
+        assert b.held() == held < D("0.010")
+        assert b.updates(ENTRY) in ([(CANCELED, None)], [(EXPIRED, R.ENTRY_NOT_FILLED)])
+
+    tell(story, options=LiveOptions(slices=3))
+
+
+def test_what_was_called_back_is_not_tried_again():
+    """A stop that was not taken, and is not wanted any more (finding D10)."""
+
+    async def story(b: Bench):
+        await b.enter()
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-1008)
+        assert (await b.broker.place(b.stop())).status is UNKNOWN
+        await b.broker.cancel(BTC, STOP)
+        await b.hear(2.0)
+        assert len(b.algos()) == 1
+        assert b.updates(STOP) == [(REJECTED, R.VENUE_THROTTLED)]
 
     tell(story)

@@ -1,0 +1,79 @@
+"""Signals while the daemon is still being made; what they do to one that stands is shown at the local exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import StringIO
+from typing import cast
+
+import pytest
+
+from graph.commands.drive import EndedEarly, drive
+from graph.console import Console
+from graph.live.daemon import LiveDaemon
+
+PATIENCE_S = 20.0
+
+
+@asynccontextmanager
+async def making(number: int, taken_down: list[str], *, deaf: bool) -> AsyncIterator[LiveDaemon]:
+    """As slow as a long history; a ``deaf`` one does not hear that it is cancelled."""
+    asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), number)
+    try:
+        await asyncio.sleep(PATIENCE_S)
+    except asyncio.CancelledError:
+        if not deaf:
+            raise
+    finally:
+        taken_down.append("made parts")
+    yield cast(LiveDaemon, None)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_daemon_stands_takes_down_what_was_made_and_is_told(number: signal.Signals, deaf: bool) -> None:
+    """X34: the account was asked, history is loaded; the answer is one that a script can read, not a death by a signal."""
+    taken_down: list[str] = []
+    console = Console(stdout=StringIO(), stderr=StringIO())
+    with pytest.raises(EndedEarly, match=f"ended by {number.name} before the run had begun") as ended:
+        asyncio.run(drive(making(number, taken_down, deaf=deaf), console, lambda _: "stands", handover=False))
+    assert (ended.value.code, ended.value.exit_code, taken_down) == ("LIVE-018", 130, ["made parts"])
+
+
+def test_under_nohup_the_end_of_the_terminal_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(EndedEarly, match="SIGTERM"):
+            asyncio.run(drive(hung_up(), Console(stdout=StringIO(), stderr=StringIO()), lambda _: "", handover=False))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@asynccontextmanager
+async def hung_up() -> AsyncIterator[LiveDaemon]:
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(PATIENCE_S)
+    yield cast(LiveDaemon, None)
+
+
+def test_what_is_cancelled_by_another_is_no_signal() -> None:
+    async def cancelled() -> None:
+        task = asyncio.create_task(drive(slow(), Console(stdout=StringIO(), stderr=StringIO()), lambda _: "", handover=False))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+
+
+@asynccontextmanager
+async def slow() -> AsyncIterator[LiveDaemon]:
+    await asyncio.sleep(PATIENCE_S)
+    yield cast(LiveDaemon, None)
