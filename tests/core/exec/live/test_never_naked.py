@@ -56,7 +56,7 @@ def codes(b: Bench) -> list[str]:
 # --- what the venue says late ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("answers", "after_s"), [(1, 30.0), (1, 0.0), (5, 0.0)])
+@pytest.mark.parametrize(("answers", "after_s"), [(1, 30.0), (1, 0.0), (3, 0.0)])
 def test_a_late_answer_about_positions_takes_no_stop_away(answers, after_s):
     async def story(b: Bench):
         await b.enter()
@@ -258,15 +258,15 @@ def test_a_guardian_that_fails_is_begun_anew_and_one_symbol_leaves_the_others_co
 
 def test_a_stop_that_cannot_even_be_written_out_is_tried_again():
     async def story(b: Bench):
-        guardian, price = b.broker._guardian, b.broker._guardian._last_entry
+        guardian, stop_of = b.broker._guardian, b.broker._guardian._stop_of
 
-        def fails(symbol):
-            raise KeyError(symbol)
+        def fails(plan_id):
+            raise KeyError(plan_id)
 
-        guardian._last_entry = fails
+        guardian._stop_of = fails
         await b.enter()
         assert b.algos() == []
-        guardian._last_entry = price
+        guardian._stop_of = stop_of
         await b.hear(1.0)
         assert len(b.algos()) == 1
 
