@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -56,6 +57,7 @@ _UNTRACED = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, and tests of it would tell nothing
     config.addinivalue_line("markers", "untraced: repeats at length what other tests run; not counted in the coverage")
 
 

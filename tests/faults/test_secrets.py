@@ -50,11 +50,11 @@ def test_a_run_writes_no_secret_anywhere(place: str, tmp_path: Path, monkeypatch
     # a careless line, such as a library might log, on the way
     assemble = paper_command.assemble
 
-    def careless(*arguments):
+    def careless(*arguments, **more):
         for name, value in SECRETS.items():
             logger.warning("connecting with {}={}", name, value)
             logger.info({"headers": {name: value}})
-        return assemble(*arguments)
+        return assemble(*arguments, **more)
 
     monkeypatch.setattr(paper_command, "assemble", careless)
     said = run(state, environ=environ, cwd=home)

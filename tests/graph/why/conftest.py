@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,14 +38,22 @@ STATE_EVERY = 50
 """Bars between two states, few so that any bar is soon stood at."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quiet() -> Iterator[None]:
+@contextmanager
+def quietly() -> Iterator[None]:
     """What a run says of each bar takes longer than the bar."""
     for room in ("graph", "core"):
         logger.disable(room)
-    yield
-    for room in ("graph", "core"):
-        logger.enable(room)
+    try:
+        yield
+    finally:
+        for room in ("graph", "core"):
+            logger.enable(room)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    with quietly():
+        yield
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class Made:
         return usual.model_copy(update={"governance": usual.governance.model_copy(update=dict(self.limits))})
 
     def record(self, folder: Path) -> Session:
-        with untraced(), pytest.MonkeyPatch.context() as patch:
+        with untraced(), quietly(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(journaling, "STATE_EVERY", STATE_EVERY)
             asyncio.run(self._run(folder))
         return find(str(folder))
@@ -153,7 +162,7 @@ def explain_all(session: Session, records: Records, ids: list[str]) -> Explained
     before = fingerprint(session.folder.root)
     subjects = {name: records.find(name) for name in ids}
     found = asyncio.run(Explainer(session.reader(), records).many(list(subjects.values())))
-    with untraced():
+    with untraced(), quietly():
         facts = witness(session, records, sorted({subject.ts for subject in subjects.values()}))
     return Explained(session, records, subjects, {why.id: why for why in found}, before, facts)
 

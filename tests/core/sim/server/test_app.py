@@ -136,12 +136,16 @@ async def test_a_server_that_never_started_can_be_closed() -> None:
     clock = VirtualClock(1)
     server = ExchangeServer(LocalExchange((listing(),), clock, wallet=D(1)), HandTape(), clock)
     await server.finished()
+    assert server.played_to == 0
     await server.close()
 
 
 async def test_the_end_of_the_tape_can_be_awaited(plain: World) -> None:
+    last = plain.trade("50001")
+    plain.tape.push(last)
     plain.tape.end()
     await asyncio.wait_for(plain.server.finished(), 3)
+    assert plain.server.played_to == last.ts
 
 
 async def test_what_breaks_the_tape_is_told_to_who_waits(tmp_path: Path) -> None:

@@ -188,6 +188,11 @@ async def test_a_refusal_cannot_be_found_late(plain: World) -> None:
     assert (await plain.ask("POST", "/fapi/v1/order", symbol=BTC)).code == -1102
 
 
+async def test_what_is_no_order_cannot_be_found_late(plain: World) -> None:
+    plain.server.inject(Fault(FaultKind.FOUND_LATE, path="/fapi/v1/leverage", delay_ms=200))
+    assert (await plain.ask("POST", "/fapi/v1/leverage", symbol=BTC, leverage=3)).status == 200
+
+
 async def test_a_reply_tells_what_was_used_of_the_limits(plain: World) -> None:
     first = await plain.ask("GET", "/fapi/v1/depth", signed=False, symbol=BTC, limit=1000)
     used = int(first.headers["X-MBX-USED-WEIGHT-1M"])
