@@ -7,20 +7,15 @@ are not on its record halt the account (:attr:`core.exec.live.halts.HaltKind.OTH
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import StateError
+from core.file_lock import take, taken
 from core.venues.keys import Keys
-
-_FLOCK = struct.Struct("hhqqi4x")
-"""struct flock of Linux: kind, whence, start, length, pid."""
-_WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def account_file(keys: Keys, environ: Mapping[str, str] | None = None) -> Path:
@@ -31,22 +26,15 @@ def account_file(keys: Keys, environ: Mapping[str, str] | None = None) -> Path:
 
 
 def held(path: Path) -> bool:
-    """Whether a daemon holds the lock. It is asked and not tried: who tries would stand in a starting daemon's way.
+    """Whether a daemon holds the lock.
 
     Raises:
         StateError: it cannot be looked at.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+        return taken(path)
     except OSError as error:
         raise _unusable(path, error) from error
-    try:
-        kind, *_ = _FLOCK.unpack(fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE))
-    finally:
-        os.close(handle)
-    return bool(kind != fcntl.F_UNLCK)
 
 
 @contextmanager
@@ -58,18 +46,16 @@ def holding(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = take(path)
     except OSError as error:
         raise _unusable(path, error) from error
+    if handle is None:
+        raise StateError(
+            "another daemon on this machine trades with the same API key",
+            help=f"stop it first; it holds {path}",
+            code="STATE-013",
+        )
     try:
-        try:
-            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-        except BlockingIOError as error:
-            raise StateError(
-                "another daemon on this machine trades with the same API key",
-                help=f"stop it first; it holds {path}",
-                code="STATE-013",
-            ) from error
         yield
     finally:
         os.close(handle)

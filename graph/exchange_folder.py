@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from core.errors import StateError
+from core.file_lock import take
 from core.sim.server.tls import Certificate, make_certificate
 
 _CERT, _KEY = "exchange-cert.pem", "exchange-key.pem"
@@ -80,16 +80,13 @@ class ExchangeFolder:
         Raises:
             StateError: somebody does.
         """
-        handle = os.open(self.root / "exchange.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
+        handle = take(self.root / "exchange.lock", 0o644)
+        if handle is None:
             raise StateError(
                 f"another local exchange uses {self.root}",
                 help="stop it, or give another folder with --state DIR",
                 code="STATE-009",
-            ) from error
+            )
         try:
             yield
         finally:

@@ -7,10 +7,8 @@ always belong together (X43).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import msgspec
 
 from core.errors import StateError
+from core.file_lock import take, taken
 from core.monitor.reader import StoreReader, check_schema, reading, snapshot_checksum, storage_error
 from core.monitor.schema import (
     ADJUSTMENT,
@@ -267,45 +266,29 @@ _ENCODED_LATE: dict[str, Callable[[Any], list[Any]]] = {"signals": _signal_row, 
 
 
 def _lock(path: Path) -> int:
-    """Hold ``<file>.lock`` for this process; the system lets go of it when the process ends, however it ends."""
-    handle = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-    except BlockingIOError as error:
-        os.close(handle)
+    """Hold ``<file>.lock`` for this process."""
+    handle = take(_lock_file(path))
+    if handle is None:
         raise StateError(
             f"state file {path} is in use by another run",
             help="stop that run, or choose another folder: brain paper --state DIR",
             code="STATE-009",
-        ) from error
+        )
     return handle
 
 
 def in_use(path: Path) -> bool:
-    """Whether a run holds the state file ``path``. It is asked and not tried: who tries would stand in a starting run's way.
+    """Whether a run holds the state file ``path``.
 
     Raises:
         StateError: the lock cannot be looked at.
     """
     with reading(path):
-        try:
-            handle = os.open(_lock_file(path), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            kind, *_ = _LOCK.unpack(fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE))
-        finally:
-            os.close(handle)
-        return bool(kind != fcntl.F_UNLCK)
+        return taken(_lock_file(path))
 
 
 def _lock_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
-
-
-_LOCK = struct.Struct("hhqqi4x")
-"""struct flock of Linux: kind, whence, start, length, pid."""
-_WHOLE_FILE = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def _open(path: Path, durable: bool) -> sqlite3.Connection:

@@ -7,7 +7,6 @@ for again, and files that are not in the list are never touched. One process use
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from core.data.sources.folder import Kind, read_columns
 from core.data.timeframes import finest
 from core.errors import SourceError
 from core.exec.instrument import venue_id
+from core.file_lock import take
 from core.types import Timeframe
 
 LISTED = "fetched.json"
@@ -101,22 +101,20 @@ def listed_in(folder: Path) -> Listed | None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """No other download uses ``folder`` until the block ends; the system lets go of it when the process ends, however it ends.
+    """No other download uses ``folder`` until the block ends.
 
     Raises:
         SourceError: one does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = take(folder / _LOCK, 0o644)
+    if handle is None:
+        raise SourceError(
+            f"another brain data fetch writes into {folder}",
+            help="wait until it is done and run the same command again, or give another --out folder",
+            code="DATA-043",
+        )
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SourceError(
-                f"another brain data fetch writes into {folder}",
-                help="wait until it is done and run the same command again, or give another --out folder",
-                code="DATA-043",
-            ) from error
         yield
     finally:
         os.close(handle)

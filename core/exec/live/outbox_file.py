@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from pathlib import Path
 
 from core.errors import StateError
 from core.exec.live.outbox_schema import CREATE, SCHEMA_VERSION
+from core.file_lock import take
 
 
 def lock(path: Path) -> int:
-    """Hold ``<file>.lock``; the system lets go of it when the process ends, however it ends.
+    """Hold ``<file>.lock``.
 
     Raises:
         StateError: another process holds it.
     """
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
+    handle = take(path.with_name(path.name + ".lock"))
+    if handle is None:
         raise StateError(
             f"outbox {path} is in use by another run",
             help="stop that run; two runs must never trade on one account",
             code="LIVE-001",
-        ) from error
+        )
     return handle
 
 
