@@ -54,7 +54,7 @@ class Venue:
     def wiring(self, **more: Any) -> Wiring:
         """How a client reaches it; a wiring each, so that nobody shares a budget."""
         reached = local_wiring(self.port, self.certificate)
-        given: dict[str, Any] = {"timeout_ms": PATIENT_MS, "budget": Budget(limit=_PLENTY), **more}
+        given: dict[str, Any] = {"timeout_ms": PATIENT_MS, "budget": Budget(limit=_PLENTY, address_most=_PLENTY), **more}
         return Wiring(resolver=reached.resolver, cafile=reached.cafile, **given)
 
     def leap(self, leaps: Leaps) -> None:

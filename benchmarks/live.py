@@ -50,10 +50,11 @@ _FOREVER_S = 1e6
 _FIRST_TO_COUNT = 10
 """Orders before it fill caches."""
 _SETTINGS = ExchangeSettings(
-    market_silent_s=_FOREVER_S, book_silent_s=_FOREVER_S, clock_every_s=_FOREVER_S, weight_per_minute=1e9
+    market_silent_s=_FOREVER_S, book_silent_s=_FOREVER_S, clock_every_s=_FOREVER_S, weight_per_minute=1e9, address_most=1e9
 )
 _OPTIONS = LiveOptions(send_patience_s=_FOREVER_S, audit_every_s=3_600.0)
-"""What is silent because time leapt is not dialled again; nor is everything compared just before each close."""
+"""What is silent because time leapt is not dialled again; nor is everything compared just before each close. Starts follow
+each other within a second: the weight that an address may use in a minute is not what is measured."""
 _OF_BOOKS = re.compile(r"-[easx][0-9a-z]+$")
 """Entries, adds, stops and exits by :func:`core.exec.orders.client_id`; the broker's own have other letters."""
 _EAGER_LIMITS: dict[str, object] = {

@@ -28,6 +28,7 @@ class ExchangeSettings:
         switch_patience_s: how long a batch may wait for another venue.
         backoff_s: first and longest pause before a socket is dialled again.
         weight_per_minute: budget for data, apart from that for orders; the venue allows 2400 to an address.
+        address_most: nothing is asked for while the venue has counted more than this for our address, whoever used it up.
         depth_levels: of the snapshot that a book is built on.
         waiting_most: candles of a symbol that wait for a consumer that does not come; the oldest go first.
         patience_s: how long start-up tries to reach the venue.
@@ -50,6 +51,7 @@ class ExchangeSettings:
     switch_patience_s: float = 10.0
     backoff_s: tuple[float, float] = (0.2, 15.0)
     weight_per_minute: float = 1_000.0
+    address_most: float = 2_000.0
     depth_levels: int = 500
     waiting_most: int = 3_000
     patience_s: float = 60.0

@@ -77,7 +77,7 @@ class Venue:
     ) -> None:
         self.name, self.symbols, self.base = name, tuple(symbols), tuple(base)
         self._settings, self._random = settings, random
-        budget = Budget(limit=settings.weight_per_minute, reserve=0.0)
+        budget = Budget(limit=settings.weight_per_minute, reserve=0.0, address_most=settings.address_most)
         self.client: Any = make_client(name, None, replace(wiring, on_raw=self._on_raw, on_link=None, budget=budget))
         self.clock = VenueClock(clock, step_ms=settings.step_ms, every_s=settings.clock_every_s, read_ntp=read_ntp)
         self.rest = VenueRest(self.client, self.clock.now, settings.last_row_ms)

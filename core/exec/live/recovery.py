@@ -193,8 +193,10 @@ class Recoverer:
             )
 
     def _compare_money(self, limits: Sequence[Limits]) -> None:
-        """The smallest order of a symbol against all that the wallet can carry."""
-        carried = (self._intake.wallet or Decimal(0)) * self._desk.options.leverage
+        """The smallest order of a symbol against all that the wallet can carry, where it is known."""
+        if self._intake.wallet is None:
+            return
+        carried = self._intake.wallet * self._desk.options.leverage
         for limit in limits:
             if limit.min_notional > carried:
                 least = f"the smallest order of {limit.symbol} is {limit.min_notional} USD"
