@@ -15,7 +15,6 @@ Paper that goes on adds to the evidence and voids nothing; its demands are looke
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +22,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from configs.check import validate
+from configs.durable import replace_file
 from configs.lock import digest_of, plain, shown
 from configs.schema import Frozen
 from configs.validators import Configuration
@@ -116,12 +116,7 @@ def why_void(approval: Approval, config: Configuration, code: str, seals: Mappin
 def write_approval(folder: Path, approval: Approval) -> Path:
     """Sign; only ``brain live approve`` calls this, after a person confirmed. Replaces the former one in one step."""
     path = folder / LIVE_LOCK_FILE
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(_text(approval))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(path, _text(approval).encode())
     return path
 
 

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from configs.check import problem_at, validate
+from configs.durable import replace_file
 from configs.errors import ConfigCode, ConfigError, Problem, raise_all
 from configs.folder import with_configs
 from configs.governance_schema import Governance
@@ -210,13 +211,7 @@ def write_lock(folder: Path, reviewer: str, reason: str, date: dt.date) -> Lock:
         raise ValueError("a signature needs a reviewer and a reason")
     values = plain(load_governance(folder))
     lock = Lock(form=LOCK_SCHEMA, digest=digest_of(values), reviewer=reviewer, date=date, reason=reason, values=values)
-    path = folder / LOCK_FILE
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(_lock_text(lock))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_file(folder / LOCK_FILE, _lock_text(lock).encode())
     return lock
 
 

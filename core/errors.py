@@ -9,7 +9,9 @@
     ├── ToolRefused            an agent asked for a tool outside its grant
     ├── TopologyError          the table of agents, tools and edges breaks a rule
     ├── ContractError          a node read, wrote or returned what it did not declare
-    └── LockedError            trading is locked and a person is needed
+    ├── LockedError            trading is locked and a person is needed
+    ├── AccountRefused         the account, its key or its mode must not be traded with
+    └── Unanswered             the exchange gave no answer now, and may later
 
 Configuration errors live with ``configs`` (``configs.errors.ConfigError``).
 """
@@ -79,3 +81,16 @@ class LockedError(BrainError):
 
     default_code = "LOCK-001"
     exit_code = 5
+
+
+class AccountRefused(BrainError):
+    """The account, its key or its mode must not be traded with, and trying again does not mend it."""
+
+    exit_code = 3
+
+
+class Unanswered(BrainError):
+    """The exchange gave no answer now, and may later."""
+
+    default_code = "LIVE-015"
+    exit_code = 4

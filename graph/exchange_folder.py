@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from configs.durable import no_space, replace_file
 from core.errors import StateError
 from core.file_lock import take
+from core.journal.writer import way_out
 from core.sim.server.tls import Certificate, make_certificate
 
 _CERT, _KEY = "exchange-cert.pem", "exchange-key.pem"
@@ -78,9 +80,10 @@ class ExchangeFolder:
         """Nobody else uses the folder until the block ends.
 
         Raises:
-            StateError: somebody does.
+            StateError: somebody does, or the folder cannot be written.
         """
-        handle = take(self.root / "exchange.lock", 0o644)
+        with self._writing():
+            handle = take(self.root / "exchange.lock", 0o644)
         if handle is None:
             raise StateError(
                 f"another local exchange uses {self.root}",
@@ -108,10 +111,13 @@ class ExchangeFolder:
             ) from error
 
     def keep_market(self, market: ExchangeMarket) -> None:
-        """Write down what is played here."""
-        draft = self._market.with_suffix(".tmp")
-        draft.write_bytes(msgspec.json.encode(market))
-        draft.replace(self._market)
+        """Write down what is played here.
+
+        Raises:
+            StateError: the folder cannot be written.
+        """
+        with self._writing():
+            replace_file(self._market, msgspec.json.encode(market))
 
     def time(self) -> int:
         """Up to when (ms) the exchange's clock can have run; 0 in a new folder, or where nobody could write it down."""
@@ -121,12 +127,40 @@ class ExchangeFolder:
             return 0
 
     def keep_time(self, ts: int) -> None:
-        """Write down that the clock will not run beyond ``ts`` before the next call."""
+        """Write down that the clock will not run beyond ``ts`` before the next call.
+
+        Raises:
+            OSError: the folder cannot be written; a run need not end for it.
+        """
         draft = self._time.with_suffix(".tmp")
         draft.write_text(str(ts), encoding="utf-8")
         draft.replace(self._time)
 
     def certificate(self) -> Certificate:
-        """Made with the folder and kept, so that whoever trusts it once need not do it again."""
+        """Made with the folder and kept, so that whoever trusts it once need not do it again.
+
+        Raises:
+            StateError: the folder cannot be written.
+        """
         kept = Certificate(self.root / _CERT, self.root / _KEY)
-        return kept if kept.cert.is_file() and kept.key.is_file() else make_certificate(self.root)
+        if kept.stands_for():
+            return kept
+        with self._writing():
+            try:
+                return make_certificate(self.root)
+            except OSError:
+                for half in (kept.cert, kept.key):
+                    with suppress(OSError):
+                        half.unlink()
+                raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StateError(
+                f"state folder {self.root} can't be written: {error.strerror}",
+                help=way_out(error),
+                code="STATE-003" if no_space(error) else "STATE-002",
+            ) from error

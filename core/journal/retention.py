@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from configs.durable import sync_folder
 from core.errors import StateError
 from core.journal.frames import Broken, Place
 from core.journal.reader import JournalReader
 from core.journal.records import BatchIn, State
-from core.journal.segments import Segment, damaged, sync_folder
+from core.journal.segments import Segment, damaged
 from core.journal.trimmed import note
 
 KEEP_DAYS = 186

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import zstandard
 
+from configs.durable import sync_folder
 from core.errors import StateError
 from core.journal.frames import FORMAT, Broken, Header, NewerFormat, Place, read_header
 
@@ -134,7 +135,7 @@ def segments(folder: Path) -> tuple[Segment, ...]:
 def create(folder: Path, header: Header, frame: bytes) -> tuple[Segment, int]:
     """Begin a segment with its first frame, whole or not at all: the segment, and the handle to go on writing with.
 
-    The caller makes the name outlive a loss of power (:func:`sync_folder`).
+    The caller makes the name outlive a loss of power (:func:`configs.durable.sync_folder`).
 
     Raises:
         OSError: the disk is full or may not be written; there is no new segment then.
@@ -173,15 +174,6 @@ def tidy(folder: Path) -> None:
         closed = kept.get(f"{path.name}.zst")
         if _DRAFT.match(path.name) or (closed is not None and _same(closed, path)):
             path.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in ``folder`` outlive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_at(handle: int, data: bytes, offset: int) -> None:

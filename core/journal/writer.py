@@ -10,7 +10,6 @@ That there is one writer is the caller's care: whoever holds the lock of the ses
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import reprlib
@@ -22,12 +21,13 @@ from typing import Any
 
 import msgspec
 
+from configs.durable import no_space, sync_folder
 from core.errors import StateError
 from core.journal.difference import first_difference
 from core.journal.frames import HEADER_BYTES, Broken, Header, Place, frame, read_frames
 from core.journal.reader import missing_end
 from core.journal.records import Answer, Decided, Record, decode, encode
-from core.journal.segments import Segment, create, damaged, keep_aside, pack, segments, sync_folder, tidy, write_at
+from core.journal.segments import Segment, create, damaged, keep_aside, pack, segments, tidy, write_at
 
 _MOST_UNSYNCED_BYTES = 1 << 22
 """What a loss of power may cost where nobody asks for a sync, and what is held in memory until one."""
@@ -314,7 +314,7 @@ _LET_IN = "let this account write there, then start again with the same --state;
 
 def way_out(error: OSError, otherwise: str = _LET_IN) -> str:
     """What to do about a folder that cannot be written: what a session has open is known there alone."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if no_space(error):
         return "free some space, then start again with the same --state; nothing runs until then"
     return otherwise
 

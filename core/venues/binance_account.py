@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.clock import Clock
-from core.errors import BrainError
+from core.errors import AccountRefused, BrainError, Unanswered
 from core.exec.instrument import venue_id
 from core.venues import binance_words as words
 from core.venues.client import Wiring, make_client
@@ -88,7 +88,7 @@ class BinanceAccount:
     ) -> None:
         self._on_word, self._on_trouble, self._on_time = on_word, on_trouble, on_time
 
-    def _on_raw(self, message: Any) -> bool:
+    def _on_raw(self, message: Any, _url: str = "") -> bool:
         """Hear a message; whether it was the account's, which ccxt need not handle any more: nobody asks it for orders."""
         try:
             for word in words.words_of(message, self._names.get, self._coin):
@@ -132,7 +132,7 @@ class BinanceAccount:
         listed = {market["symbol"]: market["id"] for market in markets if market["linear"]}
         missing = [symbol for symbol in symbols if symbol not in listed]
         if missing:
-            raise BrainError(
+            raise AccountRefused(
                 f"{', '.join(missing)} not listed at {self._client.id}",
                 help="take it out of configs/symbols.yaml, or give --symbols",
                 code="VENUE-002",
@@ -157,6 +157,8 @@ class BinanceAccount:
             try:
                 await self._client.watch_orders()
             except Exception:  # noqa: BLE001 - whatever broke it, the stream is dialled again; the audit tells what was missed
+                if self._fails:  # it did not stand again: ccxt would dial with the same key for twenty minutes
+                    self._client.quirks.forget_stream_key(self._client)
                 await asyncio.sleep(_RECONNECT_S[min(self._fails, len(_RECONNECT_S) - 1)])
                 self._fails += 1
 
@@ -172,7 +174,7 @@ class BinanceAccount:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._connected.wait()
         except TimeoutError as error:
-            raise BrainError(
+            raise Unanswered(
                 f"the account's stream did not stand within {_PATIENCE_S:.0f} s",
                 help="look whether the exchange is up and the key may read, then start again",
                 code="VENUE-004",

@@ -1,11 +1,11 @@
-"""Binance USD-M's market streams: which sockets to open, and what their messages say."""
+"""Binance USD-M's market streams, and spot's for the basis: which sockets to open, and what their messages say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.venues.market_words import CandleSeen, DepthSeen, Level, MarketWord, MarkSeen, Pages, StreamLine
+from core.venues.market_words import CandleSeen, Carries, DepthSeen, Level, MarketWord, MarkSeen, Pages, StreamLine
 
 DEPTH_EVERY_MS = 500
 """Often enough for a book that is looked at when a bar closes, a fifth of the messages of the fastest stream."""
@@ -24,12 +24,31 @@ def stream_lines(client: Any, timeframes: Mapping[str, str]) -> tuple[StreamLine
     candles = [f"{ids[symbol]}@kline_{tf}" for symbol, tf in timeframes.items()]
     marks = [f"{name}@markPrice@1s" for name in ids.values()]
     books = [f"{name}@depth@{DEPTH_EVERY_MS}ms" for name in ids.values()]
-    return _line(client, "market", candles + marks, depth=False), _line(client, "public", books, depth=True)
+    market = _line(client, "linear", "market", candles + marks, Carries.CANDLES)
+    return market, _line(client, "linear", "public", books, Carries.BOOKS)
 
 
-def _line(client: Any, category: str, streams: list[str], *, depth: bool) -> StreamLine:
-    url = f"{client.get_ws_url('linear', category)}/{client.stream('linear', f'own {category}')}"
-    return StreamLine(url, {"method": "SUBSCRIBE", "params": streams, "id": client.request_id(url)}, depth)
+def spot_line(client: Any, symbols: Sequence[str], tf: str) -> StreamLine:
+    """One socket of the spot host: candles of the spot markets of ``symbols``, which name themselves by :func:`spot_id`.
+
+    Their messages are those of the perpetuals' candles to the letter: only the address tells them apart.
+    """
+    return _line(client, "spot", "spot", [f"{spot_id(symbol).lower()}@kline_{tf}" for symbol in symbols], Carries.SPOT)
+
+
+def spot_id(symbol: str) -> str:
+    """The venue's id of the spot market that ``symbol``, a perpetual or a spot symbol, belongs to.
+
+    Example:
+        >>> spot_id("BTC/USDT:USDT")
+        'BTCUSDT'
+    """
+    return symbol.partition(":")[0].replace("/", "")
+
+
+def _line(client: Any, kind: str, category: str, streams: list[str], carries: Carries) -> StreamLine:
+    url = f"{client.get_ws_url(kind, category)}/{client.stream(kind, f'own {category}')}"
+    return StreamLine(url, {"method": "SUBSCRIBE", "params": streams, "id": client.request_id(url)}, carries)
 
 
 def market_word(message: Any) -> MarketWord | None:
@@ -57,7 +76,7 @@ def _levels(rows: Any) -> tuple[Level, ...]:
 
 async def spot_rows(client: Any, symbol: str, tf: str, since: int | None, limit: int) -> list[list[float]]:
     """Candles of the spot market ``symbol`` (``BTC/USDT``) of the same venue, the forming one last."""
-    request: dict[str, Any] = {"symbol": symbol.replace("/", ""), "interval": tf, "limit": limit}
+    request: dict[str, Any] = {"symbol": spot_id(symbol), "interval": tf, "limit": limit}
     if since is not None:
         request["startTime"] = since
     answer = await client.publicGetKlines(request)

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.venues.binance_market import PAGES, funding_rows, market_word, spot_rows, stream_lines
+from core.venues.binance_market import PAGES, funding_rows, market_word, spot_id, spot_line, spot_rows, stream_lines
 
 __all__ = [
     "CLIENT_OPTIONS",
     "PAGES",
     "ends_stream",
+    "forget_stream_key",
     "funding_rows",
     "market_word",
     "redirect",
     "server_time",
     "set_offset",
+    "spot_id",
+    "spot_line",
     "spot_rows",
     "stream_lines",
     "time_url",
@@ -31,6 +34,8 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
         "fetchOpenOrders": {"warnWithoutSymbol": False},
         "timeDifference": 0,
         "watchOrderBookLimit": 100,  # 1000 would cost a second of budget a symbol
+        # else it asks for positions beside the account's stream, and nobody hears it where that fails
+        "watchPositions": {"fetchPositionsSnapshot": False},
     },
 }
 
@@ -49,7 +54,8 @@ def redirect(client: Any, address: str) -> None:
         api[name] = f"{address}/futures/data" if name == "fapiData" else f"{address}/fapi/{version}"
     api["sapi"] = f"{address}/sapi/v1"
     api["public"] = f"{address}/api/v3"
-    api["ws"]["linear"] = f"{address.replace('http', 'ws', 1)}/ws"  # must end exactly so, or ccxt takes it for spot
+    # must end exactly so, or ccxt does not put the category of a futures stream into it
+    api["ws"]["linear"] = api["ws"]["spot"] = f"{address.replace('http', 'ws', 1)}/ws"
     client.exceptions["exact"].update(client.exceptions["linear"]["exact"])
 
 
@@ -59,9 +65,14 @@ def ends_stream(client: Any, stream: Any, message: Any) -> bool:
         return False
     import ccxt
 
-    client.options["linear"] = {**client.options.get("linear", {}), "listenKey": None, "lastAuthenticatedTime": 0}
+    forget_stream_key(client)
     stream.on_error(ccxt.NetworkError("listenKeyExpired"))
     return True
+
+
+def forget_stream_key(client: Any) -> None:
+    """Let the account's stream be dialled with a key that is asked for anew: the venue may not know the old one any more."""
+    client.options["linear"] = {**client.options.get("linear", {}), "listenKey": None, "lastAuthenticatedTime": 0}
 
 
 def time_url(client: Any) -> str:

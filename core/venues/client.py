@@ -22,7 +22,7 @@ from core.venues.budget import Budget
 from core.venues.keys import Keys
 
 Raw = Mapping[str, Any]
-OnRaw = Callable[[Any], bool | None]
+OnRaw = Callable[[Any, str], bool | None]
 OnLink = Callable[[str, bool], None]
 OnError = Callable[[Exception], None]
 
@@ -45,7 +45,8 @@ class Wiring:
     """How a client reaches its venue, and whom it tells.
 
     Args:
-        on_raw: called with every decoded message of every stream, before ccxt handles it; where it answers True, ccxt does not.
+        on_raw: called with every decoded message of every stream and that stream's address, before ccxt handles it; where it
+            answers True, ccxt does not.
         on_link: called with a stream's address and whether it stands now.
         on_error: called with every error that the venue has answered a request with, its number noted on it.
         resolver: where the venue's names lead (the local exchange); None: the system's.
@@ -185,7 +186,7 @@ class _Wired:
     def handle_message(self, client: Any, message: Any) -> Any:
         if self.quirks.ends_stream(self, client, message):
             return None
-        if self.wiring.on_raw is not None and self.wiring.on_raw(message) is True:
+        if self.wiring.on_raw is not None and self.wiring.on_raw(message, str(client.url)) is True:
             return None
         return super().handle_message(client, message)  # type: ignore[misc]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.errors import BrainError
+from core.errors import AccountRefused, BrainError, Unanswered
 
 _NUMBER = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 
@@ -49,24 +49,24 @@ def unusable(error: Exception) -> BrainError:
     """Why an account cannot be traded whose venue answered ``error`` to a question, with what to do about it."""
     code = code_of(error)
     if code in _KEY_UNKNOWN:
-        return BrainError(
+        return AccountRefused(
             f"the exchange does not take API_KEY ({code}): it is another, has no right to this, or not from this address",
             help="compare API_KEY with the key at the exchange, its rights and its list of addresses, then start again",
             code="LIVE-014",
         )
     if code == _SIGNATURE_WRONG:
-        return BrainError(
+        return AccountRefused(
             f"the exchange does not take API_SECRET ({code}): it does not belong to API_KEY",
             help="set API_KEY and API_SECRET of one and the same key, then start again",
             code="LIVE-014",
         )
     if code == _TIME_WRONG:
-        return BrainError(
+        return AccountRefused(
             f"the exchange does not take this host's time ({code})",
             help="set the host's clock (timedatectl set-ntp true), then start again",
             code="LIVE-013",
         )
-    return BrainError(
+    return Unanswered(
         f"the account cannot be asked: {type(error).__name__}{'' if code is None else f' {code}'}",
         help="check the network and the exchange's status page, then start again",
         code=NO_ANSWER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 Level = tuple[float, float]
@@ -42,12 +43,20 @@ class DepthSeen(NamedTuple):
 MarketWord = CandleSeen | MarkSeen | DepthSeen
 
 
+class Carries(Enum):
+    """What a socket tells of, as people are told of it."""
+
+    CANDLES = "candles and marks"
+    BOOKS = "books"
+    SPOT = "spot candles"
+
+
 class StreamLine(NamedTuple):
-    """One socket: its address, and the message that subscribes everything on it. ``depth``: it carries books."""
+    """One socket: its address, the message that subscribes everything on it, and what that is."""
 
     url: str
     request: dict[str, object]
-    depth: bool
+    carries: Carries
 
 
 class Pages(NamedTuple):

@@ -284,14 +284,19 @@ async def _watch(console: Console, stand: _Stand, over: asyncio.Event) -> None:
                 show(_line(stand, console))
                 due = loop.time() + every
             # after a kill the clock must not go back behind what clients were told, nor far ahead of theirs
-            stand.folder.keep_time(stand.clock.now_ms() + round(2_000 * _KEEP_TIME_SECONDS * stand.options.speed))
+            _keep_time(stand, round(2_000 * _KEEP_TIME_SECONDS * stand.options.speed))
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(every, _KEEP_TIME_SECONDS)):
                     await over.wait()
-    stand.folder.keep_time(stand.clock.now_ms())
+    _keep_time(stand, 0)
     playing.cancel()
     with suppress(asyncio.CancelledError):
         await playing
+
+
+def _keep_time(stand: _Stand, ahead_ms: int) -> None:
+    with suppress(OSError):  # a full disk is told by the account, which takes no orders then; the next second tries again
+        stand.folder.keep_time(stand.clock.now_ms() + ahead_ms)
 
 
 # --- saying ---------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from core.sim.local.values import BookTick, FundingTick, MarkTick, OrderSide, Ti
 from core.sim.tape.relay import RelayTape
 from core.types import Timeframe
 from core.venues.client import Wiring, make_client
-from core.venues.market_words import StreamLine
+from core.venues.market_words import Carries, StreamLine
 from graph.live.missed import Heard, Stakes, missed
 
 _VENUE = "binanceusdm"
@@ -60,7 +60,7 @@ class MarketRelay:
         self._client: Any = make_client(_VENUE, None, replace(wiring, on_raw=self._on_raw, on_link=None))
         names = [symbol.partition(":")[0].replace("/", "") for symbol in base_tf]
         self.tape = RelayTape(f"relay:{_VENUE}", dict.fromkeys(names, ()))
-        self.garbled = 0
+        self._garbled: set[str] = set()
         self._on_note = on_note
         self._lines: list[Line] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -174,7 +174,7 @@ class MarketRelay:
         request = {"method": "SUBSCRIBE", "params": streams, "id": client.request_id(url)}
         line = Line(
             client,
-            StreamLine(url, request, category == "public"),
+            StreamLine(url, request, Carries.BOOKS if category == "public" else Carries.CANDLES),
             silent_s=self._settings.market_silent_s,
             backoff_s=self._settings.backoff_s,
             random=np.random.default_rng(len(self._lines)),
@@ -208,23 +208,29 @@ class MarketRelay:
 
     # --- what is heard ----------------------------------------------------------------------------
 
-    def _on_raw(self, message: Any) -> bool:
+    def _on_raw(self, message: Any, _url: str) -> bool:
         """Take a message of ours; one that cannot be read must not end ccxt's loop."""
         kind = message.get("e") if isinstance(message, dict) else None
         if kind not in ("aggTrade", "depthUpdate", "markPriceUpdate"):
             return False
         try:
             for line in self._lines:
-                if line.dial.depth is (kind == "depthUpdate"):
+                if (line.dial.carries is Carries.BOOKS) is (kind == "depthUpdate"):
                     line.heard()
             if not self._behind or kind == "depthUpdate":
                 for tick in self._ticks(kind, message):
                     self._pass_on(tick)
             elif self._catching_up is None:  # the candles tell what this does
                 self._catching_up = asyncio.create_task(self._catch_up(), name="relay of what was missed")
-        except (KeyError, ValueError, ArithmeticError, TypeError):
-            self.garbled += 1
+        except (KeyError, ValueError, ArithmeticError, TypeError) as error:
+            self._note_garbled(kind, error)
         return True
+
+    def _note_garbled(self, kind: str, error: Exception) -> None:
+        """Once for each kind: a venue that has changed a message's form sends it all day."""
+        if kind not in self._garbled:
+            self._garbled.add(kind)
+            self._on_note(f"{_VENUE} sends {kind} messages that cannot be read ({type(error).__name__}): they are passed over")
 
     def _pass_on(self, tick: Tick) -> None:
         """While no book is heard a trade brings its own for what it triggers, and takes it away again."""

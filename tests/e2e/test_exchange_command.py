@@ -214,6 +214,25 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert "   = help: brain exchange --port 0\n" in said.err
 
 
+def test_a_full_disk_is_said_and_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "exchange-key.pem").symlink_to("/dev/full")
+    said = process("exchange", "--port", "0", "--state", str(tmp_path / "state"))
+    assert said.code == 4
+    assert f"error[STATE-003]: state folder {tmp_path / 'state'} can't be written: No space left on device" in said.err
+    assert "= help: free some space, then start again with the same --state" in said.err
+
+
+def test_a_disk_that_does_not_take_the_time_ends_nothing(tmp_path: Path) -> None:
+    with running(tmp_path / "state", "--http") as market:
+        while not (tmp_path / "state" / "time.txt").exists():
+            time.sleep(0.05)
+        (tmp_path / "state" / "time.tmp").mkdir()
+        time.sleep(1.2)
+        said = market.end(signal.SIGTERM)
+    assert (said.code, "error" in said.err) == (0, False), said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,3 +67,34 @@ def test_its_certificate_is_made_once_and_made_again_where_half_of_it_is_gone(tm
     first.key.unlink()
     assert replace(folder.certificate()) == first
     assert first.cert.read_bytes() != before
+
+
+@pytest.mark.parametrize("file", ["exchange-cert.pem", "exchange-key.pem"])
+def test_a_full_disk_is_said_and_leaves_no_half_certificate(file: str, tmp_path: Path) -> None:
+    """A key that is there and empty would pass for one at the next start."""
+    (tmp_path / file).symlink_to("/dev/full")
+    folder = ExchangeFolder(tmp_path)
+    with pytest.raises(StateError, match="No space left on device") as error:
+        folder.certificate()
+    assert (error.value.code, error.value.exit_code) == ("STATE-003", 4)
+    assert str(tmp_path) in error.value.what
+    assert "free some space, then start again with the same --state" in error.value.help
+    assert list(tmp_path.iterdir()) == []
+    assert folder.certificate().stands_for()
+
+
+@pytest.mark.parametrize(
+    ("taken", "write"),
+    [
+        ("exchange-cert.pem", lambda folder: folder.certificate()),
+        ("market.json", lambda folder: folder.keep_market(MARKET)),
+        ("exchange.lock", lambda folder: folder.held().__enter__()),
+    ],
+    ids=["certificate", "market", "lock"],
+)
+def test_a_folder_that_cannot_be_written_is_said(taken: str, write: Callable[[ExchangeFolder], object], tmp_path: Path) -> None:
+    (tmp_path / taken).mkdir()
+    with pytest.raises(StateError, match="can't be written") as error:
+        write(ExchangeFolder(tmp_path))
+    assert error.value.code == "STATE-002"
+    assert "let this account write there" in error.value.help

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from configs.durable import no_space, put_in_place, replace_file
 from core.data.exchange.rest import FUNDING_STEP_MS, PAGE, VenueRest
 from core.data.exchange.retry import patiently
 from core.data.sources.folder import Kind, read_columns
@@ -104,10 +105,11 @@ def held(folder: Path) -> Iterator[None]:
     """No other download uses ``folder`` until the block ends.
 
     Raises:
-        SourceError: one does.
+        SourceError: one does, or the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = take(folder / _LOCK, 0o644)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = take(folder / _LOCK, 0o644)
     if handle is None:
         raise SourceError(
             f"another brain data fetch writes into {folder}",
@@ -118,6 +120,18 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        again = "run the same command again: it goes on from where it was"
+        what, first = f"{folder} cannot be written: {error.strerror}", "let this account write there"
+        if no_space(error):
+            what, first = f"there is no space left in {folder}", "free some"
+        raise SourceError(what, help=f"{first}, then {again}", code="DATA-044") from error
 
 
 class Download:
@@ -182,14 +196,16 @@ class Download:
             on_time: told how many ms of market time are newly done.
 
         Raises:
-            SourceError: a file cannot be read.
+            SourceError: a file cannot be read or written; what was fetched before is kept.
             Exception: whatever the client raises, once patience is over.
         """
         if series.path not in self._listed.series:
-            self._list(series, [])  # ours from now on, whatever happens
+            with _writing(self._folder):
+                self._list(series, [])  # ours from now on, whatever happens
         for begin, end in self.missing(series, since, until):
             await self._range(series, begin, end, on_time)
-            self._join(series, begin, end)
+            with _writing(self._folder):
+                self._join(series, begin, end)
         path = self._folder / series.path
         return pq.read_metadata(path).num_rows if path.exists() else 0
 
@@ -214,7 +230,8 @@ class Download:
                 at = min(last, end)
         while at + series.step <= end:
             columns, reached = await self._part(series, at, end, on_time)
-            write(self._parts(series) / f"{at}-{reached}.parquet", columns)
+            with _writing(self._folder):
+                write(self._parts(series) / f"{at}-{reached}.parquet", columns)
             at = reached
 
     async def _part(self, series: Series, since: int, until: int, on_time: Callable[[int], None]) -> tuple[Columns, int]:
@@ -295,24 +312,20 @@ def joined(ranges: Sequence[Range]) -> list[Range]:
 
 
 def write(path: Path, columns: Columns) -> None:
-    """Write a parquet file whole or not at all."""
+    """Write a parquet file whole or not at all.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns), draft, compression="zstd")
-    _keep(draft, path)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """The same for any other file."""
-    draft = path.with_suffix(".tmp")
-    draft.write_bytes(content)
-    _keep(draft, path)
-
-
-def _keep(draft: Path, path: Path) -> None:
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        pq.write_table(pa.table(columns), draft, compression="zstd")
+        put_in_place(draft, path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def _remove_empty(folder: Path, stop: Path) -> None:

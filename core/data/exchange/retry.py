@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,8 @@ from core.venues.errors import status_of
 
 T = TypeVar("T")
 _FIRST_S, _MOST_S = 0.5, 15.0
+_SOON_S = (0.05, 0.3)
+"""Of what is over already, and will be told any moment."""
 _NEVER = frozenset({404, 405, 451})
 """Nothing is there, or it is not for us; ccxt takes the first for a venue that is away."""
 _STRANGE_TRIES = 5
@@ -63,3 +66,17 @@ async def patiently(call: Callable[[], Awaitable[T]], patience_s: float, random:
                 raise
         await asyncio.sleep(pause_s(fails, (_FIRST_S, _MOST_S), random))
         fails += 1
+
+
+async def soon(known: Callable[[], Awaitable[bool]], patience_s: float) -> None:
+    """Ask again and again, at first after a moment, until something is ``known`` or patience is over; errors are answers too."""
+    loop, (pause, most) = asyncio.get_running_loop(), _SOON_S
+    until = loop.time() + patience_s
+    while True:
+        with suppress(Exception):  # it is asked for again, now or at the next close
+            if await known():
+                return
+        if loop.time() + pause > until:
+            return
+        await asyncio.sleep(pause)
+        pause = min(2.0 * pause, most)

@@ -13,6 +13,8 @@ class ExchangeSettings:
         grace_ms: a candle that no stream has finished by then is asked for by REST.
         last_row_ms: the last row of an answer is believed to be final from then on though no newer one proves it.
         barrier_ms: until then late symbols are waited for; who comes later is in a later batch.
+        spot_grace_ms: an hour's spot close that the stream has not told by then is asked for by REST; what is decided at that
+            close waits for it.
         side_wait_ms: how long complete candles wait for funding, spot and books of the same moment.
         hold_closes: closes for which a symbol's newer bars wait for a missing one before it is given up as a gap.
         stale_after_ms: a close that could not be told by then is never told alone: its bars come with the next one.
@@ -37,6 +39,7 @@ class ExchangeSettings:
     grace_ms: int = 1_000
     last_row_ms: int = 15_000
     barrier_ms: int = 2_000
+    spot_grace_ms: int = 150
     side_wait_ms: int = 1_000
     hold_closes: int = 3
     stale_after_ms: int = 30_000

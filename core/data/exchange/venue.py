@@ -22,11 +22,12 @@ from core.data.exchange.depth import Books, book_of
 from core.data.exchange.line import Line
 from core.data.exchange.rest import VenueRest
 from core.data.exchange.settings import ExchangeSettings
+from core.data.exchange.spot_told import SpotTold
 from core.errors import SourceError
 from core.types import Timeframe
 from core.venues.budget import Budget
 from core.venues.client import Wiring, make_client
-from core.venues.market_words import CandleSeen, DepthSeen, MarkSeen
+from core.venues.market_words import CandleSeen, Carries, DepthSeen, MarketWord, MarkSeen, StreamLine
 
 _NOTES_MOST = 100
 _FAR = 1 << 62
@@ -52,6 +53,7 @@ class Venue:
         streamed: open of the last final candle of each symbol that a stream brought.
         alive_at: when (s, loop) it last told anything of the market.
         notes: what befell it since they were last taken.
+        spot: hourly closes of its spot markets that a stream has told.
 
     Args:
         name: one of :data:`core.venues.client.VENUES`.
@@ -86,7 +88,9 @@ class Venue:
         self.news = asyncio.Event()
         self.alive_at = 0.0
         self.notes: list[str] = []
+        self.spot = SpotTold()
         self._names: dict[str, int] = {}
+        self._spot_names: dict[str, int] = {}
         self._marks = [_Marks() for _ in symbols]
         self._unmarked: set[str] = set()
         self._books = Books({}, self._snapshot, self.clock.now)
@@ -122,25 +126,31 @@ class Venue:
         """Whether it has the market of a symbol; not known before :meth:`open`."""
         return self.symbols[who] in (self.client.markets or {})
 
-    def listen(self, begin: Sequence[int]) -> None:
-        """Begin to collect: candles that open at or after ``begin``, of each symbol."""
-        settings = self._settings
+    def listen(self, begin: Sequence[int], spot: Sequence[int] = ()) -> None:
+        """Begin to collect: candles that open at or after ``begin``, of each symbol, and spot closes of those at ``spot``."""
         self.candles = self._collect(begin)
         self.streamed = [opened - tf.ms for opened, tf in zip(begin, self.base, strict=True)]
         self._books = Books({name: self.symbols[who] for name, who in self._names.items()}, self._snapshot, self.clock.now)
         timeframes = dict(zip(self.symbols, (tf.value for tf in self.base), strict=True))
         for dial in self.client.quirks.stream_lines(self.client, timeframes):
-            line = Line(
-                self.client,
-                dial,
-                silent_s=_NEVER_S if dial.depth else settings.market_silent_s,
-                backoff_s=settings.backoff_s,
-                random=np.random.default_rng(self._random.integers(2**63)),
-                on_down=self._on_down("books" if dial.depth else "candles and marks"),
-            )
-            self._lines.append(line)
-            self._tasks.append(asyncio.create_task(line.run(), name=f"{self.name} {dial.url}"))
+            self._hold(dial)
+        if spot:
+            quirks, names = self.client.quirks, [self.symbols[who] for who in spot]
+            self._spot_names = {quirks.spot_id(name): who for name, who in zip(names, spot, strict=True)}
+            self._hold(quirks.spot_line(self.client, names, Timeframe.H1.value))
         self._tasks.append(asyncio.create_task(self.clock.keep(self.client), name=f"{self.name} clock"))
+
+    def _hold(self, dial: StreamLine) -> None:
+        line = Line(
+            self.client,
+            dial,
+            silent_s=_NEVER_S if dial.carries is Carries.BOOKS else self._settings.market_silent_s,
+            backoff_s=self._settings.backoff_s,
+            random=np.random.default_rng(self._random.integers(2**63)),
+            on_down=self._on_down(dial.carries),
+        )
+        self._lines.append(line)
+        self._tasks.append(asyncio.create_task(line.run(), name=f"{self.name} {dial.url}"))
 
     def _collect(self, begin: Sequence[int]) -> Candles:
         settings = self._settings
@@ -158,21 +168,33 @@ class Venue:
 
     # --- what is heard --------------------------------------------------------------------------------
 
-    def _on_raw(self, message: Any) -> bool:
+    def _on_raw(self, message: Any, url: str) -> bool:
         """Take a message of ours; ccxt need not look at it then. One that cannot be read must not end ccxt's loop."""
         try:
             word = self.client.quirks.market_word(message)
             if word is None:
                 return False
-            self._take(word)
+            spot = next((line for line in self._lines if line.dial.carries is Carries.SPOT), None)
+            if spot is not None and spot.dial.url == url:
+                self._take_spot(spot, word)
+            else:
+                self._take(word)
         except Exception as error:  # noqa: BLE001 - ccxt would go on in silence, with nothing read any more
             self.note(f"{self.name} sent what cannot be read: {type(error).__name__}")
         return True
 
-    def _take(self, word: CandleSeen | MarkSeen | DepthSeen) -> None:
+    def _take_spot(self, line: Line, word: MarketWord) -> None:
+        """It says nothing of whether the venue's perpetuals are told of."""
+        line.heard()
+        who = self._spot_names.get(word.name)
+        if who is not None and isinstance(word, CandleSeen) and word.final and word.tf == Timeframe.H1.value:
+            self.spot.take(who, word.open_ts + Timeframe.H1.ms, word.values[3])
+
+    def _take(self, word: MarketWord) -> None:
         self.alive_at = asyncio.get_running_loop().time()
+        carries = Carries.BOOKS if isinstance(word, DepthSeen) else Carries.CANDLES
         for line in self._lines:
-            if line.dial.depth is isinstance(word, DepthSeen):
+            if line.dial.carries is carries:
                 line.heard()
         who = self._names.get(word.name)
         if isinstance(word, DepthSeen):
@@ -194,12 +216,12 @@ class Venue:
             marks.last = (word.ts, word.price)
             marks.next_funding = word.next_funding or marks.next_funding
 
-    def _on_down(self, what: str) -> Callable[[str], None]:
+    def _on_down(self, what: Carries) -> Callable[[str], None]:
         def down(why: str) -> None:
-            if what == "books":
+            if what is Carries.BOOKS:
                 self._books.forget()
                 self._seen.clear()
-            self.note(f"{self.name}: the stream of {what} broke ({why}); dialled again, what is missed is asked for")
+            self.note(f"{self.name}: the stream of {what.value} broke ({why}); dialled again, what is missed is asked for")
 
         return down
 
@@ -220,12 +242,20 @@ class Venue:
     @property
     def streaming(self) -> bool:
         """Whether its candles come by a stream now."""
-        return any(line.up and not line.dial.depth for line in self._lines)
+        return self._stands(Carries.CANDLES)
 
-    def redial(self, why: str, *, depth: bool = False) -> None:
-        """Dial the stream of candles (or of books) again: it tells less than it should."""
+    @property
+    def streaming_spot(self) -> bool:
+        """The same of its spot candles."""
+        return self._stands(Carries.SPOT)
+
+    def _stands(self, what: Carries) -> bool:
+        return any(line.up and line.dial.carries is what for line in self._lines)
+
+    def redial(self, why: str, what: Carries = Carries.CANDLES) -> None:
+        """Dial the stream of ``what`` again: it tells less than it should."""
         for line in self._lines:
-            if line.dial.depth is depth:
+            if line.dial.carries is what:
                 line.drop(why)
 
     # --- what is known --------------------------------------------------------------------------------
@@ -307,7 +337,7 @@ class Venue:
         self._seen[symbol] = now
         if before not in (None, now):
             self._seen.clear()
-            self.redial(f"{symbol} moved in silence", depth=True)
+            self.redial(f"{symbol} moved in silence", Carries.BOOKS)
 
     def present_book(self, symbol: str) -> Book | None:
         """The stream's book, of the time (ms) at which it was last told of; None without one."""

@@ -82,7 +82,7 @@ class ExchangeSource:
         self._venue = self._make(venues[0])
         self._reserve = Reserve(venues[1:], self._make)
         self._past = Past(self._symbols, self._base)
-        self._side = Side(self._venue, self._past, self._settings.barrier_ms)
+        self._side = Side(self._venue, self._past, self._settings)
         self._confirm = Confirm(self._venue, self._settings, np.random.default_rng(next(self._randoms)))
         self._start, self._wanted = start, wanted
         self._info: SourceInfo | None = None
@@ -201,7 +201,7 @@ class ExchangeSource:
         missed since then comes with the next close as late bars, and is decided upon no more.
         """
         begin = self.info.start if after_ts is None else after_ts
-        self._venue.listen([begin // tf.ms * tf.ms for tf in self._base])
+        self._venue.listen([begin // tf.ms * tf.ms for tf in self._base], self._side.with_spot)
         ts = self._close_after(begin)
         yield await self._batch(ts, self._settings.patience_s if after_ts is not None else 0.0)
         while True:

@@ -85,7 +85,7 @@ def files(folder: Path) -> Iterator[tuple[Kind, Timeframe | None, Path]]:
         what = "is a file" if folder.exists() else "does not exist"
         raise SourceError(
             f"data folder {folder} {what}, expected a folder of recordings",
-            help="give a folder of recordings with --data DIR; brain data fetch makes one",
+            help="give a folder that has some; brain data fetch makes one",
             code="DATA-010",
         )
     for entry in sorted(path for path in folder.iterdir() if path.is_dir()):

@@ -27,6 +27,7 @@ from core.sim.server.options import ServerOptions
 from core.sim.server.pace import Pace
 from core.sim.server.persistence import StateFile
 from core.sim.server.pump import Pump
+from core.sim.server.spot_streams import SpotStreams
 from core.sim.server.streams import Streams
 from core.sim.server.tls import Certificate
 from core.sim.server.user import UserFeed
@@ -69,11 +70,13 @@ class ExchangeServer:
         self._desk = Desk(exchange, tape, market, pace, options, keys, countdowns, draws)
         self._plan = FaultPlan(chances)
         self._streams = Streams(market, pace, self._plan, lambda symbol: day_stats(self._desk, symbol))
+        self._spot = SpotStreams(tape, pace, self._plan)
         self._user = UserFeed(keys, pace, self._plan)
         self._gateway = Gateway(self._desk, self._plan, waits, self._settle)
-        self._doors = Doors(self._streams, self._user, keys, pace, options, sockets)
+        self._doors = Doors(self._streams, self._spot, self._user, keys, pace, options, sockets)
         self._mishaps = Mishaps(self._desk, self._plan, self._doors, self._user, self._settle)
-        self._pump = Pump(exchange, tape, market, self._streams, pace, reaction_ms=options.reaction_ms, settle=self._settle)
+        hubs = self._streams, self._spot
+        self._pump = Pump(exchange, tape, market, *hubs, pace, reaction_ms=options.reaction_ms, settle=self._settle)
         self._file = StateFile(options.state_file) if options.state_file else None
         self._runner: web.AppRunner | None = None
         self._playing: asyncio.Task[None] | None = None
@@ -139,7 +142,8 @@ class ExchangeServer:
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=BODY_MOST)
-        app.router.add_get("/{category:public|market|private}/{form:ws|stream}{names:(/.*)?}", self._doors.enter)
+        for category in ("/{category:public|market|private}", ""):
+            app.router.add_get(f"{category}/{{form:ws|stream}}{{names:(/.*)?}}", self._doors.enter)
         if self._desk.options.control:
             app.router.add_route("*", control.PATH, Control(self._plan, self._mishaps).handle)
         app.router.add_route("*", "/{path:.*}", self._gateway.handle)

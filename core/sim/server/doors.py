@@ -1,4 +1,4 @@
-"""The three addresses for streams: who may come in, and the sockets that are open."""
+"""The addresses for streams: who may come in, and the sockets that are open."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from core.sim.server.listen_keys import ListenKeys, no_such_key
 from core.sim.server.options import ServerOptions
 from core.sim.server.pace import Pace
 from core.sim.server.sockets import Hub, Socket
-from core.sim.server.stream_names import Category, Stream, parse_stream
+from core.sim.server.spot_streams import SpotStreams
+from core.sim.server.stream_names import Category, Stream, stream_at
 from core.sim.server.streams import Streams
+from core.sim.server.tls import FUTURES_STREAMS
 from core.sim.server.user import UserFeed
 
 
@@ -21,9 +23,16 @@ class Doors:
     """Opens sockets and can end them."""
 
     def __init__(
-        self, streams: Streams, user: UserFeed, keys: ListenKeys, pace: Pace, options: ServerOptions, random: np.random.Generator
+        self,
+        streams: Streams,
+        spot: SpotStreams,
+        user: UserFeed,
+        keys: ListenKeys,
+        pace: Pace,
+        options: ServerOptions,
+        random: np.random.Generator,
     ) -> None:
-        self._streams, self._user, self._keys = streams, user, keys
+        self._streams, self._spot, self._user, self._keys = streams, spot, user, keys
         self._pace, self._options, self._random = pace, options, random
         self._open: dict[Socket, None] = {}
 
@@ -36,13 +45,20 @@ class Doors:
         await asyncio.gather(*(socket.close(WSCloseCode.GOING_AWAY) for socket in self.sockets("")))
 
     async def enter(self, request: web.Request) -> web.StreamResponse:
-        """Serve ``/<category>/ws`` (bare events) or ``/<category>/stream`` (with the stream's name)."""
-        category = Category(request.match_info["category"])
+        """Serve ``/<category>/ws`` (bare events) or ``/<category>/stream`` (with the stream's name).
+
+        Without a category it is the spot host's address. The futures host had it too, and has it no more: whoever goes there
+        must not take candles of the spot market for a perpetual's.
+        """
+        category = Category(request.match_info.get("category", Category.SPOT))
         if category is Category.PRIVATE:
             return await self._enter_private(request)
+        if category is Category.SPOT and request.url.host == FUTURES_STREAMS:
+            return web.Response(status=404)
         names = [*request.match_info["names"].split("/"), *request.query.get("streams", "").split("/")]
-        found = [stream for name in names if (stream := parse_stream(name)) and stream.category is category]
-        return await self._serve(request, self._socket(request, category), self._streams, found)
+        found = [stream for name in names if (stream := stream_at(category, name))]
+        hub = self._spot if category is Category.SPOT else self._streams
+        return await self._serve(request, self._socket(request, category), hub, found)
 
     async def _enter_private(self, request: web.Request) -> web.StreamResponse:
         key = request.query.get("listenKey") or request.match_info["names"].strip("/")

@@ -8,6 +8,7 @@ from core.sim.local.exchange import LocalExchange
 from core.sim.local.values import BookTick, FundingTick, MarkTick, Tick, TradeTick
 from core.sim.server.market import MarketView
 from core.sim.server.pace import Pace
+from core.sim.server.spot_streams import SpotStreams
 from core.sim.server.streams import Streams
 from core.sim.tape.base import MarketTape
 
@@ -25,12 +26,14 @@ class Pump:
         tape: MarketTape,
         market: MarketView,
         streams: Streams,
+        spot: SpotStreams,
         pace: Pace,
         *,
         reaction_ms: int,
         settle: Callable[[], None],
     ) -> None:
-        self._exchange, self._tape, self._market, self._streams = exchange, tape, market, streams
+        self._exchange, self._tape, self._market = exchange, tape, market
+        self._streams, self._spot = streams, spot
         self._pace, self._reaction_ms, self._settle = pace, reaction_ms, settle
         self.position: tuple[int, int] | None = None
 
@@ -39,12 +42,19 @@ class Pump:
         begun = self.position
         skip = begun[1] if begun else 0
         async for tick in self._tape.ticks(begun[0] - 1 if begun else None):
+            self._tell_spot()
             if begun and skip and tick.ts == begun[0]:
                 skip -= 1
                 self._market.take(tick)
                 continue
             await self._pace.until(tick.ts)
             await self._play(tick)
+        self._tell_spot()
+
+    def _tell_spot(self) -> None:
+        """The tape knows what came with a tick once it was asked for the next one."""
+        if self.position:
+            self._spot.pass_time(self.position[0])
 
     async def _play(self, tick: Tick) -> None:
         self._exchange.on_time(self._pace.clock.now_ms())

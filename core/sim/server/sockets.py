@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from core.sim.server.options import ServerOptions, Span
 from core.sim.server.pace import Pace
-from core.sim.server.stream_names import Category, Stream, parse_stream
+from core.sim.server.stream_names import Category, Stream, stream_at
 from core.sim.server.wire import Json, encode_text
 
 CLOSE_SECONDS = 1.0
@@ -176,8 +176,8 @@ class Socket:
     def _subscribe_all(self, hub: Hub, command: _Command) -> Json:
         found: list[Stream] = []
         for name in command.params:
-            stream = parse_stream(name)
-            if stream is None or stream.category is not self.category:
+            stream = stream_at(self.category, name)
+            if stream is None:
                 return _error(command.id, f"Invalid request: no stream {name} on /{self.category}")
             found.append(stream)
         if len({*self.names, *command.params}) > self._options.limits.streams_per_socket:

@@ -10,11 +10,12 @@ from core.types import Timeframe
 
 
 class Category(StrEnum):
-    """The venue's addresses for streams."""
+    """The venue's addresses for streams; the spot host has but one."""
 
     PUBLIC = "public"
     MARKET = "market"
     PRIVATE = "private"
+    SPOT = "spot"
 
 
 class Stream(NamedTuple):
@@ -28,6 +29,7 @@ class Stream(NamedTuple):
     levels: int = 0
 
 
+_KLINE = "kline_"
 _KINDS = {
     "trade": Category.PUBLIC,
     "bookTicker": Category.PUBLIC,
@@ -36,15 +38,30 @@ _KINDS = {
     "markPrice@1s": Category.MARKET,
     "ticker": Category.MARKET,
     "forceOrder": Category.MARKET,
-    **{f"kline_{tf.value}": Category.MARKET for tf in Timeframe},
+    **{f"{_KLINE}{tf.value}": Category.MARKET for tf in Timeframe},
 }
 _DEPTH = re.compile(r"^depth(?P<levels>5|10|20)?(@(?P<period>100|250|500)ms)?$")
 _NAME = re.compile(r"^(?P<symbol>[a-z0-9_]+)@(?P<kind>.+)$")
 DEPTH_PERIOD_MS = 250
 
 
+def stream_at(category: Category, name: str) -> Stream | None:
+    """The stream of that name at that address; None where there is none. At the spot host there are candles alone.
+
+    Example:
+        >>> stream_at(Category.MARKET, "btcusdt@depth@100ms") is None
+        True
+        >>> stream_at(Category.SPOT, "btcusdt@kline_1h").kind
+        'kline_1h'
+    """
+    stream = parse_stream(name)
+    if stream is not None and category is Category.SPOT and stream.kind.startswith(_KLINE):
+        return stream._replace(category=category)
+    return stream if stream is not None and stream.category is category else None
+
+
 def parse_stream(name: str) -> Stream | None:
-    """The stream of that name; None where there is no such kind.
+    """The stream of that name at the futures host; None where there is no such kind.
 
     Example:
         >>> parse_stream("btcusdt@depth@100ms").period_ms

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-VENUE_HOSTS = ("fapi.binance.com", "fstream.binance.com", "api.binance.com")
+FUTURES_STREAMS = "fstream.binance.com"
+VENUE_HOSTS = ("fapi.binance.com", FUTURES_STREAMS, "api.binance.com", "stream.binance.com")
 _FROM, _DAYS = datetime(2020, 1, 1, tzinfo=UTC), 365 * 30
 
 
@@ -23,6 +24,14 @@ class Certificate:
 
     cert: Path
     key: Path
+
+    def stands_for(self, hosts: tuple[str, ...] = VENUE_HOSTS) -> bool:
+        """Whether both files are there, and are of these hosts."""
+        if not (self.cert.is_file() and self.key.is_file()):
+            return False
+        told = x509.load_pem_x509_certificate(self.cert.read_bytes()).extensions
+        names = told.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+        return set(hosts) <= set(names)
 
     def server_context(self) -> ssl.SSLContext:
         """For the server's socket."""

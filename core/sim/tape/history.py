@@ -52,7 +52,7 @@ class SourceHistory:
         hour = Timeframe.H1.ms
         newest = now if end is None else min(now, bucket_open(end, Timeframe.H1) + hour)
         count = limit if start is None else max(0, (newest - start) // hour + 1)
-        closes = {row.ts: row.price for row in self._source.spot_history(player.instrument.symbol, newest, count + 1)}
+        closes = self._spot_closes(player, start, newest, count + 1)
         rows = [
             _spot_candle(player, ts - hour, closes.get(ts - hour, price), price, ts, final=True) for ts, price in closes.items()
         ]
@@ -60,6 +60,17 @@ class SourceHistory:
         if begun in closes:
             rows.append(_spot_candle(player, begun, closes[begun], closes[begun], now, final=False))
         return venue_slice(rows, lambda tick: tick.open_ts, start, end, limit)
+
+    def _spot_closes(self, player: Player, start: int | None, newest: int, count: int) -> dict[int, float]:
+        """The last ``count`` closes up to ``newest``, or all that candles from ``start`` on are made of.
+
+        The latest ones are held, since every client asks for them in the moment in which a bar closes, and a source may have to
+        read or make its past for it.
+        """
+        held = [ts for ts in player.spot if ts <= newest]
+        if len(held) >= count or (start is not None and held and min(held) <= start):
+            return {ts: player.spot[ts] for ts in sorted(held)[-count:]}
+        return {row.ts: row.price for row in self._source.spot_history(player.instrument.symbol, newest, count)}
 
     def _closes(self, player: Player, times: Sequence[int]) -> dict[int, float]:
         """Last prices at ``times`` (rising) where an hour closed then."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from core.data.blocks import Bars, Book, FundingRate
+from core.data.blocks import Bars, Book, FundingRate, PriceAt
 from core.exec.instrument import Instrument, venue_id
 from core.sim.local.values import ZERO, BookTick, FundingTick, KlineTick, MarkTick, OrderSide, Tick, TradeTick
 from core.sim.matching import Bar
@@ -18,6 +18,8 @@ from core.types import Timeframe
 
 FUNDING_INTERVAL_MS = 8 * Timeframe.H1.ms
 """Between settlements, where no settlement has told yet."""
+SPOT_KEPT = 48
+"""Spot closes that are held: what clients ask for at a full hour. Older ones are asked of the source."""
 
 _PRICE_DIGITS = 8
 
@@ -59,6 +61,7 @@ class Player:
     ladder: BarLadder = field(init=False)
     seen: _Seen = field(init=False, default_factory=_Seen)
     book: tuple[float, float] | None = field(init=False, default=None)
+    spot: dict[int, float] = field(init=False, default_factory=dict)
     _turn: tuple[int, bool] = field(init=False, default=(-1, True))
     _kept: tuple[int, bool, float] = field(init=False, default=(-1, True, 0.0))
     _bar: Candle = field(init=False, default_factory=_no_bar)
@@ -74,8 +77,9 @@ class Player:
         """Whether a price is known."""
         return not math.isnan(self.seen.price)
 
-    def seed(self, past: Bars, funding: Sequence[FundingRate], index_ratio: float | None) -> None:
-        """Begin anew after base bars of the day so far, the last settlement, spot price through price."""
+    def seed(self, past: Bars, funding: Sequence[FundingRate], spot: Sequence[PriceAt], index_ratio: float | None) -> None:
+        """Begin anew after base bars of the day so far, the last settlement, the last spot closes, spot price through price."""
+        self.spot = {known.ts: known.price for known in spot}
         self.ladder = BarLadder(self.symbol, self.base, self.told)
         self.seen = _Seen(mark_offset=self._kept[2])
         rows = zip(past.ts.tolist(), *(column.tolist() for column in past[1:]), strict=True)
@@ -169,14 +173,17 @@ class Player:
         begin = self.seen.funded or 0
         return begin + ((ts - begin) // interval + 1) * interval
 
-    def know_mark(self, price: float) -> None:
-        """The source's mark at the last close; between two of them its distance to the price is kept."""
-        if self.priced:
+    def know_mark(self, ts: int, price: float) -> None:
+        """The source's mark at ``ts``, where a bar closes then; between two of them its distance to the price is kept."""
+        if self.priced and ts % self.base.ms == 0:
             self.seen.mark_offset = price - self.seen.price
 
-    def know_spot(self, price: float) -> None:
-        """The spot price at the last close: the index; between two of them its ratio to the price is kept."""
-        if self.priced:
+    def know_spot(self, ts: int, price: float) -> None:
+        """The spot price at ``ts``: the index, where a bar closes then; between two of them its ratio to the price is kept."""
+        self.spot[ts] = price
+        if len(self.spot) > SPOT_KEPT:
+            del self.spot[min(self.spot)]
+        if self.priced and ts % self.base.ms == 0:
             self.seen.index_ratio = price / self.seen.price
 
     def settle(self, funding: FundingRate) -> None:

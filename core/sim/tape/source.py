@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from core.data.blocks import Batch, Book, FundingRate
+from core.data.blocks import Batch, Book, FundingRate, PriceAt
 from core.data.sources.base import Source
 from core.data.timeframes import bucket_open, from_base
 from core.errors import SourceError
@@ -152,12 +152,13 @@ class SourceTape:
             name, base = player.instrument.symbol, player.base
             today = (begin - bucket_open(begin, Timeframe.D1)) // base.ms
             past = self._source.history(name, base, begin, max(1, today))
-            player.seed(past, self._source.funding_history(name, begin, 1), self._index_ratio(name, base, begin))
+            spot = self._source.spot_history(name, begin, 2)
+            player.seed(past, self._source.funding_history(name, begin, 1), spot, self._index_ratio(name, base, spot))
 
-    def _index_ratio(self, name: str, base: Timeframe, begin: int) -> float | None:
-        for spot in self._source.spot_history(name, begin, 1):
-            for close in self._source.history(name, base, spot.ts, 1).close.tolist():
-                return spot.price / float(close)
+    def _index_ratio(self, name: str, base: Timeframe, spot: Sequence[PriceAt]) -> float | None:
+        for known in spot[-1:]:
+            for close in self._source.history(name, base, known.ts, 1).close.tolist():
+                return known.price / float(close)
         return None
 
     async def _windows(self, begin: int | None) -> AsyncIterator[tuple[int, list[Batch]]]:
@@ -245,8 +246,8 @@ class SourceTape:
         for prices, know in ((batch.marks, Player.know_mark), (batch.spot, Player.know_spot)):
             for known in prices:
                 player = self._players.get(index_of.get(known.symbol, -1))
-                if player is not None and known.ts % player.base.ms == 0:
-                    yield _Event(known.ts, _Act.SIDE, index_of[known.symbol], partial(_know, know, player, known.price))
+                if player is not None:
+                    yield _Event(known.ts, _Act.SIDE, index_of[known.symbol], partial(_know, know, player, known))
 
     # --- history ----------------------------------------------------------------------------------
 
@@ -304,8 +305,8 @@ def _settle(player: Player, funding: FundingRate, mark: float | None) -> tuple[T
     return (tick,)
 
 
-def _know(know: Callable[[Player, float], None], player: Player, price: float) -> tuple[Tick, ...]:
-    know(player, price)
+def _know(know: Callable[[Player, int, float], None], player: Player, known: PriceAt) -> tuple[Tick, ...]:
+    know(player, known.ts, known.price)
     return ()
 
 

@@ -110,6 +110,24 @@ def test_a_setting_that_is_so_already_is_no_error_and_every_other_is():
     tell(story)
 
 
+def test_a_key_of_the_stream_that_the_venue_has_forgotten_is_asked_for_anew():
+    """F4: ccxt would dial with the old one for twenty minutes, and nothing would be heard of the account."""
+
+    async def story(b: Bench):
+        keys = b.market.server._desk.keys
+        forgotten = keys.current
+        keys.drop()
+        b.inject(F.DISCONNECT, stream="private")
+        await b.until(lambda: keys.current not in ("", forgotten), 5.0)
+        await b.enter()
+        await b.hear(1.0)
+        assert [fill.qty for fill in b.fills()] == [D("0.010")]
+        account = b.broker._account
+        assert account._fails == 0
+
+    tell(story)
+
+
 def test_before_anybody_listens_words_are_lost_and_harm_nothing():
     async def story(b: Bench):
         b.make()

@@ -18,6 +18,7 @@ from core.exec.live.crash import OnCrashPoint, never
 from core.exec.live.settings import LiveOptions
 from core.monitor.store import Store
 from core.sim.server.options import ServerOptions
+from core.sim.server.tls import VENUE_HOSTS
 from core.sim.tape.source import TapeOptions
 from core.types import Timeframe
 from core.venues.client import Wiring
@@ -31,9 +32,9 @@ from graph.runner import RunOptions
 from graph.session_dir import SessionDir
 from tests.support.run import EQUITY, short_configuration
 from tests.support.simulation.clocks import EPOCH_MS
+from tests.support.simulation.serving import serve
 from tests.support.simulation.world import Node, World, run_world
 
-HOSTS = ("fapi.binance.com", "fstream.binance.com", "api.binance.com")
 OPENS_AFTER_S = 0.5
 BEAT_MS = 600_000
 """Marks between trades; with it an hour of market takes a hundredth of a second."""
@@ -95,7 +96,7 @@ class Stand:
 
     async def serve(self, node: Node) -> None:
         self.venue = self.make_venue(node.folder)
-        await self.venue.server.start("0.0.0.0", 443)  # noqa: S104 - in memory
+        await serve(self.venue.server)
         await asyncio.Event().wait()
 
     async def bot(self, node: Node) -> None:
@@ -174,7 +175,7 @@ def trade(
 
         until = RunOptions(market_time=True, until_bars=bars or source.info.batches)
         stand = Stand(world, source, clock, make_venue, used, until, more=more)
-        world.start("venue", stand.serve, hosts=HOSTS)
+        world.start("venue", stand.serve, hosts=VENUE_HOSTS)
         await asyncio.sleep(OPENS_AFTER_S)
         await story(stand)
 

@@ -134,3 +134,15 @@ async def test_a_settlement_that_falls_due_while_it_starts_is_paid_at_the_last_k
         async with relaying(Heard(world, state=state)) as heard:
             await until(lambda: any(isinstance(tick, FundingTick) for tick in heard.ticks))
             assert [tick.rate for tick in heard.ticks if isinstance(tick, FundingTick)] == [D("0.0007")]
+
+
+async def test_a_message_that_cannot_be_read_ends_nothing_and_is_told_once_for_its_kind(tmp_path: Path) -> None:
+    """X32: a market that has changed the form of its messages would else be a market that is still."""
+    async with serving(tmp_path) as world, relaying(Heard(world)) as heard:
+        for garbled in ({"e": "aggTrade", "s": BTC}, {"e": "aggTrade", "s": BTC, "m": True, "T": "?"}, {"e": "depthUpdate"}):
+            assert heard.relay._on_raw(garbled, ""), "ccxt would not know what to do with it either"
+        assert [note.split(" messages")[0] for note in heard.notes] == [
+            "binanceusdm sends aggTrade", "binanceusdm sends depthUpdate",
+        ]  # fmt: skip
+        before = len(heard.ticks)
+        await until(lambda: any(isinstance(tick, TradeTick) for tick in heard.ticks[before:]))

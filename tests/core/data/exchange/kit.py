@@ -30,13 +30,14 @@ from core.sim.tape.listings import liquidity_of, listing_of
 from core.sim.tape.source import SourceTape, TapeOptions
 from core.types import Timeframe
 from tests.support.simulation.clocks import EPOCH_MS
+from tests.support.simulation.serving import SPOT_STREAMS_PORT
 from tests.support.simulation.world import Node, World, run_world
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 M1, M5, H1 = Timeframe.M1, Timeframe.M5, Timeframe.H1
 START = EPOCH_MS
 HOSTS = ("fapi.binance.com", "fstream.binance.com")
-SPOT_HOST = "api.binance.com"
+SPOT_HOSTS = ("api.binance.com", "stream.binance.com")
 Story = Callable[["Stand"], Awaitable[object]]
 
 
@@ -153,10 +154,11 @@ def opens(batch: Batch, who: int = 0) -> list[int]:
 
 
 async def serve_spot(server: ExchangeServer, _node: Node) -> None:
-    """The venue's spot host: the same calls on a host of its own, so that it may be away alone."""
+    """The venue's spot hosts: the same calls and streams on a node of their own, so that it may be away alone."""
     runner = web.AppRunner(server._app(), access_log=None, handle_signals=False)
     await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", 443).start()  # noqa: S104 - in memory
+    for port in (443, SPOT_STREAMS_PORT):
+        await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - in memory
     await asyncio.Event().wait()
 
 
@@ -192,7 +194,7 @@ def tell(
             await asyncio.Event().wait()
 
         world.start("venue", serve, hosts=HOSTS)
-        world.start("spot", partial(serve_spot, server), hosts=(SPOT_HOST,))
+        world.start("spot", partial(serve_spot, server), hosts=SPOT_HOSTS)
         others(world, replay)
 
         async def bot(_node: Node) -> None:

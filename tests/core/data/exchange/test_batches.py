@@ -11,7 +11,7 @@ from core.data.exchange.settings import ExchangeSettings
 from core.sim.server.faults import FaultKind
 from core.sim.server.options import ServerOptions
 from core.sim.tape.source import TapeOptions
-from core.venues.market_words import DepthSeen, MarkSeen
+from core.venues.market_words import Carries, DepthSeen, MarkSeen
 from tests.core.data.exchange.kit import BTC, ETH, H1, M1, M5, START, Stand, all_rows, opens, rows, tell
 
 KLINES = "/fapi/v1/klines"
@@ -30,6 +30,11 @@ async def agree_in_all(stand: Stand, count: int) -> None:
     got, truth = await stand.take(count), await stand.truth(count)
     for who in range(len(stand.source.info.symbols)):
         assert [row for row in all_rows(got) if row[2] == who] == [row for row in all_rows(truth) if row[2] == who]
+
+
+def dials(stand: Stand) -> list[int]:
+    """How often each socket was dialled: candles and marks, books, spot candles."""
+    return [line.dials for line in stand.venue._lines]
 
 
 # --- a quiet market ----------------------------------------------------------------------------------------
@@ -154,7 +159,7 @@ def test_a_socket_that_says_nothing_is_dialled_again_though_it_answers_pings(ans
     async def story(stand: Stand) -> None:
         stand.fault(1.5, FaultKind.SILENT_SOCKET, stream="market", executed=answers_pings)
         await agree(stand, 5)
-        assert [line.dials for line in stand.venue._lines] == [2, 1]
+        assert dials(stand) == [2, 1, 1]
         assert any("dialled again" in note for note in stand.notes())
 
     tell(story)
@@ -184,7 +189,7 @@ def test_a_stream_of_books_that_tells_nothing_or_what_is_long_over_is_dialled_ag
             fresh.append(all(stand.venue._books.fresh(symbol, 2_000) for symbol in (BTC, ETH)))
         assert fresh == sorted(fresh)
         assert (fresh[0], fresh[-1]) == (False, True)
-        assert [line.dials for line in stand.venue._lines] == [1, 2]
+        assert dials(stand) == [1, 2, 1]
         assert [len(batch.books) for batch in stand.got] == [2] * 6
 
     tell(story)
@@ -195,25 +200,25 @@ def test_the_venue_ends_every_connection_after_a_day() -> None:
 
     async def story(stand: Stand) -> None:
         await agree(stand, 25)
-        assert [line.dials for line in stand.venue._lines] == [3, 3]
+        assert dials(stand) == [3, 3, 3]
 
     tell(story, options=ServerOptions(connection_ms=600_000, reaction_ms=5))
 
 
-def test_with_no_stream_at_all_candles_come_by_rest() -> None:
+def test_with_no_stream_of_them_candles_come_by_rest() -> None:
     """B1: REST polling while sockets are down."""
 
     async def story(stand: Stand) -> None:
         stand.venue.client.quirks = _NoStreams(stand.venue.client.quirks)
         await agree(stand, 4)
-        assert stand.venue._lines == []
+        assert [line.dial.carries for line in stand.venue._lines] == [Carries.SPOT]
         assert [len(batch.books) for batch in stand.got] == [2] * 4
 
     tell(story)
 
 
 class _NoStreams:
-    """A venue without sockets."""
+    """A venue without sockets for its perpetuals."""
 
     def __init__(self, quirks: Any) -> None:
         self._quirks = quirks
@@ -229,7 +234,7 @@ def test_a_final_that_the_stream_leaves_out_is_asked_for_within_the_barrier() ->
     async def story(stand: Stand) -> None:
         stand.fault(2.5, FaultKind.MISSING_FINAL, stream=ETH_FINALS)
         await agree(stand, 5)
-        assert [line.dials for line in stand.venue._lines] == [1, 1]
+        assert dials(stand) == [1, 1, 1]
 
     tell(story)
 
@@ -238,7 +243,7 @@ def test_a_stream_that_leaves_a_symbol_out_again_and_again_is_dialled_anew() -> 
     async def story(stand: Stand) -> None:
         stand.fault(1.5, FaultKind.MISSING_FINAL, stream=ETH_FINALS, times=3)
         await agree(stand, 6)
-        assert [line.dials for line in stand.venue._lines] == [2, 1]
+        assert dials(stand) == [2, 1, 1]
         assert any("final candles are missing" in note for note in stand.notes())
 
     tell(story)

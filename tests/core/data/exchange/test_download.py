@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,41 @@ def test_trouble_on_the_way_costs_time_and_nothing_else(kind: FaultKind, tmp_pat
         assert_same(tmp_path, stand, symbols=(BTC,))
 
     tell(story, base=M5, prepare=False)
+
+
+@pytest.mark.parametrize("where", ["a part", "the file", "the list"])
+def test_on_a_full_disk_it_says_so_and_goes_on_from_there_once_there_is_room(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that was fetched is lost, and no draft takes up what room there is."""
+    monkeypatch.setattr(module, "PAGE", 100)
+    monkeypatch.setattr(module, "_PART_ROWS", 200)
+
+    async def story(stand: Stand) -> None:
+        draft = {
+            "a part": tmp_path / ".parts" / "perp_5m" / "BTCUSDT" / f"{SINCE + 200 * M5.ms}-{SINCE + 400 * M5.ms}.tmp",
+            "the file": tmp_path / "perp_5m" / "BTCUSDT.tmp",
+            "the list": tmp_path / f".{LISTED}.{os.getpid()}",
+        }[where]
+        await asyncio.sleep(60.0)  # until the last bar is over for good
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.symlink_to("/dev/full")
+        with pytest.raises(SourceError, match=f"there is no space left in {tmp_path}") as told:
+            await fetch(stand, tmp_path, symbols=(BTC,))
+        assert told.value.code == "DATA-044"
+        assert "free some, then run the same command again: it goes on from where it was" in told.value.help
+        assert not draft.is_symlink()
+        await fetch(stand, tmp_path, symbols=(BTC,))
+        assert_same(tmp_path, stand, symbols=(BTC,))
+
+    tell(story, base=M5, prepare=False)
+
+
+def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "fetch.lock").mkdir()
+    with pytest.raises(SourceError, match="cannot be written: Is a directory") as told, held(tmp_path):
+        pass
+    assert (told.value.code, "let this account write there" in told.value.help) == ("DATA-044", True)
 
 
 def test_what_others_wrote_is_never_touched(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from core.data.exchange.retry import hopeless, patiently, pause_s
 from core.errors import SourceError
 from core.types import Timeframe
 from core.venues import binance_market, bybit, okx
-from core.venues.market_words import CandleSeen, DepthSeen, MarkSeen, StreamLine
+from core.venues.market_words import CandleSeen, Carries, DepthSeen, MarkSeen, StreamLine
 from tests.support.simulation.world import World, run_world
 
 H1 = Timeframe.H1
@@ -194,7 +194,7 @@ def test_a_venue_that_talks_and_hangs_up_is_not_dialled_without_end(stands_s: fl
 
     async def story(_world: World) -> None:
         sockets, downs = _Sockets(stands_s), list[str]()
-        dial = StreamLine("wss://x", {"id": 1}, depth=False)
+        dial = StreamLine("wss://x", {"id": 1}, Carries.CANDLES)
         random = np.random.default_rng(0)
         line = sockets.line = Line(sockets, dial, silent_s=1e3, backoff_s=(0.2, 15.0), random=random, on_down=downs.append)
         holding = asyncio.create_task(line.run())

@@ -320,6 +320,33 @@ async def test_spot_candles_go_from_one_known_close_to_the_next_and_the_forming_
     assert tape.spot_klines("BTCUSDT", Timeframe.M5) == tape.spot_klines("ETHUSDT", Timeframe.H1) == ()
 
 
+async def test_the_latest_spot_closes_are_held_and_are_what_the_source_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client asks for them in the moment in which an hour closes; a source may have to make its past for it."""
+    begun = bucket_open(T0, Timeframe.H1)
+    hours = [begun + k * HOUR for k in range(1, 61)]
+    past = Batch(T0, (), (), (PriceAt(BTC, begun - HOUR, 89.0), PriceAt(BTC, begun, 90.0)))
+    bars = [bars_batch((0, ts - M5, 1.0, 1.0, 1.0, 1.0, 1.0), spot=[PriceAt(BTC, ts, 90.0 + k)]) for k, ts in enumerate(hours)]
+    tape = tape_of(past, *bars)
+    await played(tape)
+
+    def rows(**asked: int) -> list[tuple[object, ...]]:
+        return [(row.open_ts, row.open, row.close, row.final) for row in tape.spot_klines("BTCUSDT", Timeframe.H1, **asked)]
+
+    starts = [*(hours[-1] - k * HOUR for k in range(-1, 47)), begun]
+    held = [rows(start=start) for start in starts]
+    newest = rows(limit=3)
+    with monkeypatch.context() as patched:
+        asked: list[int] = []
+        patched.setattr(tape._source, "spot_history", lambda *how: asked.append(how[-1]) or ())
+        assert [rows(start=start) for start in starts[:-1]] == held[:-1]
+        assert (rows(limit=3), asked) == (newest, [])
+        rows(start=begun)
+        assert asked == [62]
+    next(iter(tape._players.values())).spot.clear()
+    assert [rows(start=start) for start in starts] == held
+    assert rows(limit=3) == newest
+
+
 # --- funding ----------------------------------------------------------------------------------------------
 
 
