@@ -288,7 +288,7 @@ class Run:
             self.parts.telemetry.on_transfer(amount)
             alert(word.ts, AlertLevel.INFO, word.kind, f"{abs(amount):.2f} USD were {'paid in' if amount > 0 else 'taken out'}")
         else:
-            self.context.ledger.move(amount)
+            self.context.ledger.move(amount, int(word.ref) if word.ref else None)
             more = "more" if amount > 0 else "less"
             alert(word.ts, AlertLevel.WARNING, word.kind, f"the account has {abs(amount):.2f} USD {more} than the books had")
 

@@ -31,7 +31,7 @@ class WordKind(StrEnum):
     ACCEPTED = "accepted"
     """A person settled what halted: ``who``, and what and why in ``text``. What the books hear of it are the venue's events."""
     UNEXPLAINED = "unexplained"
-    """The account holds ``text`` USD more than the books, and nobody knows why."""
+    """The account holds ``text`` USD more than the books, and nobody knows why; transfers up to ``ref`` (ms) are in it."""
 
 
 Note = TypeVar("Note")

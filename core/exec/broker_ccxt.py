@@ -165,6 +165,13 @@ class LiveBroker:
         held = {symbol: self._outbox.held(symbol) + self._audit.surplus.get(symbol, ZERO) for symbol in symbols}
         return {symbol: qty for symbol, qty in held.items() if qty}
 
+    @property
+    def apart(self) -> dict[str, Decimal]:
+        """What the exchange has of each symbol beyond what the books were told (less: of the other sign): it is in no plan."""
+        symbols = sorted({*self._outbox.holdings(), *self._audit.surplus})
+        apart = {symbol: self._outbox.apart(symbol) + self._audit.surplus.get(symbol, ZERO) for symbol in symbols}
+        return {symbol: qty for symbol, qty in apart.items() if qty}
+
     def covered(self, symbol: str) -> bool:
         """Whether a stop that is known to stand closes all that is held of ``symbol``."""
         return self._guardian.exposure(symbol).covered

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from core.codes import RefusalCode
 from core.errors import ContractError
@@ -217,6 +218,7 @@ class OrderManager:
         if isinstance(event, OrderUpdate):
             self._log.record_update(event)
         elif isinstance(event, Fill) and not self._ledger.seen(event.id):
+            event = self._under_its_plan(event)
             self._log.record_fill(event)
         new = self._ledger.apply(event)
         if isinstance(event, OrderUpdate):
@@ -224,6 +226,21 @@ class OrderManager:
             self._guard_update(event)
         elif new and isinstance(event, Fill) and event.purpose is OrderPurpose.ADD:
             self._join_stop(event)
+
+    def _under_its_plan(self, fill: Fill) -> Fill:
+        """A fill of an entry, under the plan that the books know for it.
+
+        A venue may tell the rest of an entry after the stop that closed what was known of it. That is a position again, of a
+        plan of its own: the first one's trade is over, and its ids are used up.
+        """
+        plan = self._pending.get(fill.client_id)
+        if plan is None:
+            return fill
+        if self._ledger.plan(plan.id) is None:
+            plan = replace(plan, id=f"{plan.id}+")
+            self._pending[fill.client_id] = plan
+            self._ledger.expect(plan)
+        return replace(fill, plan_id=plan.id)
 
     def _entry_update(self, update: OrderUpdate) -> None:
         if update.status in _OVER:
@@ -251,10 +268,11 @@ class OrderManager:
             guard.exit = None
 
     def _stop_rests(self, guard: _Guard, order: Order) -> None:
-        """A stop that was sent rests now: the tighter one stays, once it covers as much."""
-        old, price = guard.stop, order.price or guard.stop_price
+        """A stop that was sent rests now: the tighter one stays, once it covers all."""
+        old, price, position = guard.stop, order.price or guard.stop_price, self._ledger.positions.get(order.symbol)
         tighter = guard.plan.side.sign * (price - guard.stop_price) >= 0
-        if old is not None and (not tighter or order.qty < old.qty):
+        covers = position is None or _covers(order, position)
+        if old is not None and (not tighter or not covers):
             guard.replaced.append(order)
             return
         guard.stop = order
@@ -262,7 +280,7 @@ class OrderManager:
             guard.replaced.append(old)
         if tighter:
             guard.stop_price, guard.stop_reason = price, order.reason or guard.stop_reason
-            if order.symbol in self._ledger.positions:
+            if position is not None:
                 self._ledger.set_stop(order.symbol, price)
 
     def _join_stop(self, fill: Fill) -> None:

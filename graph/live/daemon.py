@@ -81,6 +81,7 @@ class LiveDaemon(Daemon):
         self.recovery: Recovery | None = None
         self.left: dict[str, str] = {}
         self.unknown: tuple[str, ...] = ()
+        self._gone: tuple[str, ...] = ()
         self.stays: tuple[str, ...] = ()
         self.on_recovery: Callable[[Recovery], None] = lambda _: None
 
@@ -230,25 +231,25 @@ class LiveDaemon(Daemon):
     def unasked(self) -> bool:
         """Whether something stays at the exchange although its end was asked for, or nobody knows what it is."""
         asked = self._at_end or self._handover or self._hurry.is_set() or not self._stop.is_set()
-        return bool(self.unknown) or (bool(self.left) and not asked)
+        return bool(self.unknown or self._gone) or (bool(self.left) and not asked)
 
     def _say_what_is_left(self) -> None:
-        held = self.broker.held
+        held, apart = self.broker.held, self.broker.apart
         self.left = {symbol: str(qty) for symbol, qty in held.items()}
         self.unknown = tuple(f"{order.client_id} ({order.side} {order.qty} {order.symbol})" for order in self.broker.in_doubt)
-        covered = [f"{qty} {symbol}" for symbol, qty in held.items() if self.broker.covered(symbol)]
+        self._gone = tuple(f"{-qty} {symbol}" for symbol, qty in apart.items() if symbol not in held)
         bare = [f"{qty} {symbol}" for symbol, qty in held.items() if not self.broker.covered(symbol)]
-        after = "the next start with this --state goes on with them"
+        covered = [f"{qty} {symbol}" for symbol, qty in held.items() if self.broker.covered(symbol)]
+        strange = [f"{qty} {symbol}" for symbol, qty in apart.items() if symbol in held]
         found = (
-            (covered, f"left at the exchange under their stops: {', '.join(covered)}; {after}"),
-            (bare, f"left at the exchange WITHOUT A STOP that is known: {', '.join(bare)}; close them there, or start again"),
-            (
-                self.unknown,
-                f"left in doubt: {', '.join(self.unknown)}; filled by now, they have no stop: look there, or start again",
-            ),
+            (covered, "left at the exchange under their stops: {}; the next start with this --state goes on with them"),
+            (bare, "left at the exchange WITHOUT A STOP that is known: {}; close them there, or start again"),
+            (strange, "of this {} belong to no plan, so no end of a run closes them; sell or keep them at the exchange"),
+            (self._gone, "the books still have {}, and the exchange has not: look there, then `brain accept`"),
+            (self.unknown, "left in doubt: {}; filled by now, they have no stop: look there, or start again"),
         )
-        self.stays = tuple(text for which, text in found if which)
+        self.stays = tuple(text.format(", ".join(which)) for which, text in found if which)
         for text in self.stays:
-            calm = self._handover and not (bare or self.unknown)
+            calm = self._handover and not (bare or self._gone or self.unknown)
             level = AlertLevel.INFO if calm else AlertLevel.WARNING
             self._parts.recorder.alert(self.broker.account().ts, level, "left_open", text)

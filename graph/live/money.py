@@ -21,6 +21,8 @@ TOLERANCE_PCT = 0.1
 _SAME_USD = 0.005
 _STANDS_MS = 600_000
 """For so long a difference stays as it is before it counts as a result: the venue may list a transfer late."""
+_LOOKED_WITHIN_MS = 60_000
+"""What a look at a bar has seen came at most so long after it."""
 _OWED = frozenset({HaltKind.POSITION, HaltKind.BOOKS, HaltKind.DOUBT, HaltKind.NOT_COMPARED})
 """While one of these holds, the books may be told of a fill that has moved the account already."""
 
@@ -60,14 +62,18 @@ class Money:
         if transfers:
             self.due.append(Word(ts, WordKind.TRANSFER.value, text=str(moved), ref=str(transfers[-1].ts)))
         self._seen = difference - float(moved)
-        self._take_over(ts)
+        self._take_over(ts, transfers[-1].ts if transfers else self._ledger.moved_ts)
 
-    def _take_over(self, ts: int) -> None:
-        """What has stood for long enough, and can be no fill that is still to be told."""
+    def _take_over(self, ts: int, known_ts: int) -> None:
+        """What has stood for long enough, and can be no fill that is still to be told.
+
+        Transfers are known up to ``known_ts``; one that made this difference, and is listed later, must not count again.
+        """
         if any(halt.kind in _OWED for halt in self._broker.halts):
             self._seen_ts = ts
         elif self._matters(self._seen) and ts - self._seen_ts >= _STANDS_MS:
-            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{self._seen:.8f}"))
+            known_ts = max(known_ts, self._seen_ts + _LOOKED_WITHIN_MS)
+            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{self._seen:.8f}", ref=str(known_ts)))
             self._seen = 0.0
 
     def heard(self) -> list[Word]:

@@ -40,6 +40,7 @@ def test_a_run_over_real_sockets_starts_and_ends_when_asked_to(tmp_path: Path) -
     assert answer["data"]["open_positions"] == 0
     assert (tmp_path / "session" / "exchange" / "exchange.db").is_file()
     meta = dict(rows(tmp_path / "session", "SELECT key, value FROM meta"))
+    assert (meta["entry"], meta["slices"]) == ("across", "4")
     assert [meta[name] for name in ("market_reached", "timekeeper", "pace", "orders_go_to")] == [
         "redirected", "virtual", "market", "local",
     ]  # fmt: skip
@@ -61,7 +62,8 @@ def until_started(tmp_path: Path) -> dict[str, Any]:
     """One run, asked to stop as soon as it has said where it is."""
     log = tmp_path / "said.txt"
     with log.open("w", encoding="utf-8") as said:
-        arguments = ("paper", "--broker", "local", "--symbols", "BTC/USDT:USDT", "--json", "--state", str(tmp_path / "session"))
+        flags = ("--broker", "local", "--slices", "4", "--symbols", "BTC/USDT:USDT", "--json")
+        arguments = ("paper", *flags, "--state", str(tmp_path / "session"))
         child = subprocess.Popen(
             soon_warm(*arguments), stdout=subprocess.PIPE, stderr=said, text=True, env=outside(), cwd=tempfile.gettempdir()
         )
@@ -72,6 +74,7 @@ def until_started(tmp_path: Path) -> dict[str, Any]:
         finally:
             child.kill()
             child.wait()
+    assert "orders to a local exchange in real time, entries across in up to 4 slices" in log.read_text(encoding="utf-8")
     answer: dict[str, Any] = json.loads(out)
     return answer
 

@@ -13,13 +13,14 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from core.exec.live.desk import Desk
+from core.exec.live.desk import Desk, at_most
 from core.exec.live.halts import HaltKind, remedy
 from core.exec.live.intake import OURS, Intake
+from core.exec.live.outcome import outcome
 from core.exec.live.settings import ForeignPolicy
 from core.exec.live.states import Row, State
 from core.types import ExitReason, OrderPurpose, OrderType
-from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing, Unreadable
+from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing, TradeSeen, Unreadable
 
 _PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
 _BLIND_AFTER = 4
@@ -62,6 +63,7 @@ class Audit:
         self.actions: list[str] = []
         self._wanted: dict[str, None] = {}
         self._left_alone: dict[str, None] = {}
+        self._called_back: dict[tuple[str, bool], asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 
     def want(self, symbol: str) -> None:
@@ -81,6 +83,7 @@ class Audit:
             wanted = list(self._wanted)
             self._wanted.clear()
             self._wake.clear()
+            self._outbox.catch_up()
             try:
                 await self.compare([] if "" in wanted else wanted)
             except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
@@ -198,7 +201,7 @@ class Audit:
             return
         self._intake.order(seen)
         if row.state.over:
-            await self._desk.account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
+            await self._call_back(seen, "it was over on record")
 
     async def _missing(self, row: Row) -> None:
         """An order that rests in no book: over, or at work, or lost."""
@@ -240,8 +243,7 @@ class Audit:
             if seen.reduce_only and seen.stop == seen.algo:
                 self._adopt(seen)
             else:
-                await account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
-                self.actions.append(f"cancelled order {seen.client_id} of {seen.symbol}: it has our form, and is not on record")
+                await self._call_back(seen, "it has our form, and is not on record")
         elif self._desk.options.foreign is ForeignPolicy.HALT and seen.symbol in self._desk.instruments:
             strange[seen.symbol, seen.venue_id] = None
             why = f"order {seen.client_id} ({seen.side} {seen.qty}) is none of ours; cancel it at the exchange"
@@ -249,6 +251,29 @@ class Audit:
         elif seen.venue_id not in self._left_alone:
             self._left_alone[seen.venue_id] = None
             self.actions.append(f"left order {seen.client_id} of {seen.symbol} alone: it is none of ours")
+
+    async def _call_back(self, seen: OrderSeen, why: str) -> None:
+        """Beside: a cancel that has to wait, or is refused, keeps nothing from being compared."""
+        key = seen.venue_id, seen.algo
+        task = self._called_back.get(key)
+        if task is None:
+            self._called_back[key] = task = self._desk.start(self._until_gone(seen, why), f"cancel {seen.client_id}")
+            task.add_done_callback(lambda _: self._called_back.pop(key))
+        await at_most(task, 4 * self._desk.options.patience_s)
+
+    async def _until_gone(self, seen: OrderSeen, why: str) -> None:
+        wait_s = _PAUSE_S
+        while True:
+            await self._desk.until_welcome()
+            try:
+                await self._desk.account.cancel(seen.symbol, seen.client_id, algo=seen.algo)
+            except Exception as error:  # noqa: BLE001 - whatever stood in its way, it is asked for again
+                wait_s = max(wait_s, outcome(error).retry_after_s)
+            else:
+                self.actions.append(f"cancelled order {seen.client_id} of {seen.symbol}: {why}")
+                return
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _PAUSE_MOST_S)
 
     def _adopt(self, seen: OrderSeen) -> None:
         row = Row(
@@ -288,24 +313,41 @@ class Audit:
             return True
         # our clock may have been ahead when the first order was sent, by as much as the venue lets pass: its fill is older then
         since -= self._desk.options.max_clock_offset_ms
-        trades, complete = await account.trades(symbol, after_id=after, since=since), True
+        trades = await account.trades(symbol, after_id=after, since=since)
+        before: list[TradeSeen] = []
+        begun, complete = after is not None, True
         for trade in trades:
             if self._outbox.has_trade(symbol, trade.trade_id) or trade.ts <= self._outbox.settled_ms.get(symbol, 0):
+                begun = True
                 continue
-            told = trade
-            if self._intake.row_of(symbol, "", trade.venue_id) is None:
-                seen = await account.order_of(symbol, trade.venue_id)
-                if seen is None and any(row.symbol == symbol and row.state.doubtful for row in self._outbox.unresolved()):
-                    complete = False
-                    continue  # it may be of an order of which nobody knows; the venue will name it
-                if seen is not None:
-                    told = replace(trade, client_id=seen.client_id, forced=account.forced(seen.client_id))
-                    if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:
-                        self._intake.order(seen)
+            told = await self._named(trade)
+            if told is None:
+                complete = False
+                continue
+            begun = begun or self._intake.row_of(symbol, told.client_id, told.venue_id) is not None
+            if begun:
+                self._intake.trade(told)
+            else:
+                before.append(told)
+        # what somebody traded before our first fill is over, or the positions differ: half a round trip is no part of ours
+        for told in () if begun else before:
             self._intake.trade(told)
         if trades and complete:
             self._outbox.audit(symbol, trades[-1].trade_id)
         return complete
+
+    async def _named(self, trade: TradeSeen) -> TradeSeen | None:
+        """A fill with the client id of its order, which is heard too; None while it may be of an order of which nobody knows."""
+        account, symbol = self._desk.account, trade.symbol
+        if self._intake.row_of(symbol, "", trade.venue_id) is not None:
+            return trade
+        seen = await account.order_of(symbol, trade.venue_id)
+        if seen is None:
+            doubtful = any(row.symbol == symbol and row.state.doubtful for row in self._outbox.unresolved())
+            return None if doubtful else trade
+        if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:
+            self._intake.order(seen)
+        return replace(trade, client_id=seen.client_id, forced=account.forced(seen.client_id))
 
     async def _money(self) -> None:
         self._intake.hear(await self._desk.account.balance())

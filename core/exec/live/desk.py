@@ -19,6 +19,8 @@ OnAlert = Callable[[str, str, str], None]
 """``(level, code, text)``: levels are those of :class:`core.monitor.schema.AlertLevel`."""
 BookOf = Callable[[str], Book | None]
 _ANEW_S = 0.25
+_RUNS_WELL_S = 300.0
+"""A part that failed and runs again is believed in after so long without another failure."""
 _STRANGE_MARGIN = 0.05
 """Maintenance margin of a market of which the venue names no liquidation price: more than any that is listed for long."""
 
@@ -58,6 +60,7 @@ class Desk:
         self.prices: dict[str, float] = {}
         self._on_alert, self._crash = on_alert, crash
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._on_trial: dict[str, asyncio.TimerHandle] = {}
 
     def now(self) -> int:
         """The venue's time (ms)."""
@@ -127,9 +130,9 @@ class Desk:
         while (wait_s := self.account.left_alone_s()) > 0.0:  # noqa: ASYNC110 - time alone ends it
             await asyncio.sleep(wait_s)
 
-    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Let ``work`` run beside; where it fails, a person is called and the account halts."""
-        task = asyncio.create_task(self._watched(work, name), name=name)
+    def start(self, work: Coroutine[Any, Any, None], name: str, *, goes_on: bool = False) -> asyncio.Task[None]:
+        """Let ``work`` run beside; where it fails, a person is called and the account halts. ``goes_on``: it is begun again."""
+        task = asyncio.create_task(self._watched(work, name, goes_on=goes_on), name=name)
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._ended(done, work))
         return task
@@ -139,23 +142,33 @@ class Desk:
         work.close()  # one that was stopped before its first step was never awaited
 
     def keep(self, part: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-        """Let ``part`` run for ever; where it fails, a person is called, the account halts, and it is begun anew."""
+        """Let ``part`` run for ever; where it fails, a person is called, the account halts, and it is begun anew.
+
+        The halt goes when it has run well for some minutes.
+        """
         self.start(self._kept(part, name), name)
 
     async def _kept(self, part: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         while True:
-            await self._watched(part(), name)
+            await self._watched(part(), name, goes_on=True)
             await asyncio.sleep(_ANEW_S)
 
-    async def _watched(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    async def _watched(self, work: Coroutine[Any, Any, None], name: str, *, goes_on: bool) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - a part that fails must not take the others with it, nor go unseen
-            self.failed(name, error)
+            self.failed(name, error, goes_on=goes_on)
 
-    def failed(self, name: str, error: Exception) -> None:
-        """A part made a mistake: nothing is opened before a person has looked."""
-        self.halt("", HaltKind.PART_FAILED, f"{name} failed: {type(error).__name__}: {error}", name)
+    def failed(self, name: str, error: Exception, *, goes_on: bool = False) -> None:
+        """A part made a mistake: nothing is opened before a person has looked, or one that ``goes_on`` does so well for long."""
+        why = f"{name} failed: {type(error).__name__}: {error}"
+        if goes_on:
+            why = f"{why}; it goes on, and this goes when it has done so without another for {_RUNS_WELL_S:.0f} s"
+            if name in self._on_trial:
+                self._on_trial[name].cancel()
+            later = asyncio.get_running_loop().call_later
+            self._on_trial[name] = later(_RUNS_WELL_S, self.lift, "", HaltKind.PART_FAILED, name)
+        self.halt("", HaltKind.PART_FAILED, why, name)
 
     async def stop(self) -> None:
         """End every task that runs beside."""
@@ -163,6 +176,8 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for trial in self._on_trial.values():
+            trial.cancel()
 
 
 def _stranger(limits: Limits) -> Instrument:
@@ -183,3 +198,12 @@ def _stranger(limits: Limits) -> Instrument:
         modelled_spread_bps=0.0,
         modelled_depth_usd=0.0,
     )
+
+
+async def at_most(task: asyncio.Task[None], seconds: float) -> None:
+    """Wait for a task, but not longer; it goes on by itself."""
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.shield(task)
+    except TimeoutError:
+        pass

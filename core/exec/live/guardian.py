@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -22,7 +22,7 @@ from core.exec.live.protection import Act, Exposure, StopView, catastrophe_price
 from core.exec.live.sender import Sender
 from core.exec.live.states import Row, State
 from core.types import ExitReason, OrderPurpose, OrderSide, OrderType, Side
-from core.venues.words import ZERO
+from core.venues.words import ZERO, Standing
 
 StopOf = Callable[[str], Decimal | None]
 _SLOWEST_S = 30.0
@@ -51,7 +51,10 @@ class _Pace:
 
 @dataclass(slots=True)
 class _Watch:
-    """What is remembered of one symbol between two looks; ``busy`` while something is begun and not on record yet."""
+    """What is remembered of one symbol between two looks.
+
+    ``busy``: while something is begun and not on record yet; ``standing``: since when its stops have stood as they do.
+    """
 
     naked_since: float | None = None
     beyond: bool = False
@@ -59,6 +62,7 @@ class _Watch:
     close: _Pace = field(default_factory=lambda: _Pace(0.25))
     busy: bool = False
     cleaned: bool = True
+    standing: dict[tuple[str, Standing], float] = field(default_factory=dict)
 
     def begin(self, naked_since: float | None) -> None:
         """Another position, or one that has lost its cover: nothing that was tried before counts."""
@@ -111,7 +115,7 @@ class Guardian:
             try:
                 self._look_at(symbol, self._watches.setdefault(symbol, _Watch()))
             except Exception as error:  # noqa: BLE001 - whatever it is
-                self._desk.failed(f"guardian of {symbol}", error)
+                self._desk.failed(f"guardian of {symbol}", error, goes_on=True)
 
     def _look_at(self, symbol: str, watch: _Watch) -> None:
         exposure = self.exposure(symbol)
@@ -119,13 +123,19 @@ class Guardian:
         if exposure.catastrophe:
             watch.place.reset()
         if not watch.busy and not self._desk.account.left_alone_s():
-            # what the venue holds beyond the record may be a late answer: nothing that protects goes before both are flat
-            flat = not exposure.held and not self._outbox.held(symbol)
-            self._begin(symbol, watch, self._due(exposure, watch), flat=flat)
+            self._begin(symbol, watch, self._due(exposure, watch), flat=self._flat(symbol, exposure))
+
+    def _flat(self, symbol: str, exposure: Exposure) -> bool:
+        """Whether nothing is left to protect.
+
+        What the venue holds beyond the record may be a late answer, and an entry that is not over may have been filled unheard.
+        """
+        entering = any(row.opens for row in self._rows(symbol))
+        return not exposure.held and not self._outbox.held(symbol) and not entering
 
     def _due(self, exposure: Exposure, watch: _Watch) -> Act:
         """What is to be done, if it is time for it; while closes come to nothing, a stop is better than none."""
-        now, act = _now(), decide(exposure, self._desk.now(), self._desk.options)
+        now, act = _now(), decide(exposure, self._desk.options)
         if act is Act.CLOSE:
             if now >= watch.close.after:
                 return act
@@ -151,7 +161,7 @@ class Guardian:
         else:
             return
         watch.busy = True
-        self._desk.start(self._do(work, symbol, watch), f"{act} {symbol}")
+        self._desk.start(self._do(work, symbol, watch), f"{act} {symbol}", goes_on=True)
 
     async def _do(self, work: _Work, symbol: str, watch: _Watch) -> None:
         """Do ``work``, which tells by itself when it is on record; where it fails before that, the next look may act again."""
@@ -169,13 +179,8 @@ class Guardian:
     def exposure(self, symbol: str) -> Exposure:
         """All that is known of ``symbol``; notes since when nothing covers it."""
         held, watch = self.held(symbol), self._watches.setdefault(symbol, _Watch())
-        rows = [row for row in (*self._outbox.live(symbol), *self._outbox.unresolved()) if row.symbol == symbol]
-        against = [row for row in rows if row.type is OrderType.STOP_MARKET and held * row.side.sign < 0]
-        stops = tuple(
-            StopView(row.standing, row.standing_since, row.close_position, row.qty - row.filled)
-            for row in against
-            if row.state.open and row.standing is not None
-        )
+        against = [row for row in self._rows(symbol) if row.type is OrderType.STOP_MARKET and held * row.side.sign < 0]
+        stops = tuple(_views(against, watch))
         covered = any(stop.covers(held) for stop in stops)
         if not held:
             watch.begin(None)
@@ -191,6 +196,10 @@ class Guardian:
             tries=watch.place.tries,
             beyond=watch.beyond,
         )
+
+    def _rows(self, symbol: str) -> list[Row]:
+        """Orders that rest, as far as is known, or of which nobody knows."""
+        return [row for row in (*self._outbox.live(symbol), *self._outbox.unresolved()) if row.symbol == symbol]
 
     # --- doing ------------------------------------------------------------------------------------
 
@@ -282,6 +291,17 @@ class Guardian:
                 self._outbox.note(row, cancel_wanted=True)
                 self._desk.start(self._sender.call_back(row), f"cancel {row.client_id}")
         self._intake.on_doubt(symbol)
+
+
+def _views(rows: Sequence[Row], watch: _Watch) -> Iterator[StopView]:
+    """The stops among ``rows`` that are at the venue; notes since when each stands as it does."""
+    now, before = _now(), watch.standing
+    watch.standing = {}
+    for row in rows:
+        if row.state.open and row.standing is not None:
+            key = row.client_id, row.standing
+            watch.standing[key] = since = before.get(key, now)
+            yield StopView(row.standing, now - since, row.close_position, row.qty - row.filled)
 
 
 def _now() -> float:

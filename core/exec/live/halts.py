@@ -38,14 +38,14 @@ class HaltKind(StrEnum):
     NOT_COMPARED = "not_compared"
     """The exchange could not be compared: it was."""
     PART_FAILED = "part_failed"
-    """A part of the broker came to its end by a mistake: it runs again, at the next start at the latest."""
+    """A part of the broker came to its end by a mistake: it has run again for some minutes, the next start, or a person."""
     UNPROVEN = "unproven"
     """What trading there demands is not met any more, so what is open is only watched: the next start that finds it met."""
 
     @property
     def by_person(self) -> bool:
         """Whether a person's word settles it, where nothing that can be looked at does."""
-        return self in (HaltKind.CONTRADICTED, HaltKind.OTHER_DAEMON, HaltKind.REFUSED)
+        return self in (HaltKind.CONTRADICTED, HaltKind.OTHER_DAEMON, HaltKind.REFUSED, HaltKind.PART_FAILED)
 
     @property
     def of_position(self) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
+
 from core.codes import RefusalCode
 from core.exec.live.desk import Desk
 from core.exec.live.halts import HaltKind, remedy
@@ -114,7 +116,7 @@ class Intake:
         if seen.child_id:
             changes["child_id"] = seen.child_id
         if row.standing is None or _rank(standing) > _rank(row.standing):
-            changes |= {"standing": standing, "standing_since": self._desk.now()}
+            changes["standing"] = standing
         return changes
 
     def _advance(self, row: Row, changes: dict[str, Any]) -> None:
@@ -215,12 +217,14 @@ class Intake:
         events: list[Fill | OrderUpdate] = [self._fill(row, trade, told)] if told else []
         changes: dict[str, Any] = {"claimed": max(row.claimed, total)}
         if standing is not row.standing:
-            changes |= {"standing": standing, "standing_since": self._desk.now()}
+            changes["standing"] = standing
         if to is State.DONE and standing is not None:
             end = self._end(row, standing, total)
             events += end
             changes["ended"] = row.ended or bool(end)
         self._outbox.fill(row, trade, self._desk.now(), to=to, told=told, events=events, **changes)
+        if row.opens and told:
+            self._tell_late(trade.symbol)
         self._desk.prices[trade.symbol] = float(trade.price)
         self.filled_ms[trade.symbol] = max(trade.ts, self.filled_ms.get(trade.symbol, 0))
         if row.state in (State.REJECTED, State.THROTTLED, State.ABSENT):
@@ -274,6 +278,16 @@ class Intake:
             apart = self._outbox.apart(trade.symbol) + self.surplus(trade.symbol)
             qty -= min(qty, abs(apart)) if apart * trade.side.sign < 0 else ZERO
         return min(qty, abs(booked)) if booked * trade.side.sign < 0 else ZERO
+
+    def _tell_late(self, symbol: str) -> None:
+        """Tell what stops closed of an entry before anybody knew that it was filled."""
+        outbox = self._outbox
+        for late in outbox.untold(symbol) if outbox.unsettled(symbol) * outbox.booked(symbol) < 0 else ():
+            row, sign = outbox.rows[late.client_id], late.trade.side.sign
+            left = min(late.trade.qty - late.told, abs(outbox.booked(symbol)), abs(outbox.unsettled(symbol)))
+            if left and sign * outbox.booked(symbol) < 0 and row.reduce_only and row.reason is not ExitReason.BY_HAND:
+                fill = self._fill(row, late.trade, left)
+                outbox.tell_late(late, left, [replace(fill, id=f"{fill.id}+") if late.told else fill])
 
     def _fill(self, row: Row, trade: TradeSeen, told: Decimal) -> Fill:
         instrument = self._desk.instruments[trade.symbol]

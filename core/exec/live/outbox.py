@@ -34,12 +34,15 @@ from core.exec.live.outbox_schema import (
     INSERT_OFFSET,
     INSERT_TOLD,
     INSERT_TRANSITION,
+    UPDATE_FILL_TOLD,
     UPSERT_AUDITED,
     UPSERT_HALT,
     UPSERT_ORDER,
     UPSERT_TAKEN,
     Group,
+    Untold,
     decode_event,
+    decode_fill,
     decode_row,
     encode_event,
     encode_row,
@@ -257,6 +260,19 @@ class Outbox:
         self._count(trade.symbol, trade.trade_id, trade.side.value, trade.qty, told)
         self._taken[trade.symbol] = left
 
+    def untold(self, symbol: str) -> tuple[Untold, ...]:
+        """Fills of which the books have not heard all, oldest first."""
+        rows = self._db.execute("SELECT * FROM fills WHERE symbol = ? ORDER BY trade_id", (symbol,))
+        fills = (decode_fill(dict(row)) for row in rows)
+        return tuple(fill for fill in fills if fill.told != fill.trade.qty)
+
+    def tell_late(self, late: Untold, more: Decimal, events: Iterable[BrokerEvent]) -> None:
+        """The books hear of ``more`` of a fill that is on record."""
+        trade, (numbered, owed) = late.trade, self._owed(events)
+        self._commit(None, [(UPDATE_FILL_TOLD, (str(late.told + more), trade.symbol, trade.trade_id)), *owed])
+        self._booked[trade.symbol] = self.booked(trade.symbol) + trade.side.sign * more
+        self._owe(numbered)
+
     def audit(self, symbol: str, trade_id: int) -> None:
         """Every fill of ``symbol`` up to this one is on record."""
         if self.audited.get(symbol) != trade_id:
@@ -362,7 +378,7 @@ class Outbox:
         if points is not None:
             self._crash(points[0])
         try:
-            wait_for_disk(self._db, wait=wait)
+            wait_for_disk(self._db, wait=wait or bool(self._backlog))  # orders that were sent may be in it
             self._db.execute("BEGIN IMMEDIATE")
             for sql, values in (*self._backlog, *statements):
                 self._db.execute(sql, values)
@@ -383,6 +399,11 @@ class Outbox:
             self._backlog.clear()
         if points is not None:
             self._crash(points[1])
+
+    def catch_up(self) -> None:
+        """Write what a disk that failed has not taken, if there is anything."""
+        if self._backlog:
+            self._commit(None, [], wait=True)
 
     def close(self) -> None:
         """Let go of the file."""

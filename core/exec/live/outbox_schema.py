@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
 from core.exec.live.states import Row
 from core.types import BrokerEvent, Fill, FundingPayment, OrderUpdate
+from core.venues.words import TradeSeen
 
 SCHEMA_VERSION = 2
 
@@ -41,6 +43,7 @@ UPSERT_ORDER = (
 )
 INSERT_TRANSITION = "INSERT INTO transitions (client_id, state, ts, note) VALUES (?, ?, ?, ?)"
 INSERT_FILL = "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+UPDATE_FILL_TOLD = "UPDATE fills SET told = ? WHERE symbol = ? AND trade_id = ?"
 INSERT_OFFSET = "INSERT INTO offsets VALUES (?, ?, ?, ?)"
 INSERT_FUNDING = "INSERT INTO funding VALUES (?, ?, ?, ?)"
 UPSERT_AUDITED = "INSERT INTO audited VALUES (?, ?) ON CONFLICT (symbol) DO UPDATE SET trade_id=excluded.trade_id"
@@ -65,6 +68,20 @@ class Group(NamedTuple):
 
     upto: int
     ts: int
+
+
+class Untold(NamedTuple):
+    """A fill of which the books have heard ``told``, and of which order it is."""
+
+    client_id: str
+    trade: TradeSeen
+    told: Decimal
+
+
+def decode_fill(columns: dict[str, Any]) -> Untold:
+    """A fill on record, from its columns."""
+    client_id, told = columns.pop("client_id"), Decimal(columns.pop("told"))
+    return Untold(client_id, msgspec.convert({**columns, "client_id": client_id}, TradeSeen, strict=False), told)
 
 
 def encode_row(row: Row) -> tuple[Any, ...]:

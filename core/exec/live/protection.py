@@ -26,10 +26,14 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StopView:
-    """A stop that is known to be at the venue. ``closes_all``: whatever the position's size is when it triggers."""
+    """A stop that is known to be at the venue.
+
+    ``for_s``: how long it was seen to stand so, by a clock that nobody sets. ``closes_all``: whatever the position's size is
+    when it triggers.
+    """
 
     standing: Standing
-    since: int
+    for_s: float
     closes_all: bool
     qty: Decimal
 
@@ -65,8 +69,8 @@ class Exposure:
         return any(stop.closes_all and stop.standing is Standing.LIVE for stop in self.stops)
 
 
-def decide(exposure: Exposure, now: int, options: LiveOptions) -> Act:
-    """What to do for a position at ``now`` (ms, venue's clock).
+def decide(exposure: Exposure, options: LiveOptions) -> Act:
+    """What to do for a position now.
 
     - a stop that was reached and did not act for ``triggering_s`` is not waited for: close;
     - a covered one gets its catastrophe stop too, however often that was refused;
@@ -78,7 +82,7 @@ def decide(exposure: Exposure, now: int, options: LiveOptions) -> Act:
     if not exposure.held:
         return Act.NOTHING
     working = [stop for stop in exposure.stops if stop.standing is not Standing.LIVE]
-    if any(now - stop.since > options.triggering_s * 1000.0 for stop in working):
+    if any(stop.for_s > options.triggering_s for stop in working):
         return Act.CLOSE
     if working or exposure.catastrophe:
         return Act.NOTHING

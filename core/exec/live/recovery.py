@@ -16,7 +16,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from core.codes import RefusalCode
-from core.errors import BrainError
+from core.errors import AccountRefused, BrainError
 from core.exec.instrument import Instrument
 from core.exec.live.audit import Audit, Difference
 from core.exec.live.crash import CrashPoint
@@ -186,8 +186,9 @@ class Recoverer:
     async def _check_clock(self) -> None:
         offset_ms, most_ms = await self._desk.account.set_clock(), self._desk.options.max_clock_offset_ms
         if abs(offset_ms) > most_ms:
-            raise BrainError(
-                f"the clock is {offset_ms:.0f} ms behind the exchange's, expected at most {most_ms} ms either way",
+            where = "behind" if offset_ms > 0.0 else "ahead of"
+            raise AccountRefused(
+                f"the clock is {abs(offset_ms):.0f} ms {where} the exchange's, expected at most {most_ms} ms either way",
                 help="set the host's clock (timedatectl set-ntp true), then start again",
                 code="LIVE-013",
             )
@@ -207,26 +208,26 @@ class Recoverer:
     async def _check_scope(self) -> None:
         scope = await self._desk.account.scope()
         if scope.withdrawals and self._desk.options.refuse_withdrawals:
-            raise BrainError(
+            raise AccountRefused(
                 "the API key may withdraw, expected one that may only trade",
                 help="make a key without the right to withdraw, and delete this one",
                 code="LIVE-010",
             )
         if not scope.futures:
-            raise BrainError(
+            raise AccountRefused(
                 "the API key may not trade futures", help="allow futures for the key at the exchange", code="LIVE-011"
             )
 
     async def _check_mode(self) -> None:
         account = self._desk.account
         if await account.multi_assets():
-            raise BrainError(
+            raise AccountRefused(
                 "the account is in multi-assets mode, expected single-asset mode: money is counted in USDT only",
                 help="set single-asset mode at the exchange (Preference, Asset Mode), then start again",
                 code="LIVE-019",
             )
         if await account.hedged() and (await account.positions() or await account.open_orders()):
-            raise BrainError(
+            raise AccountRefused(
                 "the account is in hedge mode and holds positions or orders, expected one-way mode",
                 help="close them, set one-way mode at the exchange, then start again",
                 code="LIVE-012",

@@ -16,7 +16,7 @@ from core.codes import RefusalCode
 from core.errors import StateError
 from core.exec.live.checks import Refused, refuse_form, refuse_market, refuse_stale, slices
 from core.exec.live.crash import CrashPoint
-from core.exec.live.desk import Desk
+from core.exec.live.desk import Desk, at_most
 from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
 from core.exec.live.outcome import Advice, Outcome, Verdict, outcome
@@ -163,7 +163,7 @@ class Sender:
             # nothing of it is on the disk, so nothing of it is remembered: the id may be tried again
             return self._rejection(row, RefusalCode.JOURNAL_LOST, error.what)
         # a request that hangs must not hold up what other symbols need
-        await _at_most(self._desk.start(self._fly(row), f"send {row.client_id}"), self._desk.options.send_patience_s)
+        await at_most(self._desk.start(self._fly(row), f"send {row.client_id}"), self._desk.options.send_patience_s)
         again = row.told_as in self._intake.working
         if row.state in _NEVER_WAS and not again:
             return self._answer(row, OrderStatus.REJECTED, row.code, row.message)
@@ -210,7 +210,7 @@ class Sender:
         if verdict.outcome in (Outcome.UNKNOWN, Outcome.DUPLICATE):
             self._outbox.move(row, State.UNKNOWN, self._desk.now(), note=verdict.message, message=verdict.message)
             task = self._desk.start(self._find_out(row), f"fate of {row.client_id}")
-            await _at_most(task, self._desk.options.patience_s)
+            await at_most(task, self._desk.options.patience_s)
             return
         to = State.THROTTLED if verdict.outcome is Outcome.THROTTLED else State.REJECTED
         self._outbox.move(row, to, self._desk.now(), note=verdict.message, code=verdict.refusal, message=verdict.message)
@@ -342,7 +342,7 @@ class Sender:
                 self._outbox.note(row, cancel_wanted=True)
                 tasks.append(self._desk.start(self.call_back(row), f"cancel {row.client_id}"))
         for task in tasks:
-            await _at_most(task, 4 * self._desk.options.patience_s)
+            await at_most(task, 4 * self._desk.options.patience_s)
         update = self._standing_of(self._outbox.family(client_id))
         self._outbox.answer(first, cancel_answer=update)
         return update
@@ -376,12 +376,3 @@ class Sender:
         if row.state is State.DONE:
             return self._intake.ending(row, OrderStatus.CANCELED, filled)
         return self._intake.refused(row, row.code, row.message)
-
-
-async def _at_most(task: asyncio.Task[None], seconds: float) -> None:
-    """Wait for a task, but not longer; it goes on by itself."""
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.shield(task)
-    except TimeoutError:
-        pass

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from configs.validators import Governance
+from core.exec.entering import Entering, Entry
 
 
 class ForeignPolicy(StrEnum):
@@ -101,3 +102,7 @@ class LiveOptions:
             max_slippage_pct=governance.max_expected_slippage_pct,
             max_clock_offset_ms=governance.ntp_skew_ms,
         )
+
+    def entering(self, how: Entering) -> Self:
+        """The same with entries made as a session makes them."""
+        return replace(self, post_only=how.entry is Entry.MAKER, slices=how.slices)

@@ -106,7 +106,6 @@ class Row(Struct):
     venue_id: str = ""
     child_id: str = ""
     standing: Standing | None = None
-    standing_since: int = 0
     claimed: Decimal = ZERO
     filled: Decimal = ZERO
     expected_price: float = 0.0

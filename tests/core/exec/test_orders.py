@@ -651,6 +651,31 @@ def test_an_add_filled_after_its_position_went_is_protected_on_its_own():
     assert (stop.price, stop.qty, stop.plan_id) == (98, Decimal("0.5"), "q")
 
 
+def test_the_rest_of_an_entry_that_is_told_after_its_stop_is_a_position_of_its_own():
+    """F2: a venue may tell it so late; its ids are new, and the first trade stays as it was."""
+    live = Live()
+    entry = live.enter(plan(qty="1"))
+    live.fill(entry, "0.4", "100")
+    (stop,) = live.broker.of(STOP)
+    live.fill(stop, "0.4", "95", OrderStatus.FILLED)
+    assert (live.ledger.positions, live.broker.of(STOP)) == ({}, [])
+    live.fill(entry, "0.3", "100")
+    (second,) = live.broker.of(STOP)
+    assert (second.qty, second.price, second.plan_id) == (Decimal("0.3"), 95, "p+")
+    live.fill(entry, "0.3", "100", OrderStatus.FILLED)
+    assert [order.qty for order in live.broker.of(STOP)] == [Decimal("0.6")]
+    (whole,) = live.broker.of(STOP)
+    live.fill(whole, "0.6", "95", OrderStatus.FILLED)
+    ids = [order.client_id for order in live.broker.placed]
+    assert len(set(ids)) == len(ids)
+    assert [(trade.id, trade.qty) for trade in live.ledger.drain_trades()] == [
+        ("trade-p", Decimal("0.4")),
+        ("trade-p+", Decimal("0.6")),
+    ]
+    assert (live.manager.pending(), live.ledger.plan("p+")) == ((), None)
+    assert live.ledger.wallet == pytest.approx(1_000.0 - 5.0 - 5 * 0.01)
+
+
 def test_a_manager_comes_back_from_json_text_and_numbers_on():
     """X43, F6: no client id is used twice over a restart."""
     desk = entered(tps=TAKES)

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from core.codes import RefusalCode
 from core.types import ExitReason, OrderPurpose, OrderStatus, OrderUpdate, PlanKind
@@ -118,6 +119,21 @@ def test_of_two_stops_in_doubt_the_one_that_covers_more_stays(live):
     tell(live, small, NEW)
     assert live.manager.unprotected() == ()
     assert live.broker.cancelled == [small.client_id]
+
+
+def test_a_tighter_stop_for_what_is_left_stays_though_the_old_one_is_larger(live):
+    """F3: a person has closed a part; the new stop covers all that is left."""
+    (old,) = entered(live)
+    live.broker.doubt = {STOP}
+    by_hand = live.made(old, "0.5", "100", OrderStatus.PARTIAL)[0]
+    run(live.manager.handle((replace(by_hand, client_id="by-hand", plan_id="", reason=ExitReason.BY_HAND),)))
+    run(live.manager.move_stop(BTC, Decimal(97), T0, ExitReason.TRAIL))
+    new = live.broker.placed[-1]
+    assert (old.qty, new.qty) == (1, Decimal("0.5"))
+    tell(live, new, NEW)
+    assert live.broker.cancelled == [old.client_id]
+    assert live.broker.of(STOP) == [new]
+    assert live.ledger.positions[BTC].stop == 97
 
 
 def test_a_stop_that_is_told_of_late_and_is_looser_goes(live):

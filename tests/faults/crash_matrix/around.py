@@ -127,6 +127,13 @@ async def hand(witness: Witness, server: ExchangeServer, cell: Cell, happening: 
     server._settle(True)
 
 
+def obey(witness: Witness, server: ExchangeServer, symbol: str, apart: Decimal, number: int) -> None:
+    """What a person does who is told that ``apart`` belongs to no plan: closes it at the exchange."""
+    out = OrderSide.SELL if apart > 0 else OrderSide.BUY
+    _trade(witness.exchange, symbol, out, abs(apart), reduce_only=True, number=number)
+    server._settle(True)
+
+
 def _trade(exchange: WatchedExchange, symbol: str, side: OrderSide, qty: Decimal, *, reduce_only: bool, number: int) -> None:
     qty = qty.quantize(Decimal("0.001"))
     if qty:

@@ -21,11 +21,14 @@ import numpy.random  # noqa: F401 - it draws when it is first imported, and that
 import pytest
 
 from core.errors import BrainError
+from core.exec.instrument import venue_id
 from core.exec.live.crash import CrashPoint
+from core.sim.local.values import AlgoStatus
 from core.sim.server.app import ExchangeServer
 from core.sim.server.options import Latencies, ServerOptions, Span
 from core.sim.server.tls import VENUE_HOSTS
-from tests.faults.crash_matrix.around import Reach, full, hand, stale
+from core.venues.words import Standing
+from tests.faults.crash_matrix.around import Reach, full, hand, obey, stale
 from tests.faults.crash_matrix.cells import FAULTS, Action, Beside, Cell, Happening, cell_of
 from tests.faults.crash_matrix.market import (
     ACTION_BAR,
@@ -47,6 +50,8 @@ LOOK_S = 0.25
 _PATIENCE_S = 12.0
 """A point that was not passed so long after the action began: the life ends there and then."""
 _END_S = 200.0
+_OBEYED_S = 20.0
+"""A person who is called comes so much later."""
 
 
 @dataclass
@@ -62,6 +67,9 @@ class Story:
     calm: bool = False
     happening: int = 0
     """What still happens beside."""
+    called_s: float | None = None
+    """Since when a person is called for what belongs to no plan."""
+    came: int = 0
 
     def __post_init__(self) -> None:
         cell = self.cell
@@ -147,9 +155,25 @@ class Story:
 
     def look(self) -> None:
         """Tell the witness what the bot can do now; it looks at the position then."""
-        helpless = self._dead or not self.reach.there
+        helpless = self._dead or not self.reach.there or self._unheard()
         self.witness.becomes(Bot.HELPLESS if helpless else Bot.UP if self.up else Bot.STARTING)
         self.witness.look()
+
+    def _unheard(self) -> bool:
+        """Whether words are lost without which nobody can know that something is to be done; the audit's schedule finds out."""
+        if not self.cell.silent or not self.up or self.trader is None:
+            return False
+        broker, by_hand = self.trader.broker, self.cell.has(Beside.OPENS) is not None
+        rows = broker._outbox.rows
+        for symbol in broker._desk.instruments:
+            name = venue_id(symbol)
+            if by_hand and broker._guardian.held(symbol) != self.witness.held(name):
+                return True
+            for algo in self.witness.exchange.open_algos(name):
+                row = rows.get(algo.client_id)
+                if row is not None and row.standing is Standing.LIVE and algo.status is not AlgoStatus.NEW:
+                    return True
+        return False
 
     # --- what befalls them ------------------------------------------------------------------------
 
@@ -223,12 +247,29 @@ class Story:
         while quiet < 8:
             await asyncio.sleep(LOOK_S)
             self.look()
+            self._call()
             quiet = quiet + 1 if self._agreed() and self._done() else 0
             self._raise()
             if self.world.loop.time() > _END_S:
                 raise Broken(f"it came to no end: {self.agreement.state}, halted {self._halted()}")
         self._final()
         self._raise()
+
+    def _call(self) -> None:
+        """Where words of what a person traded were lost it was taken for another's, and only a person can end that."""
+        if not (self.cell.by_hand and self.cell.silent and self.calm and self.up) or self.happening or self.server is None:
+            return
+        assert self.trader is not None
+        broker, now = self.trader.broker, self.world.loop.time()
+        apart = {symbol: broker._outbox.unsettled(symbol) for symbol in broker.halted if symbol}
+        if not any(apart.values()):
+            self.called_s = None
+        elif self.called_s is None:
+            self.called_s = now
+        elif now - self.called_s > _OBEYED_S:
+            self.called_s, self.came = None, self.came + 1
+            for symbol, qty in apart.items():
+                obey(self.witness, self.server, venue_id(symbol), qty, 1 + self.came)
 
     def _agreed(self) -> bool:
         trader = self.trader
@@ -353,5 +394,3 @@ async def _play(world: World, story: Story) -> None:
     besides = [story.beside(happening) for happening in story.cell.besides]
     parts = (story.trouble(), story.ends(), story.watch(), *besides)
     await asyncio.gather(*(world.loop.create_task(part, context=Context()) for part in parts))
-    # the client library asks for positions beside its stream, and forgets that it did when the exchange is gone
-    world.complaints[:] = [told for told in world.complaints if not told.startswith("Future exception was never retrieved")]

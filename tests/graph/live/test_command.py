@@ -17,6 +17,7 @@ import pytest
 
 from configs.environment import load_environment
 from core.errors import StateError
+from core.exec.entering import Entering
 from core.sim.server.options import API_KEY, API_SECRET
 from core.types import Timeframe
 from core.venues.client import Wiring
@@ -25,8 +26,9 @@ from graph.commands import live_run
 from graph.commands.drive import Driven
 from graph.commands.live_run import LiveFlags, Stage, Trading, at_desk, at_exchange
 from graph.console import Console
+from graph.journaling import SessionJournal
 from graph.live.assembly import Reach
-from graph.opening import sizing_of
+from graph.opening import entering_of, sizing_of
 from graph.session_dir import SessionDir
 from graph.sessions import Session, openings
 from tests.agents.making import ETH
@@ -116,7 +118,7 @@ def test_a_first_life_trades_canaries_with_the_accounts_own_money_and_a_signal_c
         found["held"] = stand.venue.exchange.positions(VENUE_ETH)[0].qty
         found["resting"] = (*stand.venue.exchange.open_orders(None), *stand.venue.exchange.open_algos(None))
 
-    command = lived(tmp_path / "session", story)
+    command = lived(tmp_path / "session", story, slices=2)
     ((plan, qty, r_pct),) = rows(tmp_path / "session", "SELECT id, qty, risk_r_pct FROM plans")
     assert plan.startswith("C-")
     assert 0.05 < r_pct <= 0.25
@@ -127,7 +129,8 @@ def test_a_first_life_trades_canaries_with_the_accounts_own_money_and_a_signal_c
     assert (driven.signal_seen, driven.daemon.left) == (signal.SIGTERM, {})
     said = facts(tmp_path / "session")
     assert (said["mode"], sizing_of(said), said["equity"], said["orders_go_to"]) == ("live", "canary", "300.0", "venue")
-    assert "LIVE at Binance USD-M with 300.00 USD, canaries" in command.said[0]
+    assert "LIVE at Binance USD-M with 300.00 USD, canaries (X35), entered across in up to 2 slices; session" in command.said[0]
+    assert entering_of(said) == Entering(slices=2)
     assert "exchange and books agree" in command.said[0]
     alerts = rows(tmp_path / "session", "SELECT code FROM alerts WHERE level = 'info'")
     assert ("recovered",) in alerts
@@ -205,3 +208,20 @@ def test_another_sizing_is_refused_before_anything_is_said_of_a_run(tmp_path: Pa
     command = lived(tmp_path / "session", story, full_size=True, handover=True)
     assert (refused[0].code, len(command.said)) == ("STATE-010", 1)
     assert "once nothing is open or halted" in (refused[0].help or "")
+
+
+def test_a_journal_that_a_crash_had_torn_is_told_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F6: what a kill in the middle of a write leaves is taken off, kept, and said."""
+    monkeypatch.setattr(SessionJournal, "finish", lambda _: None)  # the last segment stays open, as a kill leaves it
+
+    async def story(stand: Stand, command: Command) -> None:
+        await one_life(stand, command, 3.5)
+        (last,) = (stand.session / "journal").glob("*.journal")
+        last.write_bytes(last.read_bytes() + b"\x07" * 5)
+        await until_signal(stand, stand.world.restart("bot"), 6.5)
+
+    command = lived(tmp_path / "session", story)
+    said = "the journal's last 5 bytes were torn by a crash; they are kept in"
+    assert [told.count(said) for told in command.said] == [0, 1]
+    daemon = command.driven[1].daemon
+    assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)

@@ -106,7 +106,32 @@ def test_a_transfer_is_told_apart_from_what_nobody_explains_and_heard_once() -> 
     assert booked(money, ledger, 3) == [("unexplained", pytest.approx(-1.5))]
     account.wallet = Decimal(100)
     assert [kind for kind, _ in booked(money, ledger, 4, 5, 6)] == ["unexplained"]
-    assert set(account.asked) == {1_001, 3_001}
+    assert set(account.asked) == {1_001, 3_001, BAR + 60_001}
+
+
+@pytest.mark.parametrize("made_ts", [BAR - 7_000, BAR + 4_000])
+def test_a_transfer_that_is_listed_after_it_was_taken_over_counts_once(made_ts: int) -> None:
+    """It counted again as soon as anything else differed, and equity was wrong by all of it for ten minutes (X11)."""
+    account = Account(Decimal(220))
+    money, ledger = watched(account)
+    assert booked(money, ledger, 1, 2, 3) == [("unexplained", -80)]
+    account.moved = [TransferSeen(made_ts, Decimal(-80))]
+    account.wallet = Decimal(215)
+    assert booked(money, ledger, 4, 5, 6) == [("unexplained", -5)]
+    assert ledger.wallet == 215
+    account.moved.append(TransferSeen(7 * BAR - 1, Decimal(15)))
+    account.wallet = Decimal(230)
+    assert booked(money, ledger, 7, 8) == [("transfer", 15)]
+
+
+def test_one_that_is_listed_while_another_part_is_still_unexplained_counts_once_too() -> None:
+    account = Account(Decimal(200))
+    money, ledger = watched(account)
+    assert booked(money, ledger, 1, 2) == []
+    account.moved = [TransferSeen(BAR - 7_000, Decimal(-80))]
+    assert booked(money, ledger, 3) == [("transfer", -80), ("unexplained", -20)]
+    account.wallet = Decimal(190)
+    assert booked(money, ledger, 4, 5, 6) == [("unexplained", -10)]
 
 
 @pytest.mark.parametrize("kind", [HaltKind.POSITION, HaltKind.BOOKS, HaltKind.DOUBT, HaltKind.NOT_COMPARED])

@@ -1,9 +1,12 @@
 """From the first fill to flat a stop at the venue covers the position, whatever the books do (F6)."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
 from core.exec.live.audit import Unsettled
+from core.exec.live.halts import HaltKind
 from core.exec.live.settings import ForeignPolicy, LiveOptions
 from core.exec.live.states import State
 from core.sim.local.values import AlgoType, FundingTick, NewAlgo, NewOrder, OrderSide, OrderType, WorkingType
@@ -90,6 +93,26 @@ def test_a_stop_that_is_stuck_is_not_waited_for():
         assert b.held() == b.broker.position_qty(BTC) == 0
         assert b.fills()[-1].client_id == W0
         assert b.alerts[0][:2] == ("page", "unprotected")
+
+    tell(story)
+
+
+@pytest.mark.parametrize("step_ms", [-60_000, 60_000])
+def test_how_long_a_stop_is_stuck_is_no_matter_of_the_time_of_day(step_ms):
+    """Set back, the clock kept the position under a stop that did not act; set ahead, it closed what the stop was closing."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        b.inject(F.STUCK_TRIGGER)
+        await b.market.play(b.market.trade("49400"), b.market.mark("49400"))
+        await b.hear(0.5)
+        real = b.broker._account.now_ms
+        b.broker._account.now_ms = lambda: real() + step_ms
+        await b.hear(1.5)
+        assert b.held() == D("0.010")
+        await b.hear(2.5)
+        assert b.held() == 0
 
     tell(story)
 
@@ -326,5 +349,67 @@ def test_a_part_that_fails_calls_a_person_and_halts_the_account():
         b.broker._desk.start(fails(), "a part")
         await b.hear(0.1)
         assert b.broker.halted == {"": "a part failed: ValueError: a mistake"}
+        await b.hear(1_000.0)  # it was work that is not begun anew, and nobody knows what of it is missing
+        assert "" in b.broker.halted
+        b.broker.resume("", HaltKind.PART_FAILED, "a part")
+        assert b.broker.halted == {}
+
+    tell(story)
+
+
+def test_a_part_that_goes_on_well_for_five_minutes_halts_no_more():
+    """It stood until the next start, whatever had become of it."""
+
+    async def story(b: Bench):
+        loop, begun = b.world.loop, []
+
+        async def part():
+            begun.append(loop.time())
+            await asyncio.sleep(100.0 if len(begun) == 2 else 0.0)
+            if len(begun) < 3:
+                raise ValueError(f"mistake {len(begun)}")
+            await asyncio.Event().wait()
+
+        b.broker._desk.keep(part, "a part")
+        await b.hear(1.0)
+        assert b.broker.halted[""].startswith("a part failed: ValueError: mistake 1; it goes on")
+        await b.hear(350.0)
+        assert "mistake 2" in b.broker.halted[""]
+        await b.hear(52.0)
+        assert b.broker.halted == {}
+        assert [text for level, _, text in b.alerts if level == "page"] == [
+            f"the whole account: a part failed: ValueError: mistake {n}; it goes on, and this goes when it has done so "
+            "without another for 300 s"
+            for n in (1, 2)
+        ]
+
+    tell(story)
+
+
+def test_a_symbol_that_could_not_be_looked_at_for_a_while_halts_no_more_in_the_end():
+    async def story(b: Bench):
+        real, until = b.broker._guardian.exposure, b.world.loop.time() + 30.0
+
+        def exposure(symbol):
+            if b.world.loop.time() < until:
+                raise KeyError(symbol)
+            return real(symbol)
+
+        b.broker._guardian.exposure = exposure
+        b.broker._guardian.changed(BTC)
+        await b.hear(310.0)
+        assert "guardian of BTC/USDT:USDT failed: KeyError" in b.broker.halted[""]
+        await b.hear(25.0)
+        assert b.broker.halted == {}
+
+    tell(story)
+
+
+def test_a_stop_of_the_broker_ends_what_was_on_trial():
+    async def story(b: Bench):
+        b.broker._desk.failed("a part", ValueError("a mistake"), goes_on=True)
+        await b.broker.stop()
+        await asyncio.sleep(400.0)  # its outbox is closed by then
+        b.lives = 0
 
     tell(story)

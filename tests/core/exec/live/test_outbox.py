@@ -60,7 +60,7 @@ def again(outbox):
 def test_everything_of_an_order_outlives_the_process(outbox):
     made = row(reason=ExitReason.STOP, is_algo=True, close_position=True, on_mark=True, own=True, spread_bps=1.5)
     outbox.add(made, 1, must=True)
-    outbox.move(made, State.ACK, 3, venue_id="900", standing=Standing.LIVE, standing_since=3, claimed=D("0.5"))
+    outbox.move(made, State.ACK, 3, venue_id="900", standing=Standing.LIVE, claimed=D("0.5"))
     outbox.note(made, answer=UPDATE, cancel_answer=msgspec.structs.replace(UPDATE, code=None), cancel_wanted=True)
     kept = again(outbox)
     assert kept.rows == {"a-e0": made}
@@ -363,6 +363,39 @@ def test_before_something_follows_the_disk_has_it_and_all_before_it(step):
         found = {"add": "next" in outbox.rows, "answer": made.answer == UPDATE}
         found |= {"telling": outbox.groups_after(0) == (Group(1, 100),), "settle": outbox.held(BTC) == 1}
         assert [name for name, there in found.items() if there] == [step]
+
+    async def story(world):
+        world.start("bot", live, watch_disk=True)
+        await asyncio.sleep(0.1)
+        world.kill("bot")
+        await world.restart("bot", Loss.UNSYNCED).gone
+
+    run_world(1, story)
+
+
+@pytest.mark.parametrize("by", ["catch_up", "note"])
+def test_an_exit_that_was_sent_past_a_full_disk_is_on_it_before_anything_else_is(by):
+    """X12, F2: it is waited for, or power takes away an order that the venue has."""
+
+    async def live(node):
+        outbox = Outbox(node.folder / "orders.sqlite")
+        if node.life.number == 2:
+            assert list(outbox.rows) == ["a-e0", "exit"]
+            return
+        first = row()
+        outbox.add(first, 1, must=True)
+        outbox.catch_up()  # there is nothing
+        outbox._db.execute("PRAGMA query_only=ON")
+        outbox.add(row("exit", reduce_only=True), 2, must=False)
+        outbox.catch_up()
+        assert outbox.failure is not None
+        outbox._db.execute("PRAGMA query_only=OFF")
+        if by == "catch_up":
+            outbox.catch_up()
+        else:
+            outbox.note(first, cancel_wanted=True)
+        assert outbox.failure is None
+        await asyncio.Event().wait()
 
     async def story(world):
         world.start("bot", live, watch_disk=True)

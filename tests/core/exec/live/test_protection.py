@@ -13,9 +13,8 @@ from core.venues.words import Standing
 from tests.core.exec.live.kit import D, instrument
 
 OPTIONS = LiveOptions(triggering_s=3.0, naked_s=2.0)
-NOW = 100_000
-WHOLE = StopView(Standing.LIVE, 0, True, D(0))
-WORKING = StopView(Standing.LIVE, 0, False, D(1))
+WHOLE = StopView(Standing.LIVE, 0.0, True, D(0))
+WORKING = StopView(Standing.LIVE, 0.0, False, D(1))
 NAKED = Exposure(D(1), (), 0.0, 0, 0)
 
 
@@ -42,19 +41,19 @@ NAKED = Exposure(D(1), (), 0.0, 0, 0)
         (replace(NAKED, tries=1, naked_s=1.501), Act.CLOSE),
         (replace(NAKED, tries=9, stops=(WORKING,), naked_s=None), Act.PLACE),
         (replace(NAKED, stops=(replace(WORKING, qty=D("0.5")),)), Act.PLACE),
-        (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, since=NOW - 3_000),)), Act.NOTHING),
-        (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, since=NOW - 3_001),)), Act.CLOSE),
-        (replace(NAKED, stops=(WHOLE, replace(WORKING, standing=Standing.TRIGGERED, since=NOW - 3_001))), Act.CLOSE),
+        (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, for_s=3.0),)), Act.NOTHING),
+        (replace(NAKED, stops=(replace(WORKING, standing=Standing.TRIGGERING, for_s=3.001),)), Act.CLOSE),
+        (replace(NAKED, stops=(WHOLE, replace(WORKING, standing=Standing.TRIGGERED, for_s=3.001))), Act.CLOSE),
     ],
 )
 def test_a_position_gets_what_it_needs(exposure, act):
-    assert decide(exposure, NOW, OPTIONS) is act
+    assert decide(exposure, OPTIONS) is act
 
 
 @given(
     stops=st.lists(
         st.builds(
-            StopView, st.sampled_from(list(Standing)[:4]), st.integers(0, NOW), st.booleans(), st.sampled_from([D(0), D(1)])
+            StopView, st.sampled_from(list(Standing)[:4]), st.floats(0.0, 100.0), st.booleans(), st.sampled_from([D(0), D(1)])
         )
     ),
     naked=st.one_of(st.none(), st.floats(0.0, 100.0)),
@@ -67,7 +66,7 @@ def test_nothing_is_waited_for_longer_than_allowed(stops, naked, underway, tries
     idle = not exposure.covered and all(stop.standing is Standing.LIVE for stop in stops)
     catastrophe = exposure.catastrophe
     if idle and not catastrophe and naked is not None and naked > 2.0:
-        assert decide(exposure, NOW, OPTIONS) is not Act.NOTHING
+        assert decide(exposure, OPTIONS) is not Act.NOTHING
 
 
 LONG, SHORT = Side.LONG, Side.SHORT

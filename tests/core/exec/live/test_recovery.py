@@ -1,6 +1,7 @@
 """A start makes exchange and outbox agree, or says exactly what does not (F6)."""
 
 import asyncio
+import gc
 
 import pytest
 from msgspec.structs import replace
@@ -427,6 +428,25 @@ def test_a_start_that_could_not_compare_says_so_and_opens_nothing_before_it_can(
         await b.until(lambda: not b.broker.halted)
 
     tell(story, start=False, options=LiveOptions(leverage=3, unknown_cap_s=1.0))
+
+
+def test_positions_that_nobody_tells_leave_nothing_behind_when_a_start_is_given_up():
+    """The client library asked for them on its own beside the account's stream, and logged a signed address when that failed."""
+
+    async def story(b: Bench):
+        b.inject(F.HANG, method="GET", path="/fapi/v3/positionRisk", times=0, delay_ms=60_000)
+        starting = asyncio.ensure_future(b.start())
+        await asyncio.sleep(5.0)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await b.broker.stop()
+        await asyncio.sleep(5.0)
+        gc.collect()
+        assert b.world.complaints == []
+        b.market.server.clear_faults()
+        assert (await b.start()).agreed
+
+    tell(story, start=False)
 
 
 def test_a_clock_that_steps_during_a_start_is_measured_and_the_question_asked_again():
