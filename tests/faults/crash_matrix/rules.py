@@ -22,6 +22,8 @@ NAKED_MS = 2_000
 """A position may be without a stop that covers it for so long, while a start makes all agree too (issue 4)."""
 SLACK_MS = 250
 """The close at market that ends the two seconds is itself a request: a round trip, and a look of the watchdog."""
+GROWN_MS = 200
+"""Fills of one order are told one after the other: a new stop may be for the first of them, the next one for all."""
 TRIGGERING_MS = 3_000
 """A stop that was reached is waited for so long (``LiveOptions.triggering_s``), though every other is stuck as well."""
 CATASTROPHE_MS = 13_000
@@ -88,6 +90,7 @@ class Watch:
         self.is_naked = False
         self._held = Decimal(0)
         self._level: Decimal | None = None
+        self._grown_ms = -GROWN_MS
 
     def look(self, held: Decimal, algos: Sequence[AlgoState], now: int, bot: Bot) -> list[str]:
         """Judge the present moment."""
@@ -102,18 +105,20 @@ class Watch:
             self.stuck.see(now, wrong=bool(working), excused=not up),
             self.no_catastrophe.see(now, wrong=bool(held) and not closing, excused=not up),
             f"{self.symbol} was turned around to {held}" if held * self._side.sign < 0 else None,
-            self._see_level(held, covering),
+            self._see_level(held, covering, now),
         ]
         return [what for what in told if what]
 
-    def _see_level(self, held: Decimal, covering: list[AlgoState]) -> str | None:
-        """The tightest stop that covers a position never goes away before a tighter one stands."""
+    def _see_level(self, held: Decimal, covering: list[AlgoState], now: int) -> str | None:
+        """The tightest stop that covers a position never goes away before a tighter one stands, once its growth is known of."""
         sign, before = self._side.sign, self._level
         prices = [stop.trigger_price for stop in covering]
         level = max(prices, key=lambda price: price * sign) if prices else None
-        grown = abs(held) > abs(self._held)
+        if abs(held) > abs(self._held):
+            self._grown_ms = now
         self._held, self._level = held, level
-        if self._tightened and held and not grown and before is not None and (level is None or (level - before) * sign < 0):
+        looser = before is not None and (level is None or (level - before) * sign < 0)
+        if looser and self._tightened and held and now - self._grown_ms > GROWN_MS:
             return f"the stop at {before} went away while {held} {self.symbol} were held; what is left is {level}"
         return None
 
