@@ -370,7 +370,7 @@ def _greet(console: Console, stand: _Stand, addresses: Addresses, tls: Certifica
     lines = [
         f"local exchange: Binance USD-M's REST and streams, {where}, this machine only; no real money, no real market",
         f"REST         {addresses.rest}",
-        f"streams      {addresses.streams}/public/ws  /market/ws  /private/ws",
+        f"streams      {addresses.streams}/public/ws  /market/ws  /private/ws  /ws (spot)",
         f"key, secret  {options.api_key}  {options.secret}",
         *([f"certificate  {tls.cert} for {', '.join(VENUE_HOSTS)}, localhost, {HOST}"] if tls else []),
         f"symbols      {', '.join(symbols)}",

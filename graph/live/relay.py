@@ -223,6 +223,8 @@ class MarketRelay:
             elif self._catching_up is None:  # the candles tell what this does
                 self._catching_up = asyncio.create_task(self._catch_up(), name="relay of what was missed")
         except (KeyError, ValueError, ArithmeticError, TypeError) as error:
+            if kind == "depthUpdate":  # what is known of the book is no book any more: nothing is filled by it
+                self.tape.forget_books()
             self._note_garbled(kind, error)
         return True
 

@@ -146,3 +146,13 @@ async def test_a_message_that_cannot_be_read_ends_nothing_and_is_told_once_for_i
         ]  # fmt: skip
         before = len(heard.ticks)
         await until(lambda: any(isinstance(tick, TradeTick) for tick in heard.ticks[before:]))
+
+
+async def test_no_order_is_filled_by_a_book_of_which_a_message_could_not_be_read(tmp_path: Path) -> None:
+    """X32: what stood before is no book any more."""
+    async with serving(tmp_path) as world, relaying(Heard(world)) as heard:
+        await until(lambda: bool(heard.books) and bool(heard.books[-1].bids))
+        before = len(heard.books)
+        heard.relay._on_raw({"e": "depthUpdate"}, "")
+        await until(lambda: any(not book.bids for book in heard.books[before:]))
+        await until(lambda: bool(heard.books[-1].bids))
