@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from configs.durable import replace_file
 from core.errors import StateError
 from core.file_lock import take, taken
 from core.venues.keys import Keys
@@ -78,13 +79,8 @@ def remember(path: Path, folder: Path) -> None:
         StateError: it cannot be written.
     """
     note = _folder_note(path)
-    draft = note.with_suffix(".tmp")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(str(folder.resolve()))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(note)
+        replace_file(note, str(folder.resolve()).encode())
     except OSError as error:
         raise _unusable(note, error) from error
 

@@ -81,6 +81,7 @@ def assemble(
     journal: SessionJournal | None = None,
     venue: Venue | None = None,
     sizing: Sizing = Sizing.WHOLE,
+    gap_fill: bool = True,
 ) -> Assembly:
     """Make a run over ``source`` with ``equity`` USD to start with, on paper unless another ``venue`` is given.
 
@@ -88,7 +89,7 @@ def assemble(
     """
     info, governance = source.info, config.governance
     instruments = instruments_for(config, info.symbols)
-    market = Market(instruments, info, config.strategies, governance)
+    market = Market(instruments, info, config.strategies, governance, gap_fill=gap_fill)
     strategies = build_strategies(config.strategies, market.symbols, market.base_tf, governance)
     telemetry = Telemetry(market.symbols, tuple(strategies), governance.per_trade_r_pct_max, info.has_books)
     recorder = RunRecorder(store, telemetry)

@@ -12,6 +12,8 @@ try:
 except KeyboardInterrupt:  # nothing has begun: no traceback for that
     raise SystemExit(130) from None
 
+from core.exec.entering import MOST_SLICES, Entry
+
 app = typer.Typer(
     name="brain",
     help="A personal crypto trading system: a typed LangGraph brain over a deterministic core.",
@@ -86,6 +88,16 @@ Backup = Annotated[
         help="Whose candles stand in while the exchange is silent: bybit, okx. Positions are only reduced on them.",
     ),
 ]
+EntryHow = Annotated[
+    Entry | None,
+    typer.Option("--entry", help="across: at once, within the plan's cap; maker: resting first, then across (default: across)."),
+]
+Slices = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=MOST_SLICES, metavar="N", help="Cut each entry into up to N orders, where each is legal (default: 1)."
+    ),
+]
 Evidence = Annotated[
     Path | None, typer.Option("--evidence", metavar="DIR", help="Folder of paper sessions, or of one (default: var/runs).")
 ]
@@ -150,6 +162,8 @@ def paper(
         bool,
         typer.Option("--canary", help="Every entry as small as is legal, and no adds: the size of a first life with real money."),
     ] = False,
+    entry: EntryHow = None,
+    slices: Slices = None,
     json: Json = False,
     quiet: Quiet = False,
     color: Color = "auto",
@@ -181,6 +195,8 @@ def paper(
         backup=backup,
         handover=handover,
         canary=canary,
+        entry=entry,
+        slices=slices,
     )
     raise typer.Exit(run_paper(request, json=json, quiet=quiet, color=color))
 
@@ -482,6 +498,8 @@ def live(
     handover: Annotated[
         bool, typer.Option("--handover", help="A stop leaves positions under their stops, and closes none.")
     ] = False,
+    entry: EntryHow = None,
+    slices: Slices = None,
     json: Json = False,
     quiet: Quiet = False,
     color: Color = "auto",
@@ -502,6 +520,8 @@ def live(
             "--backup": backup,
             "--full-size": full_size or None,
             "--handover": handover or None,
+            "--entry": entry,
+            "--slices": slices,
             "--json": json or None,
             "--quiet": quiet or None,
         }
@@ -512,7 +532,7 @@ def live(
     from graph.commands.live import run_live
     from graph.commands.live_run import LiveFlags
 
-    flags = LiveFlags(evidence, state, configs, symbols, exchange, full_size, handover, backup)
+    flags = LiveFlags(evidence, state, configs, symbols, exchange, full_size, handover, backup, entry, slices)
     raise typer.Exit(run_live(flags, json=json, quiet=quiet, color=color))
 
 

@@ -20,7 +20,7 @@ from core.monitor.reader import StoreReader
 from core.monitor.schema import ALERT, Alert, AlertLevel
 from core.risk.canary import Sizing
 from graph.identity import Identity
-from graph.opening import equity_of, info_of, sizing_of
+from graph.opening import entering_of, equity_of, info_of, sizing_of
 from graph.sessions import Session, find_all, openings
 from graph.soundness import OnBars, inspect, records_of
 
@@ -110,6 +110,7 @@ def _read(
             symbols=info.symbols,
             up=up,
             start_equity=equity_of(opening),
+            entering=entering_of(opening.facts),
             equity=records.equity(since),
             max_dd_pct=_max_dd_pct(records),
             trades=records.trades(since),

@@ -9,17 +9,18 @@ from configs.lock import digest_of, plain
 from configs.validators import Configuration, Mode
 from core.data.sources.base import SourceInfo
 from core.errors import StateError
+from core.exec.entering import Entering
 from core.monitor.schema import AlertLevel
 from core.monitor.store import Store
 from core.risk.canary import Sizing
-from graph.opening import SIZING
+from graph.opening import SIZING, facts_of_entering
 from graph.recorder import RunRecorder
 
 Known = Callable[[str], str | None]
 """A fact of a saved session, by its key: from its records, or from its journal where none were committed yet."""
 
 
-_UNSAID = {SIZING: Sizing.WHOLE.value}
+_UNSAID = {SIZING: Sizing.WHOLE.value, **facts_of_entering(Entering())}
 """What held in sessions from before a fact was kept."""
 
 
@@ -83,8 +84,9 @@ class Identity:
     def _way_on(self) -> str:
         """Another folder would know neither the positions nor the locks of a live session."""
         if self.facts.get("mode") == Mode.LIVE:
-            return "start with the same symbols, sizing and configuration; another --state DIR once nothing is open or halted"
-        return "start with the same source, symbols, range and configuration, or with another --state DIR"
+            same = "start with the same symbols, sizing, way of entering and configuration"
+            return f"{same}; another --state DIR once nothing is open or halted"
+        return "start with the same source, symbols, range, way of entering and configuration, or with another --state DIR"
 
     def changed(self, known: Known) -> tuple[Changeable, ...]:
         """What a person changed since the last start."""

@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
+from loguru import logger
+
 from core.data.blocks import Bars, Batch, FundingRate, PriceAt
 from core.data.sources.base import Source, SourceInfo
 from core.exec.broker import AccountView, Broker
@@ -29,7 +31,7 @@ from core.journal.records import (
     Word,
 )
 from core.journal.tape import Outputs, OutputTape
-from core.journal.writer import Cut, JournalWriter
+from core.journal.writer import JournalWriter
 from core.monitor.reader import StoreReader
 from core.types import BrokerEvent, Event, Order, OrderUpdate, Timeframe
 from graph.junction import check_junction
@@ -128,9 +130,12 @@ class SessionJournal:
         return self._writer.failure
 
     @property
-    def cut(self) -> Cut | None:
-        """What a crash had torn at the end of the journal when it was opened."""
-        return self._writer.cut
+    def torn(self) -> str | None:
+        """In words what a crash had torn off the journal, as was seen when it was opened; None where nothing was."""
+        cut = self._writer.cut
+        if cut is None:
+            return None
+        return f"the journal's last {cut.bytes} bytes were torn by a crash; they are kept in {cut.kept_in}"
 
     @property
     def catching_up(self) -> bool:
@@ -259,7 +264,7 @@ class NoJournal(SilentJournal):
 
     begun = False
     frames = 0
-    cut: Cut | None = None
+    torn: str | None = None
     catching_up = False
     stale = False
 
@@ -306,7 +311,10 @@ def open_journal(folder: Path, store: StoreReader) -> SessionJournal:
         StateError: the journal is damaged, ends before what was committed, or cannot be written.
     """
     frames = store.get_meta(FRAMES)
-    return SessionJournal(JournalWriter(folder, None if frames is None else int(frames)))
+    journal = SessionJournal(JournalWriter(folder, None if frames is None else int(frames)))
+    if journal.torn is not None:  # it is seen this once, whatever becomes of the start
+        logger.warning(journal.torn)
+    return journal
 
 
 class JournaledSource:

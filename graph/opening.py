@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 from pydantic import ValidationError
 
-from configs.validators import Configuration
+from configs.validators import Configuration, Mode
 from core.data.sources.base import SourceInfo
 from core.errors import StateError
+from core.exec.entering import Entering, Entry
 from core.journal.records import Opening
 from core.monitor.reader import StoreReader
 from core.risk.canary import Sizing
@@ -24,6 +25,7 @@ from graph.version import VERSION, source_digest
 _CONFIGURATION = "configuration.json"
 _UNKNOWN_KEY = "extra_forbidden"
 EQUITY, UNLOCK_AFTER, SIZING = "equity", "unlock_after_ms", "sizing"
+ENTRY, SLICES = "entry", "slices"
 
 
 def opening_of(
@@ -37,6 +39,11 @@ def opening_of(
         code_in_use(),
         {**asdict(info), "base_tf": {symbol: tf.value for symbol, tf in info.base_tf.items()}},
     )
+
+
+def gap_fill_of(facts: Mapping[str, str]) -> bool:
+    """Whether bars are made up over a gap: on paper only (B5)."""
+    return facts.get("mode") != Mode.LIVE.value
 
 
 def code_in_use() -> dict[str, str]:
@@ -134,3 +141,13 @@ def unlock_after_of(opening: Opening) -> int | None:
 def sizing_of(facts: Mapping[str, str]) -> Sizing:
     """How entries are sized; whole in sessions from before there was a choice."""
     return Sizing(facts.get(SIZING, Sizing.WHOLE))
+
+
+def facts_of_entering(how: Entering) -> dict[str, str]:
+    """What a session at an exchange says of how it enters."""
+    return {ENTRY: how.entry.value, SLICES: str(how.slices)}
+
+
+def entering_of(facts: Mapping[str, str]) -> Entering:
+    """How entries are made; as they always were in sessions from before there was a choice."""
+    return Entering(Entry(facts.get(ENTRY, Entry.ACROSS)), int(facts.get(SLICES, 1)))

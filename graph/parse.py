@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from core.exec.entering import Entering, Entry
 from core.exec.instrument import parse_symbol
 from graph.exit_codes import UsageError
 
@@ -86,6 +87,25 @@ def parse_backup(text: str | None) -> tuple[str, ...]:
             f"--backup was {text!r}, expected some of {', '.join(known)}, with commas between them", help="--backup bybit"
         )
     return names
+
+
+def parse_entering(entry: str | None, slices: int | None) -> Entering:
+    """What ``--entry`` and ``--slices`` ask for; None where one was not given.
+
+    Raises:
+        UsageError: they do not go together.
+
+    Example:
+        >>> print(parse_entering(None, 3))
+        across in up to 3 slices
+    """
+    how = Entering(Entry(entry or Entry.ACROSS), slices or 1)
+    if how.entry is Entry.MAKER and how.slices > 1:
+        raise UsageError(
+            f"--slices was {how.slices} with --entry maker: an entry that rests first is not cut",
+            help="--entry maker, or --slices N",
+        )
+    return how
 
 
 def parse_symbols(text: str | None) -> tuple[str, ...] | None:

@@ -24,7 +24,7 @@ from graph.soundness import OnBars
 from graph.version import source_digest
 
 REVIEW = "review_signed"
-_KEY = re.compile(r"[A-Za-z0-9]{64}")
+_KEY_CHARACTERS, _KEY = 64, re.compile(r"[A-Za-z0-9]*")
 _PEM = "-----BEGIN "
 
 
@@ -119,19 +119,25 @@ def _keys(number: int, environment: Environment) -> Item:
         keys = Keys.of(environment)
     except BrainError as error:
         return Item(number, "keys", asked, error.what.partition(",")[0], Verdict.FAIL, remedy=remedy)
-    odd = [name for name, right in (("API_KEY", _is_key(keys.api_key)), ("API_SECRET", _is_secret(keys.secret))) if not right]
-    if odd or keys.api_key == keys.secret:
-        seen = f"{' and '.join(odd)} not in the form of the exchange's keys" if odd else "API_KEY and API_SECRET are the same"
+    wrong = {"API_KEY": _why_no_key(keys.api_key), "API_SECRET": _why_no_secret(keys.secret)}
+    wrong = {name: why for name, why in wrong.items() if why}
+    if wrong or keys.api_key == keys.secret:
+        seen = "; ".join(f"{name} {why}" for name, why in wrong.items()) or "API_KEY and API_SECRET are the same"
+        names = " and ".join(wrong or ("API_KEY", "API_SECRET"))
+        remedy = f"copy {names} from the exchange once more: {_KEY_CHARACTERS} letters and digits, nothing around them"
         return Item(number, "keys", asked, seen, Verdict.FAIL, remedy=remedy)
     return Item(number, "keys", asked, "given (not shown); what they may do is asked of the exchange at the start", Verdict.PASS)
 
 
-def _is_key(text: str) -> bool:
-    return _KEY.fullmatch(text) is not None
+def _why_no_key(text: str) -> str:
+    """What is wrong with it, without a word of it; empty where nothing is."""
+    if len(text) != _KEY_CHARACTERS:
+        return f"has {len(text)} characters, expected {_KEY_CHARACTERS}"
+    return "" if _KEY.fullmatch(text) else "has characters other than letters and digits"
 
 
-def _is_secret(text: str) -> bool:
-    return _is_key(text) or text.startswith(_PEM)
+def _why_no_secret(text: str) -> str:
+    return "" if text.startswith(_PEM) else _why_no_key(text)
 
 
 def _state(number: int, state: Path) -> Item:

@@ -23,7 +23,7 @@ from core.monitor.store import Store
 from graph.assembly import assemble
 from graph.engines import Engine
 from graph.journaling import Journal, Venue
-from graph.opening import configuration_of, equity_of, sizing_of, unlock_after_of
+from graph.opening import configuration_of, equity_of, gap_fill_of, sizing_of, unlock_after_of
 from graph.replaying import Check, CutOff, Differs, RecordedSource, RecordedVenue, RecordedWords, Script, state_differs
 from graph.run import Run
 from graph.words import Words
@@ -46,7 +46,9 @@ def run_of(
 ) -> Run:
     """Fresh services of the session that ``opening`` describes, under its own configuration unless another is given."""
     config = configuration_of(opening) if config is None else config
-    parts = assemble(config, ports.source, store, equity_of(opening), venue=ports.venue, sizing=sizing_of(opening.facts))
+    facts, equity = opening.facts, equity_of(opening)
+    fills = gap_fill_of(facts)
+    parts = assemble(config, ports.source, store, equity, venue=ports.venue, sizing=sizing_of(facts), gap_fill=fills)
     return Run(parts, engine, ports.journal, ports.words, unlock_after_ms=unlock_after_of(opening), name=name)
 
 

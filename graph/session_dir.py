@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
+from configs.durable import replace_file
 from core.errors import StateError
-from core.journal.segments import sync_folder
 from core.journal.writer import way_out
 
 _DATABASE = "brain.sqlite"
@@ -47,6 +48,9 @@ class AcceptRequest:
     who: str
     items: tuple[Accepted, ...]
     ref: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+Request = TypeVar("Request", UnlockRequest, AcceptRequest)
 
 
 class SessionDir:
@@ -133,13 +137,7 @@ class SessionDir:
         Raises:
             StateError: the request can't be read; it stays where it is.
         """
-        if not self._unlock.exists():
-            return None
-        try:
-            return UnlockRequest(**{"ref": "", **json.loads(self._unlock.read_text(encoding="utf-8"))})
-        except (ValueError, TypeError, OSError) as error:
-            help_text = "delete it, then run `brain unlock` again"
-            raise StateError(f"unlock request {self._unlock} is damaged", help=help_text) from error
+        return _waiting(self._unlock, _unlock_of, "brain unlock")
 
     def drop_unlock(self) -> None:
         """Take the waiting unlock away, after what it did is on the disk."""
@@ -159,25 +157,35 @@ class SessionDir:
         Raises:
             StateError: the request can't be read; it stays where it is.
         """
-        if not self._accept.exists():
-            return None
-        try:
-            asked = json.loads(self._accept.read_text(encoding="utf-8"))
-            return AcceptRequest(**{**asked, "items": tuple(Accepted(**item) for item in asked["items"])})
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            help_text = "delete it, then run `brain accept` again"
-            raise StateError(f"request {self._accept} is damaged", help=help_text) from error
+        return _waiting(self._accept, _accept_of, "brain accept")
 
     def drop_accept(self) -> None:
         """Take the waiting request away, after what it did is on the disk."""
         self._accept.unlink(missing_ok=True)
 
 
+def _unlock_of(asked: Any) -> UnlockRequest:
+    return UnlockRequest(**{"ref": "", **asked})  # one that was written by hand has none
+
+
+def _accept_of(asked: Any) -> AcceptRequest:
+    return AcceptRequest(**{**asked, "items": tuple(Accepted(**item) for item in asked["items"])})
+
+
 def _leave(note: Path, request: UnlockRequest | AcceptRequest) -> None:
-    draft = note.with_suffix(".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(request)))
-        file.flush()
-        os.fsync(file.fileno())  # a power cut must not leave the name without the words
-    draft.replace(note)
-    sync_folder(note.parent)
+    replace_file(note, json.dumps(asdict(request)).encode())
+
+
+def _waiting(note: Path, decode: Callable[[Any], Request], command: str) -> Request | None:
+    """What a person left with ``command``; None when there is nothing.
+
+    Raises:
+        StateError: it can't be read; it stays where it is.
+    """
+    if not note.exists():
+        return None
+    try:
+        return decode(json.loads(note.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        help_text = f"delete it, then run `{command}` again"
+        raise StateError(f"request {note} is damaged", help=help_text) from error

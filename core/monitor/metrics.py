@@ -296,8 +296,8 @@ class Metrics:
         """What the client library collects from."""
         return _Collector(self)
 
-    def serve(self, port: int, address: str = "127.0.0.1") -> MetricsServer:
-        """Serve ``/metrics`` on this machine; port 0 lets the system choose one.
+    def serve(self, port: int, command: str, address: str = "127.0.0.1") -> MetricsServer:
+        """Serve ``/metrics`` on this machine; port 0 lets the system choose one. ``command``: what runs, for the advice.
 
         Raises:
             ExporterError: the port is in use or not allowed.
@@ -310,7 +310,7 @@ class Metrics:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise ExporterError(
                 f"metrics cannot be served on {address}:{port}: {reason}",
-                help="choose another port: PROMETHEUS_PORT=9109 brain paper (0 lets the system choose)",
+                help=f"choose another port: PROMETHEUS_PORT=9109 {command} (0 lets the system choose)",
             ) from error
         return MetricsServer(server, thread, address)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from msgspec import structs
 
 from core.codes import RefusalCode
+from core.exec.entering import Entering
 from core.monitor.schema import Alert, AlertLevel, EquityPoint
 from core.types import TradeRecord
 
@@ -66,6 +67,7 @@ class PaperSession:
     seq: int = -1
     seal: str = ""
     sealed: str = ""
+    entering: Entering = field(default_factory=Entering)
 
     @property
     def first_ts(self) -> int:
@@ -95,6 +97,11 @@ class Counted:
         return self.sessions[-1].start_equity if self.sessions else 0.0
 
     @property
+    def entering(self) -> Entering | None:
+        """How all of them entered; None where there is none."""
+        return self.sessions[-1].entering if self.sessions else None
+
+    @property
     def trades(self) -> tuple[TradeRecord, ...]:
         """Of all sessions, their results in percent of what each session began with: a dollar weighs by what it was won from."""
         return tuple(
@@ -108,7 +115,8 @@ def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
     """Which sessions count.
 
     No moment counts twice: of those that overlap, the one that began first does, and of a session and its copy the one that was
-    approved. What was traded with another kind of money than the last session that counts says nothing of it (X36).
+    approved. What was traded with another kind of money than the last session that counts says nothing of it (X36), nor what was
+    entered in another way: other fees, other fills, other trades missed.
     """
     chosen: list[PaperSession] = []
     excluded: list[tuple[str, str]] = []
@@ -119,10 +127,13 @@ def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
             able.append(session)
         else:
             excluded.append((session.name, why))
-    money = max(able, key=lambda s: s.last_ts).start_equity if able else 0.0
+    last = max(able, key=lambda s: s.last_ts, default=PaperSession("", None))
     for session in sorted(able, key=lambda s: (s.first_ts, -s.last_ts, not s.sealed, s.name)):
-        if not alike(session.start_equity, money):
-            excluded.append((session.name, f"it began with {session.start_equity:g} USD, the last one with {money:g}"))
+        if not alike(session.start_equity, last.start_equity):
+            began = f"it began with {session.start_equity:g} USD, the last one with {last.start_equity:g}"
+            excluded.append((session.name, began))
+        elif session.entering != last.entering:
+            excluded.append((session.name, f"it entered {session.entering}, the last one {last.entering}"))
         elif chosen and session.first_ts <= chosen[-1].last_ts:
             excluded.append((session.name, f"it overlaps with {chosen[-1].name}, and no time counts twice"))
         else:

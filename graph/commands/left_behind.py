@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from configs.validators import Governance
 from core.errors import StateError
 from core.exec.live.halts import HaltKind
 from core.exec.live.outbox_reader import standing
 from core.journal.segments import segments
+from core.monitor.reader import StoreReader
+from core.risk.governor import Governor
 from core.types import TradingState
 from graph.commands.common import open_reader, saved_state
 from graph.session_dir import SessionDir
+
+_BEARABLE = 0.5
+"""So much of a limit at most may be used up twice by whoever takes another folder."""
 
 
 def holds_session(state: Path) -> bool:
@@ -25,11 +31,13 @@ def holds_session(state: Path) -> bool:
     return SessionDir.holds_journal(state) and bool(segments(SessionDir.at(state).journal))
 
 
-def refuse_left_behind(last: Path | None, state: Path) -> None:
-    """Refuse to begin in ``state`` while the key's ``last`` folder is another one that holds positions or is halted.
+def refuse_left_behind(last: Path | None, state: Path, governance: Governance, now_ms: int) -> None:
+    """Refuse to begin in ``state`` while the key's ``last`` folder is another one that has something left.
+
+    Positions, halts, a lock; and half or more of what may be lost in a day or in 72 hours, since all of it begins anew.
 
     Raises:
-        StateError: it does, or nobody can tell.
+        StateError: it has, or nobody can tell.
     """
     if last is None or not SessionDir.holds_one(last) or holds_session(state):
         return
@@ -39,9 +47,32 @@ def refuse_left_behind(last: Path | None, state: Path) -> None:
     with open_reader(last) as reader:
         if saved_state(reader) is TradingState.HALTED:
             left.append("its kill-switch")
+        left += _remembered(reader, governance, now_ms)
     if left:
         raise StateError(
             f"the key traded last with {last}, which still has {', '.join(left)}",
-            help=f"go on there: brain live --state {last}; another folder only once nothing is open or halted there",
+            help=f"go on there: brain live --state {last}; another folder only once nothing of this is left there",
             code="STATE-015",
         )
+
+
+def _remembered(reader: StoreReader, governance: Governance, now_ms: int) -> list[str]:
+    """What the session would say of its limits now, had its equity stayed as it was."""
+    try:
+        saved = reader.load_snapshot()
+        if saved is None:
+            return []
+        governor = Governor(governance)
+        governor.restore(saved[1]["governor"])
+    except StateError as error:
+        return [f"limits of which nobody can tell: {error.what}"]
+    equity = governor.view.equity
+    if not equity > 0.0:
+        return []
+    view = governor.on_bar(now_ms, equity)
+    used = (
+        (-view.day_pnl_pct, governance.max_daily_loss_pct, "today"),
+        (view.dd_72h_pct, governance.kill_switch_drawdown_72h, "72 hours"),
+    )
+    left = ["the day's lock"] if view.day_lock else []
+    return left + [f"-{lost:.2f} % of {most:.2f} % for {when}" for lost, most, when in used if lost >= _BEARABLE * most]

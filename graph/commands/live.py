@@ -18,8 +18,10 @@ from configs.loader import load
 from configs.validators import Configuration, Mode
 from core.clock import SystemClock, rfc3339
 from core.errors import LockedError, StateError
+from core.exec.entering import Entering, Entry
 from core.monitor.readiness import Item
 from graph.commands.common import read_environment, secrets_of, who_asks
+from graph.commands.drive import ended_by_signals
 from graph.commands.left_behind import holds_session
 from graph.commands.live_run import LiveFlags, Stage, Trading, trade
 from graph.console import Answer, Console, run_command
@@ -54,6 +56,12 @@ class NotProven(NotReady):
     default_code = "READY-002"
 
 
+class OtherEntering(NotReady):
+    """Entries are to be made in another way than on paper."""
+
+    default_code = "READY-004"
+
+
 class NotATerminal(LockedError):
     """Going live is approved by a person only."""
 
@@ -70,12 +78,17 @@ def run_live(flags: LiveFlags, *, json: bool, quiet: bool, color: str, reach: Re
     ``reach``: how the account is reached where that is not the venue's own way, which no flag and no variable can say.
     """
     console, stage = Console(color=color, json=json, quiet=quiet), Stage()
-    return run_command(console, SCHEMA, lambda: _live(flags, console, stage, reach), effect=stage.effect)
+    return run_command(console, SCHEMA, lambda: _heard(flags, console, stage, reach), effect=stage.effect)
+
+
+def _heard(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None) -> Answer:
+    with ended_by_signals():
+        return _live(flags, console, stage, reach)
 
 
 def _live(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None) -> Answer:
     folder, state = flags.configs or default_folder(), flags.state or DEFAULT_STATE
-    flags.base_tf  # noqa: B018 - wrong flags are refused before anything is looked at
+    flags.base_tf, flags.entering  # noqa: B018 - wrong flags are refused before anything is looked at
     parse_backup(flags.backup)
     environment = read_environment()
     console.secrets = secrets_of(environment)
@@ -87,7 +100,11 @@ def _live(flags: LiveFlags, console: Console, stage: Stage, reach: Reach | None)
     items = (*found.items, *surroundings(environment, state, len(found.items) + 1))
     data = _data(found, items)
     console.answer(_text(found, items))
-    unmet = (*_unmet(items, found, data, goes_on=goes_on), *_unproven(flags, found, data, goes_on=goes_on))
+    unmet = (
+        *_unmet(items, found, data, goes_on=goes_on),
+        *_unproven(flags, found, data, goes_on=goes_on),
+        *_other_entering(flags, found, data, goes_on=goes_on),
+    )
     trading = Trading(flags, environment, config, folder, state, found.counted.equity, goes_on, unmet)
     answer = trade(trading, console, stage, reach)
     return replace(answer, data={**data, "unmet": unmet, **answer.data})
@@ -117,6 +134,21 @@ def _unproven(flags: LiveFlags, found: Readiness, data: dict[str, Any], *, goes_
     if goes_on:
         return (what,)
     raise NotProven(what, f"brain live --symbols {','.join(proven)}, or let paper trade it too", data)
+
+
+def _other_entering(flags: LiveFlags, found: Readiness, data: dict[str, Any], *, goes_on: bool) -> tuple[str, ...]:
+    proven = found.counted.entering
+    if proven is None or flags.entering == proven:
+        return ()
+    what = f"entries would be made {flags.entering}, the counted sessions made them {proven}"
+    if goes_on:
+        return (what,)
+    raise OtherEntering(what, f"brain live{_as_flags(proven)}, or let paper enter so too", data)
+
+
+def _as_flags(how: Entering) -> str:
+    entry = "" if how.entry is Entry.ACROSS else f" --entry {how.entry.value}"
+    return entry if how.slices == 1 else f"{entry} --slices {how.slices}"
 
 
 def _look(evidence: Path | None, config: Configuration, folder: Path, console: Console, *, must_be: bool = True) -> Readiness:

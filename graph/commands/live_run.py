@@ -20,6 +20,7 @@ from configs.lock import GovernanceWatch
 from configs.validators import Configuration, Environment, Mode
 from core.clock import SystemClock
 from core.errors import LockedError
+from core.exec.entering import Entering
 from core.monitor.logger import LogHandle, LogSettings, configure
 from core.monitor.metrics import MetricsServer
 from core.monitor.paper_sessions import alike
@@ -38,7 +39,7 @@ from graph.engines import EngineKind, build_engine
 from graph.exit_codes import ExitCode, UsageError
 from graph.live.assembly import LiveRequest, Reach, live_daemon
 from graph.live.daemon import LiveDaemon
-from graph.parse import parse_backup, parse_symbols
+from graph.parse import parse_backup, parse_entering, parse_symbols
 from graph.runner import RunOptions
 from graph.session_dir import SessionDir
 from graph.status import LIVE
@@ -63,11 +64,22 @@ class LiveFlags:
     full_size: bool = False
     handover: bool = False
     backup: str | None = None
+    entry: str | None = None
+    slices: int | None = None
 
     @property
     def sizing(self) -> Sizing:
         """Canaries, until the owner asks for more (X35)."""
         return Sizing.WHOLE if self.full_size else Sizing.CANARY
+
+    @property
+    def entering(self) -> Entering:
+        """How entries are made.
+
+        Raises:
+            UsageError: the flags do not go together.
+        """
+        return parse_entering(self.entry, self.slices)
 
     @property
     def base_tf(self) -> dict[str, Timeframe]:
@@ -147,6 +159,7 @@ class Desk:
             handover=flags.handover,
             sizing=flags.sizing,
             on_balance=self._note,
+            entering=flags.entering,
         )
 
     def _note(self, held: BalanceSeen) -> None:
@@ -160,9 +173,10 @@ class Desk:
         remember(account_file(self.keys), self.folder.root)
         self.stage.daemon = daemon
         daemon.watch_lost_records(lambda: self.log.lost)
-        server = daemon.parts.metrics.serve(self.trading.environment.prometheus_port)
+        server = daemon.parts.metrics.serve(self.trading.environment.prometheus_port, "brain live")
         self.servers.append(server)
         size = "canaries (X35)" if self.trading.flags.sizing is Sizing.CANARY else "entries of full size"
+        size = f"{size}, entered {self.trading.flags.entering}"
         if unmet:
             size = f"NO ENTRIES ({'; '.join(unmet)})"
         return f"LIVE at Binance USD-M with {self.wallet_usd:.2f} USD, {size}; session {self.folder.root}, metrics {server.url}"
@@ -215,7 +229,8 @@ def at_desk(trading: Trading, console: Console, stage: Stage, reach: Reach) -> I
     trading.flags.base_tf  # noqa: B018 - wrong flags are refused before anything is made
     with ExitStack() as stack:
         stack.enter_context(holding(account_file(reach.keys)))
-        refuse_left_behind(last_folder(account_file(reach.keys)), trading.state)
+        left = last_folder(account_file(reach.keys))
+        refuse_left_behind(left, trading.state, trading.config.governance, reach.clock.now_ms())
         folder = SessionDir(trading.state)
         console.secrets = (*secrets_of(trading.environment), reach.keys.api_key, reach.keys.secret)
         log = configure(LogSettings(folder=folder.logs, level=trading.environment.log_level, secrets=console.secrets))
@@ -232,5 +247,7 @@ def _answer(driven: Driven, desk: Desk, console: Console) -> Answer:
     code = ExitCode.INTERRUPTED if driven.signal_seen == signal.SIGINT else ExitCode.DONE
     code = ExitCode.PERSON if driven.daemon.unasked else code
     data = data_of(driven.result, driven.daemon, desk.folder)
-    more = {"sizing": desk.trading.flags.sizing.value, "left_open": driven.daemon.left, "in_doubt": driven.daemon.unknown}
+    how = desk.trading.flags.entering
+    chosen = {"sizing": desk.trading.flags.sizing.value, "entry": how.entry.value, "slices": how.slices}
+    more = {**chosen, "left_open": driven.daemon.left, "in_doubt": driven.daemon.unknown}
     return Answer({**data, **more}, summary_of(driven.result, driven.daemon, desk.folder, console.zone), code)

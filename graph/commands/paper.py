@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from loguru import logger
-
 from configs.environment import require_mode
 from configs.lock import GovernanceWatch
 from configs.validators import Configuration, Environment, Mode
 from core.data.sources.base import Source
+from core.exec.entering import Entering
 from core.monitor.logger import LogHandle, LogSettings, configure
 from core.monitor.metrics import ExporterError, MetricsServer
 from core.monitor.store import Store
@@ -25,6 +25,7 @@ from core.risk.canary import Sizing
 from core.types import Timeframe
 from graph.assembly import Assembly, assemble
 from graph.commands.common import read_configuration, read_environment, secrets_of
+from graph.commands.drive import drive, drive_direct
 from graph.commands.paper_answer import data_of, summary_of
 from graph.console import NOTHING_STARTED, Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
@@ -32,11 +33,10 @@ from graph.exit_codes import ExitCode, UsageError
 from graph.explanations import did_you_mean
 from graph.journaling import open_journal
 from graph.opening import EQUITY, SIZING, refuse_other_broker
-from graph.parse import parse_backup, parse_duration, parse_speed, parse_symbols, parse_time
+from graph.parse import parse_backup, parse_duration, parse_entering, parse_speed, parse_symbols, parse_time
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
 from graph.sessions import RUNS
-from graph.status import watch
 
 SCHEMA = "brain.paper/1"
 DEFAULT_SYNTHETIC_SPEED = "1500"
@@ -67,6 +67,17 @@ class PaperRequest:
     exchange: str | None = None
     canary: bool = False
     backup: str | None = None
+    entry: str | None = None
+    slices: int | None = None
+
+    @property
+    def entering(self) -> Entering:
+        """How entries are made at a local exchange.
+
+        Raises:
+            UsageError: the flags do not go together.
+        """
+        return parse_entering(self.entry, self.slices)
 
     @property
     def sizing(self) -> Sizing:
@@ -98,13 +109,57 @@ class _Stage:
         return "paper only: no order went to an exchange; what was committed is in the state folder"
 
 
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What a run needs beside market and daemon, wherever its orders go; all that is in ``stack`` ends with it."""
+
+    request: PaperRequest
+    console: Console
+    stage: _Stage
+    options: RunOptions
+    environment: Environment
+    config: Configuration
+    configs: Path
+    folder: SessionDir
+    store: Store
+    log: LogHandle
+    stack: ExitStack
+
+    @property
+    def kind(self) -> EngineKind:
+        """What carries events through the brain."""
+        if self.request.engine == "auto":
+            return EngineKind.DIRECT if self.options.bulk else EngineKind.GRAPH
+        return EngineKind(self.request.engine)
+
+    @property
+    def changed(self) -> Callable[[], bool]:
+        """Whether the limits were touched."""
+        return GovernanceWatch(self.configs, self.config.governance_digest).changed
+
+    def ready(self, daemon: Daemon) -> str:
+        """The daemon stands; gives the line with which the run begins."""
+        self.stage.daemon = daemon
+        daemon.watch_lost_records(lambda: self.log.lost)
+        server = _serve(daemon.parts, self.environment, self.request, self.console)
+        if server is not None:
+            self.stack.callback(server.stop)
+        served = "not served" if server is None else server.url
+        return f"session {self.folder.root}, engine {self.kind.value}, metrics {served}"
+
+    def answer(self, result: RunResult, daemon: Daemon, signal_seen: int | None) -> Answer:
+        """The run is over."""
+        code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
+        return Answer(data_of(result, daemon, self.folder), summary_of(result, daemon, self.folder, self.console.zone), code)
+
+
 def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
     options = _options(request)
     environment = read_environment()
     console.secrets = secrets_of(environment)
     console.zone = ZoneInfo(environment.tz)
     require_mode(environment, Mode.PAPER)
-    config, config_folder = read_configuration(request.configs)
+    config, configs = read_configuration(request.configs)
     source = None if request.source == "exchange" else _source(request)
     folder = SessionDir(_state_folder(request))
     with ExitStack() as stack:
@@ -112,121 +167,51 @@ def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
         stack.callback(log.close)
         store = Store(folder.database)
         stack.callback(store.close)
-        return _run(request, console, stage, options, environment, config, config_folder, source, folder, store, log, stack)
+        refuse_other_broker(store, folder, local=request.local)
+        desk = _Desk(request, console, stage, options, environment, config, configs, folder, store, log, stack)
+        if source is None:
+            return _run_local(desk, None)
+        for sentence in source.info.missing:
+            console.warn(sentence)
+        for sentence in source.info.notes:
+            console.info(sentence)
+        return _run_local(desk, source) if request.local else _run_direct(desk, source)
 
 
-def _run(
-    request: PaperRequest,
-    console: Console,
-    stage: _Stage,
-    options: RunOptions,
-    environment: Environment,
-    config: Configuration,
-    config_folder: Path,
-    source: Source | None,
-    folder: SessionDir,
-    store: Store,
-    log: LogHandle,
-    stack: ExitStack,
-) -> Answer:
-    refuse_other_broker(store, folder, local=request.local)
-    for sentence in () if source is None else source.info.missing:
-        console.warn(sentence)
-    for sentence in () if source is None else source.info.notes:
-        console.info(sentence)
-    journal = open_journal(folder.journal, store)
-    stack.callback(journal.close)
-    if journal.cut is not None:
-        torn = f"the journal's last {journal.cut.bytes} bytes were torn by a crash; they are kept in {journal.cut.kept_in}"
-        console.warn(torn)
-        logger.warning(torn)
-    if request.local or source is None:
-        journal.close()
-        return _run_local(request, console, stage, options, environment, config, config_folder, source, folder, store, log)
-    parts = assemble(config, source, store, request.equity, journal, sizing=request.sizing)
-    server = _serve(parts, environment, request, console)
-    kind = _engine(request, options)
-    guard = GovernanceWatch(config_folder, config.governance_digest)
-    daemon = Daemon(parts, build_engine(kind), folder, options, guard.changed, identity=_identity(request))
-    daemon.watch_lost_records(lambda: log.lost)
-    stage.daemon = daemon
-    begin = f"session {folder.root}, engine {kind.value}, metrics {server.url if server else 'not served'}"
-    try:
-        result, signal_seen = asyncio.run(_drive(daemon, console, begin))
-    finally:
-        if server is not None:
-            server.stop()
-    return _answer(result, daemon, folder, console, signal_seen)
+def _run_direct(desk: _Desk, source: Source) -> Answer:
+    journal = open_journal(desk.folder.journal, desk.store)
+    desk.stack.callback(journal.close)
+    parts = assemble(desk.config, source, desk.store, desk.request.equity, journal, sizing=desk.request.sizing)
+    engine, identity = build_engine(desk.kind), _identity(desk.request)
+    daemon = Daemon(parts, engine, desk.folder, desk.options, desk.changed, identity)
+    result, signal_seen = asyncio.run(drive_direct(daemon, desk.console, desk.ready(daemon)))
+    return desk.answer(result, daemon, signal_seen)
 
 
-def _answer(result: RunResult, daemon: Daemon, folder: SessionDir, console: Console, signal_seen: int | None) -> Answer:
-    code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
-    return Answer(data_of(result, daemon, folder), summary_of(result, daemon, folder, console.zone), code)
-
-
-def _run_local(
-    request: PaperRequest,
-    console: Console,
-    stage: _Stage,
-    options: RunOptions,
-    environment: Environment,
-    config: Configuration,
-    config_folder: Path,
-    source: Source | None,
-    folder: SessionDir,
-    store: Store,
-    log: LogHandle,
-) -> Answer:
+def _run_local(desk: _Desk, source: Source | None) -> Answer:
     """The same through the live adapter, at a local exchange that plays the source or a real market (issue 4, point 5)."""
-    from graph.commands.drive import drive
     from graph.commands.paper_local import made_daemon
     from graph.live.assembly import LiveRequest
-    from graph.live.daemon import LiveDaemon
 
-    kind, servers = _engine(request, options), list[MetricsServer]()
-
-    def ready(daemon: LiveDaemon) -> str:
-        stage.daemon = daemon
-        daemon.watch_lost_records(lambda: log.lost)
-        server = _serve(daemon.parts, environment, request, console)
-        servers.extend([] if server is None else [server])
-        served = "not served" if server is None else server.url
-        return f"session {folder.root}, engine {kind.value}, metrics {served}, orders to a local exchange in real time"
-
-    changed = GovernanceWatch(config_folder, config.governance_digest).changed
-    base_tf = _real_base(request) if source is None else source.info.base_tf
-    identity, sizing = _identity(request), request.sizing
+    request = desk.request
     live = LiveRequest(
-        config, base_tf, folder, request.equity, options, identity, changed, handover=request.handover, sizing=sizing
+        desk.config,
+        _real_base(request) if source is None else source.info.base_tf,
+        desk.folder,
+        request.equity,
+        desk.options,
+        _identity(request),
+        desk.changed,
+        handover=request.handover,
+        sizing=request.sizing,
+        entering=request.entering,
     )
-    making = made_daemon(live, source, build_engine(kind), store, parse_backup(request.backup))
-    try:
-        result, daemon, signal_seen = asyncio.run(drive(making, console, ready, handover=request.handover))
-    finally:
-        for server in servers:
-            server.stop()
-    return _answer(result, daemon, folder, console, signal_seen)
+    making = made_daemon(live, source, build_engine(desk.kind), desk.store, parse_backup(request.backup))
 
+    def ready(daemon: Daemon) -> str:
+        return f"{desk.ready(daemon)}, orders to a local exchange in real time, entries {request.entering}"
 
-async def _drive(daemon: Daemon, console: Console, begin: str) -> tuple[RunResult, int | None]:
-    """Say ``begin``, then run until the end or a signal; the state is saved either way (F5)."""
-    loop = asyncio.get_running_loop()
-    seen: list[int] = []
-
-    def stop(number: int) -> None:
-        seen.append(number)
-        daemon.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    console.info(begin)
-    if not daemon.parts.source.info.has_books:
-        console.info("the source has no order books: spread, depth and slippage are modelled from symbols.yaml")
-    for sentence in daemon.warm():
-        console.warn(sentence)
-    with watch(daemon, console) as on_progress:
-        result = await daemon.run(on_progress)
-    return result, seen[0] if seen else None
+    return desk.answer(*asyncio.run(drive(making, desk.console, ready, handover=request.handover)))
 
 
 def _identity(request: PaperRequest) -> dict[str, str]:
@@ -260,6 +245,7 @@ def _options(request: PaperRequest) -> RunOptions:
     default = "max" if request.source == "replay" else DEFAULT_SYNTHETIC_SPEED
     _refuse_foreign_flags(request)
     parse_backup(request.backup)
+    request.entering  # noqa: B018 - flags that do not go together are refused before anything is made
     after = None if request.unlock_after is None else parse_duration(request.unlock_after)
     if request.source == "exchange" and after is not None:
         raise UsageError(
@@ -286,6 +272,12 @@ def _options(request: PaperRequest) -> RunOptions:
         return RunOptions(None, request.until_bars, after, market_time=True)
     if request.handover:
         raise UsageError("--handover belongs to --broker local: the direct one ends with the run", help="brain paper --help")
+    for flag, value in (("--entry", request.entry), ("--slices", request.slices)):
+        if value is not None:
+            raise UsageError(
+                f"{flag} belongs to --broker local: the direct one fills entries whole, at the next bar's open",
+                help=f"brain paper --broker local {flag} {value}",
+            )
     return RunOptions(parse_speed(request.speed or default), request.until_bars, after)
 
 
@@ -329,12 +321,6 @@ def _source(request: PaperRequest) -> Source:
     return SyntheticSource(symbols or DEFAULT_SYMBOLS, seed=_seed(request), scenario=Scenario(name))
 
 
-def _engine(request: PaperRequest, options: RunOptions) -> EngineKind:
-    if request.engine == "auto":
-        return EngineKind.DIRECT if options.bulk else EngineKind.GRAPH
-    return EngineKind(request.engine)
-
-
 def _state_folder(request: PaperRequest) -> Path:
     if request.state is not None:
         return request.state
@@ -345,7 +331,7 @@ def _state_folder(request: PaperRequest) -> Path:
 def _serve(parts: Assembly, environment: Environment, request: PaperRequest, console: Console) -> MetricsServer | None:
     """The exporter's port must bind (X38); a replay at hand goes on without it, since nobody scrapes the past."""
     try:
-        return parts.metrics.serve(environment.prometheus_port)
+        return parts.metrics.serve(environment.prometheus_port, "brain paper")
     except ExporterError as error:
         if request.source != "replay":
             raise

@@ -18,8 +18,9 @@ from core.clock import Clock
 from core.data.blocks import Book
 from core.data.exchange.settings import ExchangeSettings
 from core.data.sources.exchange import ExchangeSource
-from core.errors import BrainError
+from core.errors import AccountRefused
 from core.exec.broker_ccxt import LiveBroker
+from core.exec.entering import Entering
 from core.exec.live.crash import OnCrashPoint, never
 from core.exec.live.settings import LiveOptions
 from core.journal.bars import beginning
@@ -38,7 +39,7 @@ from graph.identity import Known
 from graph.journaling import open_journal
 from graph.live.daemon import LEAVE_WITHIN_S, LiveDaemon
 from graph.live.venue import JournaledLive
-from graph.opening import EQUITY, SIZING
+from graph.opening import EQUITY, SIZING, facts_of_entering, gap_fill_of
 from graph.provenance import provenance_of
 from graph.runner import RunOptions
 from graph.session_dir import SessionDir
@@ -97,6 +98,7 @@ class LiveRequest:
     sizing: Sizing = Sizing.WHOLE
     crash: OnCrashPoint = never
     on_balance: Callable[[BalanceSeen], None] = lambda _: None
+    entering: Entering = field(default_factory=Entering)
 
 
 @asynccontextmanager
@@ -133,7 +135,9 @@ async def live_daemon(
         stack.push_async_callback(source.close)
         await source.prepare(history=begun.start is None)
         venue = JournaledLive(broker, journal)
-        books.parts = parts = assemble(request.config, source, store, begun.equity, journal, venue, request.sizing)
+        books.parts = parts = assemble(
+            request.config, source, store, begun.equity, journal, venue, request.sizing, gap_fill_of(request.identity)
+        )
         daemon = LiveDaemon(
             parts,
             engine,
@@ -152,8 +156,9 @@ async def live_daemon(
 
 
 def _facts(request: LiveRequest, reach: Reach) -> dict[str, str]:
-    """What a session says of itself: where market, time and orders came from (X32), and how entries are sized."""
-    return {SIZING: request.sizing.value, **provenance_of(reach.data, reach.orders, reach.clock, request.run).facts()}
+    """What a session says of itself: where market, time and orders came from (X32), how entries are sized, and how made."""
+    provenance = provenance_of(reach.data, reach.orders, reach.clock, request.run)
+    return {SIZING: request.sizing.value, **facts_of_entering(request.entering), **provenance.facts()}
 
 
 class _Begun(NamedTuple):
@@ -173,7 +178,7 @@ def _begun(request: LiveRequest, held: BalanceSeen, known: Known | None) -> _Beg
     facts = {name: None if known is None else known(name) for name in (EQUITY, _EQUITY_TS)}
     if facts[EQUITY] is None:
         if held.wallet <= 0:
-            raise BrainError(
+            raise AccountRefused(
                 f"the futures account holds {held.wallet:.2f} USDT, expected some to trade with",
                 help="transfer USDT to the futures wallet, then start again",
                 code="LIVE-016",
@@ -220,7 +225,8 @@ def _broker(request: LiveRequest, reach: Reach, books: _Books) -> LiveBroker:
 def _options(request: LiveRequest, reach: Reach) -> LiveOptions:
     """Under the limits in force; nothing is entered on a book of which the stream was silent for too long."""
     settings = reach.settings or ExchangeSettings()
-    return replace(reach.options.under(request.config.governance), book_valid_ms=round(1000.0 * settings.book_silent_s))
+    options = reach.options.under(request.config.governance).entering(request.entering)
+    return replace(options, book_valid_ms=round(1000.0 * settings.book_silent_s))
 
 
 class _Books:

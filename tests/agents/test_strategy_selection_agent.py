@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from core.codes import RefusalCode
+from core.data.blocks import Book
 from core.strategies.base import Abstention
 from core.types import Refusal, Regime, ScoredSignal, Timeframe
 from tests.agents.making import BTC, ETH, SOL, Level, Ran, Says, breaking_out, decide, play, saying, untouched
@@ -183,3 +184,18 @@ def test_a_signal_without_an_atr_or_a_book_has_no_known_cost(ran: Ran) -> None:
         (scored,) = (selection_of(ran, strange)).scored
         part = next(part for part in scored.parts if part.name == "liquidity")
         assert (part.points, part.known, part.inputs) == (0.0, False, (("cost_r", None),))
+
+
+def test_a_signal_where_nobody_stands_near_the_middle_has_no_known_cost(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H4: a spread wider than the band in which depth is counted; the sizer refuses what scores well without it."""
+    monkeypatch.setattr(ran.context.market, "book", lambda index, ts: Book(BTC, ts, 186.0, 187.0, 0.0, False))
+    selection = selection_of(ran, saying("breakout_4h", BTC))
+    part = next(part for part in selection.scored[0].parts if part.name == "liquidity")
+    assert (part.points, part.known, part.inputs) == (0.0, False, (("cost_r", None),))
+
+
+def test_what_scores_well_in_an_empty_book_is_refused_by_the_sizer(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H4."""
+    monkeypatch.setattr(ran.context.market, "book", lambda index, ts: Book(BTC, ts, 186.0, 187.0, 0.0, False))
+    state, _ = decide(ran, [saying("breakout_4h", BTC)], scorer=Level())
+    assert coded(state["risk"].refusals) == [(RefusalCode.BOOK_THIN, "breakout_4h", BTC)]

@@ -96,6 +96,14 @@ def test_a_venue_that_cannot_be_reached_is_told_with_the_remedy(tmp_path: Path) 
     assert "binanceusdm cannot be used" in said.answer["error"]["what"]
 
 
+def test_a_folder_that_is_not_there_gets_advice_that_the_command_can_follow(tmp_path: Path) -> None:
+    said = brain("data", "check", str(tmp_path / "nope"), "--json")
+    assert (said.code, said.answer["error"]["code"]) == (4, "DATA-010")
+    assert f"data folder {tmp_path / 'nope'} does not exist" in said.answer["error"]["what"]
+    assert "--data" not in said.answer["error"]["help"]
+    assert "brain data fetch makes one" in said.answer["error"]["help"]
+
+
 def test_data_orders_and_a_download_beside_them_fit_into_what_the_venue_allows_to_an_address() -> None:
     """B7: each has its own budget, and each waits for the others by the venue's own count."""
     data, orders, fetch = ExchangeSettings().weight_per_minute, Budget().limit, WEIGHT_PER_MINUTE

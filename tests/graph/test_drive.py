@@ -1,4 +1,7 @@
-"""Signals while the daemon is still being made; what they do to one that stands is shown at the local exchange."""
+"""Signals while the daemon is still being made; what they do to one that stands is shown at the local exchange.
+
+And what a person is told of a journal that a crash had torn, where orders stay in this process.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import StringIO
+from pathlib import Path
 from typing import cast
 
 import pytest
 
+from graph import journaling
 from graph.commands.drive import EndedEarly, drive
 from graph.console import Console
 from graph.live.daemon import LiveDaemon
+from tests.support.commands import paper, short_past
 
 PATIENCE_S = 20.0
 
@@ -77,3 +83,19 @@ def test_what_is_cancelled_by_another_is_no_signal() -> None:
 async def slow() -> AsyncIterator[LiveDaemon]:
     await asyncio.sleep(PATIENCE_S)
     yield cast(LiveDaemon, None)
+
+
+def test_a_journal_that_a_crash_had_torn_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F6, X43: nothing that was decided is lost; what was torn off is kept, and the next start finds a whole journal."""
+    with short_past():
+        with monkeypatch.context() as killed:
+            killed.setattr(journaling.SessionJournal, "finish", lambda _: None)
+            paper(tmp_path, bars=3)
+            (last,) = (tmp_path / "journal").glob("*.journal")
+            last.write_bytes(last.read_bytes() + b"\x07" * 5)
+            said = paper(tmp_path, bars=5)
+        assert (said.data["bars"], said.err.count("were torn by a crash")) == (5, 1)
+        (kept,) = (tmp_path / "journal").glob("*.torn-*")
+        assert f"last 5 bytes were torn by a crash; they are kept in {kept}" in said.err
+        assert kept.read_bytes() == b"\x07" * 5
+        assert "torn" not in paper(tmp_path, bars=7).err

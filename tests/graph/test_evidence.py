@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.clock import SystemClock, VirtualClock
+from core.exec.entering import Entering, Entry
 from core.journal.writer import JournalWriter
 from core.monitor.paper_sessions import count
 from core.monitor.provenance import COUNTS, Orders, Pace, Reached, Timekeeper
@@ -21,7 +22,7 @@ from core.venues.client import Wiring
 from graph.engines import EngineKind, build_engine
 from graph.evidence import gather
 from graph.journaling import open_journal
-from graph.opening import SIZING
+from graph.opening import SIZING, facts_of_entering
 from graph.provenance import provenance_of
 from graph.runner import Daemon, RunOptions
 from graph.session_dir import SessionDir
@@ -77,6 +78,13 @@ def test_a_month_of_canaries_says_nothing_of_whole_entries(tmp_path: Path) -> No
     """X35, X36: their drawdown is that of another size."""
     record(tmp_path, run=replace(SHORT, facts={**COUNTS.facts(), SIZING: Sizing.CANARY}))
     assert "canaries" in why_not(tmp_path)["paper"]
+
+
+def test_how_a_session_entered_is_read_and_was_across_before_it_was_kept(tmp_path: Path) -> None:
+    record(tmp_path, "before", SHORT)
+    record(tmp_path, "since", replace(SHORT, facts={**COUNTS.facts(), **facts_of_entering(Entering(Entry.ACROSS, 3))}))
+    before, since = gather(tmp_path, configuration())
+    assert (before.entering, since.entering) == (Entering(), Entering(Entry.ACROSS, 3))
 
 
 def test_a_run_as_it_is_does_not_count(tmp_path: Path) -> None:

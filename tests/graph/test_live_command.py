@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,18 @@ import pytest
 
 from configs.live_lock import LIVE_LOCK_FILE, read_approval
 from core.clock import VirtualClock
+from core.exec.entering import Entering, Entry
+from core.monitor.provenance import COUNTS
 from core.monitor.store import Store
 from core.risk.canary import Sizing
 from core.venues.keys import Keys
+from graph import readiness
 from graph.account_lock import account_file, holding
 from graph.commands import live
 from graph.commands.live import WORD
 from graph.commands.live_run import Trading
 from graph.console import Answer
+from graph.opening import facts_of_entering
 from graph.version import source_digest
 from scripts import smoke_demo
 from tests.support.commands import ROOT, Said, at_terminal, brain, configs_in, environment, rewrite
@@ -34,6 +40,7 @@ DEMANDS = """
     governance_signed review_signed keys state_folder account""".split()  # noqa: SIM905
 REVIEWER, REASON, CONFIRM = "Reviewer [", "Why is it right to trade real money now? ", f"Type {WORD} to go on: "
 BY = ("--reviewer", "a colleague")
+ONCE_MORE = "from the exchange once more: 64 letters and digits, nothing around them"
 YES = [(REASON, "a good month\n"), (CONFIRM, f"{WORD}\n")]
 
 
@@ -108,6 +115,26 @@ def test_every_demand_has_its_number_its_limit_and_what_was_seen(home: Path) -> 
     assert "nothing was started; no order was sent" in said.err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_evidence_is_examined_ends_it_with_a_word(
+    home: Path, started: list[Trading], number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X34: it takes seconds, and the process died of it. What examines cannot take it for a fault of its own."""
+    real, before = readiness.look, signal.getsignal(number)
+
+    def signalled(*about: Any) -> Any:
+        with suppress(Exception):
+            os.kill(os.getpid(), number)
+        return real(*about)
+
+    monkeypatch.setattr(live, "look", signalled)
+    said = asked(home)
+    assert (said.code, said.answer["error"]["code"], started) == (130, "LIVE-018", [])
+    assert f"ended by {number.name} before the run had begun" in said.err
+    assert "nothing was started; no order was sent" in said.err
+    assert signal.getsignal(number) == before
+
+
 def test_without_anything_all_that_is_missing_is_named_for_a_person(tmp_path: Path) -> None:
     configs = configs_in(tmp_path / "configs")
     said = brain("live", "--configs", str(configs))
@@ -142,8 +169,13 @@ def test_mode_must_agree(mode: str, code: int, home: Path) -> None:
     [
         ({"API_KEY": ""}, "API_KEY not given"),
         ({"API_KEY": "", "API_SECRET": ""}, "API_KEY and API_SECRET not given"),
-        ({"API_KEY": "short-but-secret"}, "API_KEY not in the form of the exchange's keys"),
-        ({"API_SECRET": "also short"}, "API_SECRET not in the form of the exchange's keys"),
+        ({"API_KEY": "short-but-secret"}, "API_KEY has 16 characters, expected 64"),
+        ({"API_SECRET": f"{SECRET}s"}, "API_SECRET has 65 characters, expected 64"),
+        ({"API_SECRET": f"{SECRET[:62]}-?"}, "API_SECRET has characters other than letters and digits"),
+        (
+            {"API_KEY": "short-but-secret", "API_SECRET": "also short"},
+            "API_KEY has 16 characters, expected 64; API_SECRET has 10 characters, expected 64",
+        ),
         ({"API_SECRET": KEY}, "API_KEY and API_SECRET are the same"),
     ],
 )
@@ -152,8 +184,20 @@ def test_keys_must_be_given_and_are_never_shown(environ: dict[str, str], seen: s
     said = asked(home, environ=environ)
     item = said.answer["data"]["items"][10]
     assert (item["key"], item["seen"], item["verdict"]) == ("keys", seen, "fail")
-    for value in (KEY, SECRET, "short-but-secret", "also short"):
+    for value in (KEY, SECRET, "short-but-secret", "also short", SECRET[:62]):
         assert value not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("environ", "remedy"),
+    [
+        ({"API_KEY": ""}, "set API_KEY and API_SECRET in the environment or in .env"),
+        ({"API_KEY": "short"}, f"copy API_KEY {ONCE_MORE}"),
+        ({"API_SECRET": KEY}, f"copy API_KEY and API_SECRET {ONCE_MORE}"),
+    ],
+)
+def test_keys_that_are_there_and_wrong_are_not_asked_to_be_set(environ: dict[str, str], remedy: str, home: Path) -> None:
+    assert asked(home, environ=environ).answer["data"]["items"][10]["remedy"] == remedy
 
 
 def test_keys_in_a_good_form_are_never_shown_either(home: Path) -> None:
@@ -204,6 +248,36 @@ def test_a_session_that_goes_on_is_watched_where_the_evidence_is_too_old(old_evi
     (old_evidence / "configs" / LIVE_LOCK_FILE).unlink()
     assert asked(old_evidence).code == 0
     assert [one.split(":")[0] for one in started[2].unmet[:-1]] == [f"demand {number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10)]
+
+
+@pytest.fixture
+def maker_home(tmp_path: Path) -> Path:
+    """A good month of paper that entered as a maker."""
+    configs_in(tmp_path / "configs")
+    record(tmp_path / "runs", run=PaperRun(facts={**COUNTS.facts(), **facts_of_entering(Entering(Entry.MAKER))}))
+    return tmp_path
+
+
+def test_another_way_of_entering_than_on_paper_is_refused_at_a_first_start(
+    maker_home: Path, started: list[Trading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_unmet", lambda *_, **__: ())  # nobody has signed it, which comes first
+    said = asked(maker_home)
+    assert (said.code, said.answer["error"]["code"], started) == (3, "READY-004", [])
+    assert said.answer["error"]["what"] == "entries would be made across, the counted sessions made them as maker first"
+    assert said.answer["error"]["help"].startswith("brain live --entry maker, or let paper enter so")
+    assert asked(maker_home, "--json", "--slices", "3").answer["error"]["code"] == "READY-004"
+    assert (asked(maker_home, "--json", "--entry", "maker").code, len(started)) == (0, 1)
+    assert started[0].flags.entering == Entering(Entry.MAKER)
+
+
+def test_a_session_that_goes_on_in_another_way_of_entering_than_the_evidence_opens_nothing(
+    approved: Path, started: list[Trading]
+) -> None:
+    record(approved, "live")
+    started.clear()
+    assert asked(approved, "--json", "--slices", "3").code == 0
+    assert started[0].unmet == ("entries would be made across in up to 3 slices, the counted sessions made them across",)
 
 
 def test_a_session_that_goes_on_needs_keys_and_folder_all_the_same(old_evidence: Path, started: list[Trading]) -> None:

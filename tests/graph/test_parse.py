@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.errors import BrainError
+from core.exec.entering import Entering, Entry
 from graph.exit_codes import ExitCode, UsageError, exit_code_of
-from graph.parse import parse_backup, parse_duration, parse_speed, parse_symbols, parse_time
+from graph.parse import parse_backup, parse_duration, parse_entering, parse_speed, parse_symbols, parse_time
 
 DAY = 86_400_000
 
@@ -87,3 +88,14 @@ def test_an_empty_list_of_symbols_is_a_misuse(text: str) -> None:
 def test_a_symbol_in_no_known_form_is_an_error_that_shows_both() -> None:
     with pytest.raises(BrainError, match=r"symbol was 'btc', expected BASE/QUOTE:SETTLE"):
         parse_symbols("btc")
+
+
+def test_how_entries_are_made_is_as_ever_where_nothing_is_said() -> None:
+    assert parse_entering(None, None) == Entering(Entry.ACROSS, 1)
+    assert parse_entering("maker", None) == parse_entering("maker", 1) == Entering(Entry.MAKER, 1)
+    assert parse_entering("across", 10) == Entering(Entry.ACROSS, 10)
+
+
+def test_what_rests_first_is_not_cut() -> None:
+    with pytest.raises(UsageError, match="--slices was 2 with --entry maker"):
+        parse_entering("maker", 2)

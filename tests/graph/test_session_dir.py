@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -82,17 +80,3 @@ def test_a_damaged_unlock_unlocks_nothing_and_stays_for_inspection(tmp_path: Pat
     with pytest.raises(StateError, match="damaged"):
         SessionDir(tmp_path).waiting_unlock()
     assert (tmp_path / "unlock.json").read_bytes() == damage
-
-
-def test_a_note_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut leaves the former note or the new one, never an empty file."""
-    seen, folder = list[tuple[bool, int]](), SessionDir(tmp_path)
-    real = os.fsync
-
-    def fsync(handle: int) -> None:
-        seen.append(((tmp_path / "unlock.json").exists(), stat.S_IFMT(os.fstat(handle).st_mode)))
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    folder.request_unlock(REQUEST)
-    assert seen == [(False, stat.S_IFREG), (True, stat.S_IFDIR)]

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from core.codes import RefusalCode
+from core.data.blocks import Book
 from core.errors import DataError
 from core.types import (
     AdjustKind,
@@ -213,6 +214,16 @@ def test_leaving_costs_a_fee_and_half_the_spread_even_when_there_is_no_book(cont
     expected = 5e-4 + 0.5e-4 + 5e-4 * (0.584 * 190.0) / 500_000.0
     assert exit_cost_rate(context, position, 190.0) == pytest.approx(expected, rel=1e-9)
     context.market.last_ts[context.market.index[BTC]] = -1
+    assert exit_cost_rate(context, position, 190.0) == pytest.approx(expected, rel=1e-9)
+
+
+def test_leaving_where_nobody_stands_near_the_middle_costs_half_the_spread_and_the_modelled_depth(
+    context: BrainContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spread of 100 bps leaves nothing within 10 bps of the middle: 5 bps, 50 bps, and 5 bps times 111 of 500,000 USD."""
+    position = context.ledger.positions[BTC]
+    monkeypatch.setattr(context.market, "book", lambda index, ts: Book(BTC, ts, 199.0, 201.0, 0.0, False))
+    expected = 5e-4 + 50e-4 + 5e-4 * (0.584 * 190.0) / 500_000.0
     assert exit_cost_rate(context, position, 190.0) == pytest.approx(expected, rel=1e-9)
 
 

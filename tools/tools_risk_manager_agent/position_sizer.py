@@ -82,11 +82,16 @@ def _exposure_of(context: BrainContext, position: Position) -> Exposure:
 
 
 def exit_cost_rate(context: BrainContext, position: Position, mark: float) -> float:
-    """Fee and slippage of leaving ``position`` at once, as a fraction of price; modelled where there is no book."""
+    """Fee and slippage of leaving ``position`` at once, as a fraction of price.
+
+    Where there is no book it is modelled; where nobody stands near the middle of one, its depth is.
+    """
     index = context.market.index[position.symbol]
     instrument = context.market.instruments[index]
     book = context.market.book(index, int(context.market.last_ts[index]))
-    model = CostModel.modelled(instrument) if book is None else CostModel.of(instrument, book.spread_bps, book.depth_usd)
+    model = CostModel.modelled(instrument)
+    if book is not None:
+        model = CostModel.of(instrument, book.spread_bps, book.depth_usd or model.depth_usd)
     return model.exit_cost_rate(float(position.qty) * mark)
 
 

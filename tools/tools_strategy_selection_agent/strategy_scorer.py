@@ -93,7 +93,7 @@ def _score(context: BrainContext, signal: Signal, regimes: Regimes, enable_map: 
 def _cost_in_r(context: BrainContext, signal: Signal, index: int) -> float | None:
     """Round trip of a vanishing order in R (X13); the sizer judges the real one."""
     book = context.market.book(index, signal.ts)
-    if book is None or signal.atr <= 0.0:
+    if book is None or not book.depth_usd > 0.0 or signal.atr <= 0.0:
         return None
     stop_distance = signal.atr * context.strategies[signal.strategy].profile(signal.tf).stop_atr
     model = CostModel.of(context.market.instruments[index], book.spread_bps, book.depth_usd)

@@ -34,6 +34,11 @@ _PAUSE_S, _PAUSE_MOST_S = 0.25, 30.0
 _CALM = 2
 """So many questions may stay without an answer before a person is called."""
 _COVERED_WITHIN_S, _LOOK_S = 5.0, 0.01
+_OTHER_FILTERS = (
+    "orders are sized and rounded by configs/symbols.yaml, and an entry that does not fit the exchange's is not sent;"
+    " correct it once nothing is open: another configuration is another session (--state DIR), and live trading must be"
+    " approved anew (brain live approve)"
+)
 
 Answer = TypeVar("Answer")
 
@@ -260,10 +265,14 @@ class Recoverer:
                 self._actions.append(f"set {symbol} to {'isolated' if wanted.isolated else 'crossed'} {wanted.leverage}x")
 
     def _compare_filters(self, limits: Sequence[Limits]) -> None:
-        for limit in limits:
-            for name, ours, theirs in _filters(self._desk.instruments[limit.symbol], limit):
-                if ours != theirs:
-                    self._warnings.append(f"{name} of {limit.symbol} is {theirs} at the exchange, {ours} in configs/symbols.yaml")
+        differ = [
+            f"{name} of {limit.symbol} is {theirs} at the exchange, {ours} in configs/symbols.yaml"
+            for limit in limits
+            for name, ours, theirs in _filters(self._desk.instruments[limit.symbol], limit)
+            if ours != theirs
+        ]
+        if differ:
+            self._warnings += (*differ, _OTHER_FILTERS)
 
     # --- orders -----------------------------------------------------------------------------------
 

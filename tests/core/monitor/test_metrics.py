@@ -48,7 +48,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def server(metrics: Metrics) -> Iterator[MetricsServer]:
-    running = metrics.serve(0)
+    running = metrics.serve(0, "brain paper")
     yield running
     running.stop()
 
@@ -314,21 +314,21 @@ def test_a_busy_port_is_said_with_a_way_out(metrics: Metrics) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ExporterError, match=str(port)) as caught:
-            metrics.serve(port)
+            metrics.serve(port, "brain live")
     assert caught.value.exit_code == 4
-    assert "PROMETHEUS_PORT" in caught.value.help
+    assert "PROMETHEUS_PORT=9109 brain live (0 lets the system choose)" in caught.value.help
 
 
 def test_an_impossible_port_is_refused_in_the_same_way(metrics: Metrics) -> None:
     with pytest.raises(ExporterError):
-        metrics.serve(70_000)
+        metrics.serve(70_000, "brain paper")
 
 
 def test_a_stopped_server_lets_go_of_its_port(metrics: Metrics) -> None:
-    first = metrics.serve(0)
+    first = metrics.serve(0, "brain paper")
     first.stop()
     first.stop()
-    second = metrics.serve(first.port)
+    second = metrics.serve(first.port, "brain paper")
     assert _samples(_fetch(second))
     second.stop()
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.codes import RefusalCode
+from core.exec.entering import Entering, Entry
 from core.monitor.gate_drill import Drilled, drill
 from core.monitor.paper_sessions import (
     GateTurn,
@@ -303,6 +304,17 @@ def test_a_session_with_another_kind_of_money_does_not_count() -> None:
     assert counted.excluded == (("rich", "it began with 1e+06 USD, the last one with 300"),)
     near = session("near", days=15, start_equity=600.0)
     assert [one.name for one in count([near, poor], T0 + 60 * DAY).sessions] == ["near", "poor"]
+
+
+def test_a_session_that_entered_in_another_way_does_not_count() -> None:
+    """Resting orders pay other fees and miss other trades: judged as it would run, which is as the last session did."""
+    across, maker = session("across", days=15), session("maker", start=T0 + 16 * DAY, days=15, entering=Entering(Entry.MAKER))
+    counted = count([across, maker], T0 + 60 * DAY)
+    assert ([one.name for one in counted.sessions], counted.entering) == (["maker"], Entering(Entry.MAKER))
+    assert counted.excluded == (("across", "it entered across, the last one as maker first"),)
+    sliced = session("sliced", start=T0 + 32 * DAY, days=15, entering=Entering(slices=3))
+    assert [one.name for one in count([across, maker, sliced], T0 + 60 * DAY).sessions] == ["sliced"]
+    assert count([], T0).entering is None
 
 
 def test_of_a_session_and_its_copy_the_one_that_was_approved_counts() -> None:

@@ -153,6 +153,11 @@ def test_filters_that_changed_and_minimums_beyond_the_account_are_told():
         nothing = "nothing can be opened there; pay in, or leave it out"
         assert recovery.warnings == (
             "min_qty of BTC/USDT:USDT is 0.001 at the exchange, 0.002 in configs/symbols.yaml",
+            (
+                "orders are sized and rounded by configs/symbols.yaml, and an entry that does not fit the exchange's is not sent;"
+                " correct it once nothing is open: another configuration is another session (--state DIR), and live trading must"
+                " be approved anew (brain live approve)"
+            ),
             f"the smallest order of BTC/USDT:USDT is 100 USD, the account carries 60.00 USD: {nothing}",
             f"the smallest order of ETH/USDT:USDT is 100 USD, the account carries 60.00 USD: {nothing}",
         )
