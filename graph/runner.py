@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -212,7 +212,12 @@ class Daemon:
         if self._source.caught_up:  # bars that were cut off belong into the segment in which they began
             self._journal.finish()
         gc.unfreeze()
-        return self._parts.telemetry.result()
+        return self._result()
+
+    def _result(self) -> RunResult:
+        """What the run came to. Flat, it is worth its wallet: its last positions may have been closed after the last bar."""
+        result, ledger = self._parts.telemetry.result(), self._parts.context.ledger
+        return result if ledger.positions or result.equity_end is None else replace(result, equity_end=ledger.wallet)
 
     async def _through(self, after_ts: int | None) -> None:
         """Bar after bar; none is taken from the source that is not decided."""

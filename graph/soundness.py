@@ -14,7 +14,7 @@ import msgspec
 
 from core.canonical import EMPTY_HASH, chain, encode
 from core.errors import StateError
-from core.journal.bars import Made, bars_of, beginning, recorded_bars
+from core.journal.bars import Made, bars_of, beginning, first_words, recorded_bars
 from core.journal.reader import JournalReader, Verdict, verify
 from core.monitor.reader import StoreReader, reading
 from core.monitor.store import in_use
@@ -118,9 +118,11 @@ def _copied(database: Path, folder: Path) -> Path:
 def _compared(reader: JournalReader, records: StoreReader, saved: int, on_bars: OnBars) -> tuple[str | None, int]:
     """Why the records are not those of the journal (None: they are), and how many decisions were found to be."""
     snapshot = records.load_snapshot()
-    last, bars = (-1, 0) if snapshot is None else (snapshot[0], int(snapshot[1]["bars"]))
+    last, bars, heard = (-1, 0, 0)
+    if snapshot is not None:
+        last, bars, heard = snapshot[0], int(snapshot[1]["bars"]), int(snapshot[1].get("heard", 0))
     whole, told = reader.segments[0].number == 1, Told()
-    made = _made(reader, told, bars, on_bars)
+    made = _made(reader, told, bars, heard, on_bars)
     why, same = _decisions(records, made, last, whole=whole)
     if why is None and last + 1 < saved:
         why = f"the records end at decision {last}, the journal was saved up to decision {saved - 1}"
@@ -150,11 +152,16 @@ def _decisions(records: StoreReader, made: Iterator[Made], last: int, *, whole: 
     return None if seq == last else f"the records end at decision {seq}, they were saved at decision {last}", same
 
 
-def _made(reader: JournalReader, told: Told, bars: int, on_bars: OnBars) -> Iterator[Made]:
-    """Decisions in the journal; what came with the first ``bars`` of them, which the records have too, goes into ``told``."""
+def _made(reader: JournalReader, told: Told, bars: int, heard: int, on_bars: OnBars) -> Iterator[Made]:
+    """Decisions in the journal.
+
+    What came with the first ``bars`` of them and between these, and the first ``heard`` words after them, which is what the
+    records have too, goes into ``told``.
+    """
     for bar in recorded_bars(reader, reader.segments[0]):
         if bar.number < bars:
             told.hear(bar.inputs)
+            told.hear(bar.after if bar.number + 1 < bars else first_words(bar.after, heard))
         yield from bar.made
         on_bars(1)
 

@@ -52,6 +52,10 @@ _UNTRACED = (
     "tests/graph/live/test_live_daemon.py::test_the_same_market_",
     "tests/graph/live/test_missed.py",
     "tests/graph/live/test_watching.py",
+    "tests/graph/stepping/test_stepper.py",
+    "tests/graph/stepping/test_what_if.py",
+    "tests/graph/why/test_flips.py",
+    "tests/graph/why/test_nothing.py",
 )
 """What is not counted, beside tests that are marked."""
 

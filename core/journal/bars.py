@@ -168,6 +168,16 @@ def _between(bar: RecordedBar, record: Record) -> bool:
     return bar.complete and isinstance(record, EventsIn | Word)
 
 
+def first_words(after: Iterable[Input], heard: int) -> Iterator[Input]:
+    """Of what came between two bars, the first ``heard`` words of venue or person, each with the answers that followed."""
+    for came in after:
+        if isinstance(came, EventsIn | Word):
+            heard -= 1
+        if heard < 0:
+            return
+        yield came
+
+
 @dataclass(slots=True)
 class Past:
     """A session that is to be gone on with: where it stands in its journal.

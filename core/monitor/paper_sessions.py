@@ -115,8 +115,9 @@ def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
     """Which sessions count.
 
     No moment counts twice: of those that overlap, the one that began first does, and of a session and its copy the one that was
-    approved. What was traded with another kind of money than the last session that counts says nothing of it (X36), nor what was
-    entered in another way: other fees, other fills, other trades missed.
+    approved. What was traded with another kind of money than the last one (of the approved ones, where there are any) says
+    nothing of it (X36), nor what was entered in another way: other fees, other fills, other trades missed. That is looked at
+    last: of several ways that were tried side by side the best would else be all that was ever seen.
     """
     chosen: list[PaperSession] = []
     excluded: list[tuple[str, str]] = []
@@ -127,17 +128,20 @@ def count(sessions: Iterable[PaperSession], now_ms: int) -> Counted:
             able.append(session)
         else:
             excluded.append((session.name, why))
-    last = max(able, key=lambda s: s.last_ts, default=PaperSession("", None))
+    last = max([s for s in able if s.sealed] or able, key=lambda s: s.last_ts, default=PaperSession("", None))
+    taken: PaperSession | None = None
     for session in sorted(able, key=lambda s: (s.first_ts, -s.last_ts, not s.sealed, s.name)):
         if not alike(session.start_equity, last.start_equity):
             began = f"it began with {session.start_equity:g} USD, the last one with {last.start_equity:g}"
             excluded.append((session.name, began))
-        elif session.entering != last.entering:
-            excluded.append((session.name, f"it entered {session.entering}, the last one {last.entering}"))
-        elif chosen and session.first_ts <= chosen[-1].last_ts:
-            excluded.append((session.name, f"it overlaps with {chosen[-1].name}, and no time counts twice"))
+        elif taken is not None and session.first_ts <= taken.last_ts:
+            excluded.append((session.name, f"it overlaps with {taken.name}, and no time counts twice"))
         else:
-            chosen.append(session)
+            taken = session
+            if session.entering == last.entering:
+                chosen.append(session)
+            else:
+                excluded.append((session.name, f"it entered {session.entering}, the last one {last.entering}"))
     return Counted(tuple(chosen), tuple(sorted(excluded)))
 
 

@@ -50,6 +50,8 @@ _TRADES_WINDOW_MS, _TRADES_KEPT_MS = 7 * 86_400_000, 180 * 86_400_000
 """The longest time that one question for fills may span, and how far back the venue knows any."""
 _PATIENCE_S = 15.0
 _RECONNECT_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+_BEATS_A_KEY = 180
+"""The key of the stream is valid for an hour; it is renewed after half of it."""
 _WARM_EVERY_S = 10.0
 """A connection on which nothing was asked for 15 s is let go of, and to make another takes longer than to send an order."""
 
@@ -163,11 +165,15 @@ class BinanceAccount:
                 self._fails += 1
 
     async def _keep_warm(self) -> None:
-        """Hold a connection open, on which the next order leaves at once."""
+        """Hold a connection open, on which the next order leaves at once, and the stream's key valid: ccxt renews it once."""
+        beats = 0
         while True:
             await asyncio.sleep(_WARM_EVERY_S)
+            beats += 1
             with suppress(Exception):  # whether the venue answers is others' care
                 await self._client.fapiPublicGetPing()
+                if beats % _BEATS_A_KEY == 0:
+                    await self._client.fapiPrivatePutListenKey()
 
     async def _until_connected(self) -> None:
         try:

@@ -61,7 +61,7 @@ def unusable(error: Exception) -> BrainError:
             code="LIVE-014",
         )
     if code == _TIME_WRONG:
-        return AccountRefused(
+        return Unanswered(
             f"the exchange does not take this host's time ({code})",
             help="set the host's clock (timedatectl set-ntp true), then start again",
             code="LIVE-013",

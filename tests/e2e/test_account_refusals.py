@@ -46,7 +46,7 @@ CASES: list[tuple[str, int, str, ServerOptions, str, Callable[[Start], Reach]]] 
         Start.reach,
     ),
     ("LIVE-011", REFUSED, "allow futures", replace(OPTIONS, scope=KeyScope(futures=False)), "300", Start.reach),
-    ("LIVE-013", REFUSED, "set the host's clock", OPTIONS, "300", lambda s: s.reach(clock=Ahead(10_000))),
+    ("LIVE-013", SURROUNDINGS, "set the host's clock", OPTIONS, "300", lambda s: s.reach(clock=Ahead(10_000))),
     ("LIVE-014", REFUSED, "compare API_KEY", OPTIONS, "300", lambda s: s.reach(Keys("X" * 64, SECRET))),
     ("LIVE-014", REFUSED, "of one and the same key", OPTIONS, "300", lambda s: s.reach(Keys(KEY, "X" * 64))),
     ("LIVE-015", SURROUNDINGS, "check the network", OPTIONS, "300", nobody_answers),

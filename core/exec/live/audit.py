@@ -84,6 +84,9 @@ class Audit:
             self._wanted.clear()
             self._wake.clear()
             self._outbox.catch_up()
+            for symbol in self._desk.instruments:
+                if self._outbox.unsettled(symbol):  # a disk that was full may have kept something from being told
+                    self._intake.compare_books(symbol)
             try:
                 await self.compare([] if "" in wanted else wanted)
             except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again

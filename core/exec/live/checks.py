@@ -54,7 +54,7 @@ def refuse_market(
         return (RefusalCode.STREAM_BOOK, RefusalCode.STREAM_BOOK.meaning) if must_see else None
     if book.spread_bps > instrument.max_spread_bps:
         return RefusalCode.SPREAD_WIDE, f"spread is {book.spread_bps:.2f} bps, at most {instrument.max_spread_bps:.2f}"
-    if book.depth_usd < instrument.min_depth_usd:
+    if not book.depth_usd > 0.0 or book.depth_usd < instrument.min_depth_usd:
         return RefusalCode.BOOK_THIN, f"depth is {book.depth_usd:.0f} USD, at least {instrument.min_depth_usd:.0f}"
     middle = 0.5 * (book.bid + book.ask)
     expected_pct = expected_slippage_bps(float(order.qty) * middle, book.spread_bps, book.depth_usd) / 100.0

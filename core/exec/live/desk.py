@@ -19,8 +19,8 @@ OnAlert = Callable[[str, str, str], None]
 """``(level, code, text)``: levels are those of :class:`core.monitor.schema.AlertLevel`."""
 BookOf = Callable[[str], Book | None]
 _ANEW_S = 0.25
-_RUNS_WELL_S = 300.0
-"""A part that failed and runs again is believed in after so long without another failure."""
+_RUNS_WELL_S = 7_500.0
+"""A part that failed and runs again is believed in after so long without another failure: the slowest works each hour."""
 _STRANGE_MARGIN = 0.05
 """Maintenance margin of a market of which the venue names no liquidation price: more than any that is listed for long."""
 

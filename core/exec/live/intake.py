@@ -223,8 +223,6 @@ class Intake:
             events += end
             changes["ended"] = row.ended or bool(end)
         self._outbox.fill(row, trade, self._desk.now(), to=to, told=told, events=events, **changes)
-        if row.opens and told:
-            self._tell_late(trade.symbol)
         self._desk.prices[trade.symbol] = float(trade.price)
         self.filled_ms[trade.symbol] = max(trade.ts, self.filled_ms.get(trade.symbol, 0))
         if row.state in (State.REJECTED, State.THROTTLED, State.ABSENT):
@@ -234,6 +232,7 @@ class Intake:
 
     def compare_books(self, symbol: str) -> None:
         """Nothing is opened while more or less is held than the books were told, unless a person has taken that over."""
+        self._tell_late(symbol)
         apart, held = self._outbox.unsettled(symbol), self._outbox.held(symbol)
         if apart:
             why = f"{apart} of the {held} held of {symbol} belong to no plan; {remedy(symbol, held, held - apart)}"
@@ -287,7 +286,7 @@ class Intake:
             left = min(late.trade.qty - late.told, abs(outbox.booked(symbol)), abs(outbox.unsettled(symbol)))
             if left and sign * outbox.booked(symbol) < 0 and row.reduce_only and row.reason is not ExitReason.BY_HAND:
                 fill = self._fill(row, late.trade, left)
-                outbox.tell_late(late, left, [replace(fill, id=f"{fill.id}+") if late.told else fill])
+                outbox.tell_late(late, left, [replace(fill, id=f"{fill.id}+{late.told}") if late.told else fill])
 
     def _fill(self, row: Row, trade: TradeSeen, told: Decimal) -> Fill:
         instrument = self._desk.instruments[trade.symbol]

@@ -261,7 +261,10 @@ class Outbox:
         self._taken[trade.symbol] = left
 
     def untold(self, symbol: str) -> tuple[Untold, ...]:
-        """Fills of which the books have not heard all, oldest first."""
+        """Fills of which the books have not heard all, oldest first; none while the disk does not take what is to be read."""
+        self.catch_up()
+        if self._backlog:
+            return ()
         rows = self._db.execute("SELECT * FROM fills WHERE symbol = ? ORDER BY trade_id", (symbol,))
         fills = (decode_fill(dict(row)) for row in rows)
         return tuple(fill for fill in fills if fill.told != fill.trade.qty)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from core.codes import RefusalCode
-from core.errors import AccountRefused, BrainError
+from core.errors import AccountRefused, BrainError, Unanswered
 from core.exec.instrument import Instrument
 from core.exec.live.audit import Audit, Difference
 from core.exec.live.crash import CrashPoint
@@ -192,7 +192,7 @@ class Recoverer:
         offset_ms, most_ms = await self._desk.account.set_clock(), self._desk.options.max_clock_offset_ms
         if abs(offset_ms) > most_ms:
             where = "behind" if offset_ms > 0.0 else "ahead of"
-            raise AccountRefused(
+            raise Unanswered(  # a host that has just started may set its clock by itself
                 f"the clock is {abs(offset_ms):.0f} ms {where} the exchange's, expected at most {most_ms} ms either way",
                 help="set the host's clock (timedatectl set-ntp true), then start again",
                 code="LIVE-013",

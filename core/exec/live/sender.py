@@ -149,7 +149,8 @@ class Sender:
                 if number == len(parts):
                     self._intake.working.pop(first.told_as, None)
                 taken = before.state.open or before.state is State.DONE
-                if not taken or self.called_back(first.told_as) or self.shut(first.symbol):
+                late = self._desk.now() - first.ts > self._desk.options.entry_valid_ms
+                if not taken or late or self.called_back(first.told_as) or self.shut(first.symbol):
                     break
                 await self.send(msgspec.structs.replace(first, client_id=f"{first.client_id}.{number}", qty=qty, attempt=number))
         self._intake.working.pop(first.told_as, None)

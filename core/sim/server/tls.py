@@ -29,8 +29,11 @@ class Certificate:
         """Whether both files are there, and are of these hosts."""
         if not (self.cert.is_file() and self.key.is_file()):
             return False
-        told = x509.load_pem_x509_certificate(self.cert.read_bytes()).extensions
-        names = told.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+        try:
+            told = x509.load_pem_x509_certificate(self.cert.read_bytes()).extensions
+            names = told.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+        except (ValueError, x509.ExtensionNotFound):  # a crash has left a part of it
+            return False
         return set(hosts) <= set(names)
 
     def server_context(self) -> ssl.SSLContext:

@@ -317,6 +317,16 @@ def test_a_session_that_entered_in_another_way_does_not_count() -> None:
     assert count([], T0).entering is None
 
 
+def test_ways_of_entering_that_were_tried_side_by_side_do_not_leave_the_best_alone() -> None:
+    """J5: what overlaps is no other try; and one that came later does not undo what was approved."""
+    across = session("across", days=15)
+    maker = session("maker", start=T0 + DAY, days=20, entering=Entering(Entry.MAKER))
+    assert count([across, maker], T0 + 40 * DAY).sessions == ()
+    approved = session("approved", days=15, sealed=True)
+    later = session("later", start=T0 + 16 * DAY, days=1, entering=Entering(Entry.MAKER))
+    assert [one.name for one in count([approved, later], T0 + 40 * DAY).sessions] == ["approved"]
+
+
 def test_of_a_session_and_its_copy_the_one_that_was_approved_counts() -> None:
     copy, approved = session("a-copy"), session("original", sealed="ab" * 32)
     assert [one.name for one in count([copy, approved], T0 + 60 * DAY).sessions] == ["original"]

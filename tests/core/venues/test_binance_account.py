@@ -1,5 +1,6 @@
 """The account's port: what only a long history or an odd answer shows; the rest is shown by the live broker's stories."""
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -124,6 +125,19 @@ def test_a_key_of_the_stream_that_the_venue_has_forgotten_is_asked_for_anew():
         assert [fill.qty for fill in b.fills()] == [D("0.010")]
         account = b.broker._account
         assert account._fails == 0
+
+    tell(story)
+
+
+def test_the_key_of_the_stream_is_kept_valid(monkeypatch):
+    """F4: ccxt renews it once; the stream would break in the second hour, and whatever is told then be missed."""
+    monkeypatch.setattr(binance_account, "_BEATS_A_KEY", 2)
+
+    async def story(b: Bench):
+        keys = b.market.server._desk.keys
+        before = keys.expires
+        await asyncio.sleep(25.0)
+        assert keys.expires == pytest.approx(before + 20_000, abs=500)
 
     tell(story)
 

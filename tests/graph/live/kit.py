@@ -17,6 +17,7 @@ from core.exec.live.audit import Difference
 from core.exec.live.crash import OnCrashPoint, never
 from core.exec.live.settings import LiveOptions
 from core.monitor.store import Store
+from core.monitor.telemetry import RunResult
 from core.sim.server.options import ServerOptions
 from core.sim.server.tls import VENUE_HOSTS
 from core.sim.tape.source import TapeOptions
@@ -74,6 +75,7 @@ class Stand:
     relayed: bool = False
     """Whether the venue is a real market's stand-in: heard only, orders go to an exchange of the daemon's own."""
     more: dict[str, Any] = field(default_factory=dict)
+    result: RunResult | None = None
     differences: tuple[Difference, ...] | None = None
     """What did not agree at the end of a life that came to its end."""
 
@@ -120,7 +122,7 @@ class Stand:
         )
         async with self._daemon(request, reach) as daemon:
             self.daemons.append(daemon)
-            await daemon.run(lambda: self.look(daemon))
+            self.result = await daemon.run(lambda: self.look(daemon))
             self.differences = await daemon.broker.compare()
 
     @asynccontextmanager

@@ -14,8 +14,7 @@ from core.errors import Unanswered
 from core.sim.server.faults import Fault, FaultKind
 from tests.agents.making import ETH, SOL, breaking_out
 from tests.graph.live.kit import Stand, trade
-from tests.graph.live.test_live_daemon import Seen, rows
-from tests.graph.test_rerun import again
+from tests.graph.live.test_live_daemon import Seen, check_record, rows
 from tests.support.ladder import HandMade
 from tests.support.simulation import network
 from tests.support.simulation.disk import Loss
@@ -105,7 +104,7 @@ def lived(to: Path, seed: int, hours: int, every_s: float) -> Seen:
 def check(seen: Seen) -> None:
     pages = [alert for alert in seen.alerts if alert[0] == "page" and alert[1] not in NOT_CRITICAL]
     assert [page for page in pages if LINK_GONE not in page[2]] == []
-    assert again(seen.session) == (seen.bars, seen.seq, seen.chain)
+    check_record(seen)
 
 
 @pytest.mark.slow

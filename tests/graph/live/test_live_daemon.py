@@ -24,6 +24,9 @@ from core.journal.reader import JournalReader
 from core.sim.server.options import Latencies, ServerOptions, Span
 from graph.live.daemon import LiveDaemon
 from graph.replaying import RecordedSource, Script
+from graph.session_dir import SessionDir
+from graph.sessions import Session
+from graph.soundness import inspect
 from tests.agents.making import ETH, SOL, breaking_out
 from tests.graph.live.kit import Stand, trade
 from tests.graph.test_rerun import again
@@ -122,6 +125,13 @@ def lived(to: Path, *kills: str, down_s: float = 0.05, bars: int = BARS, market:
     return found[0]
 
 
+def check_record(seen: Seen) -> None:
+    """The session is what was recorded, orders and fills between two bars too, and every decision of it is made again."""
+    found = inspect(Session(SessionDir(seen.session)))
+    assert (found.records, found.sound, found.decisions) == (None, True, seen.seq)
+    assert again(seen.session) == (seen.bars, seen.seq, seen.chain)
+
+
 def of_type(seen: Seen, level: str) -> list[tuple[Any, ...]]:
     return [alert for alert in seen.alerts if alert[0] == level]
 
@@ -136,7 +146,7 @@ def test_a_session_at_the_exchange_is_made_again_decision_by_decision(whole: See
     """G5, X43: entry, stops, takes and an add; half of it is told between two bars."""
     assert sorted(fill[1] for fill in whole.rows["fills"]) == ["add", "entry", "take"]
     assert not of_type(whole, "page")
-    assert again(whole.session) == (whole.bars, whole.seq, whole.chain)
+    check_record(whole)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +160,7 @@ def test_killed_it_goes_on_with_the_very_orders_and_its_record_is_made_again(kil
     """X43: in mid-bar and between bars; no order is sent twice, books and exchange agree."""
     seen = lived(tmp_path / "session", *kills)
     assert seen.lives == len(kills) + 1
-    assert again(seen.session) == (seen.bars, seen.seq, seen.chain)
+    check_record(seen)
 
 
 @pytest.mark.acceptance
@@ -159,7 +169,7 @@ def test_killed_it_goes_on_with_the_very_orders_and_its_record_is_made_again(kil
 def test_killed_at_any_point_and_for_a_minute_books_and_exchange_agree(point: CrashPoint, nth: int, tmp_path: Path) -> None:
     """Down while the market goes on: what happened meanwhile is heard, and nothing is doubled."""
     seen = lived(tmp_path / "session", f"{point.value}#{nth}", down_s=60.0)
-    assert again(seen.session) == (seen.bars, seen.seq, seen.chain)
+    check_record(seen)
 
 
 def test_killed_after_an_answer_or_a_telling_it_decides_as_if_it_had_not_been(whole: Seen, tmp_path: Path) -> None:
@@ -219,7 +229,21 @@ def test_asked_to_stop_it_closes_what_is_open_and_that_is_on_record(tmp_path: Pa
 
     seen = stopped(tmp_path / "session", look)
     assert (seen.left, seen.rows["trades"]) == ({}, [(ETH, "shutdown")])
-    assert again(seen.session) == (seen.bars, seen.seq, seen.chain)
+    check_record(seen)
+
+
+def test_what_the_end_itself_closes_is_in_what_the_run_came_to() -> None:
+    """X34: the last bar was over before; its value is not the run's any more."""
+
+    async def story(stand: Stand) -> None:
+        stand.look = lambda daemon: daemon.stop() if daemon.bars == 14 else None
+        daemon = await stand.run()
+        ledger = daemon.parts.context.ledger
+        assert not ledger.positions
+        assert stand.result is not None
+        assert stand.result.equity_end == ledger.wallet != daemon.parts.telemetry.equity
+
+    trade(won(), story)
 
 
 @pytest.mark.parametrize("how", ["handover", "twice"])

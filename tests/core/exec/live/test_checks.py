@@ -66,6 +66,13 @@ def test_a_wide_or_thin_book_is_not_taken_from(book, code):
     assert (found and found[0]) == code
 
 
+def test_a_book_in_which_nobody_stands_near_the_middle_is_too_thin_whatever_is_asked_of_it():
+    book = Book(BTC, 0, 49_900.0, 50_100.0, 0.0, False)
+    found = refuse_market(order(), instrument(min_depth_usd=0.0, max_spread_bps=50.0), book, 0.05, must_see=True)
+    assert found is not None
+    assert found[0] is R.BOOK_THIN
+
+
 def test_an_entry_that_would_slip_too_far_is_refused():
     """X31: 0.5 bp of half a spread and 5 bp x 500 / 600 of depth are 4.7 bp; the limit is 4 bp."""
     book = Book(BTC, 0, 49_997.5, 50_002.5, 600.0, False)

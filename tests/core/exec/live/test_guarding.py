@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from core.exec.live import desk
 from core.exec.live.audit import Unsettled
 from core.exec.live.halts import HaltKind
 from core.exec.live.settings import ForeignPolicy, LiveOptions
@@ -357,7 +358,13 @@ def test_a_part_that_fails_calls_a_person_and_halts_the_account():
     tell(story)
 
 
-def test_a_part_that_goes_on_well_for_five_minutes_halts_no_more():
+@pytest.fixture
+def short_trial(monkeypatch):
+    """Five minutes."""
+    monkeypatch.setattr(desk, "_RUNS_WELL_S", 300.0)
+
+
+def test_a_part_that_goes_on_well_for_long_halts_no_more(short_trial):
     """It stood until the next start, whatever had become of it."""
 
     async def story(b: Bench):
@@ -386,7 +393,7 @@ def test_a_part_that_goes_on_well_for_five_minutes_halts_no_more():
     tell(story)
 
 
-def test_a_symbol_that_could_not_be_looked_at_for_a_while_halts_no_more_in_the_end():
+def test_a_symbol_that_could_not_be_looked_at_for_a_while_halts_no_more_in_the_end(short_trial):
     async def story(b: Bench):
         real, until = b.broker._guardian.exposure, b.world.loop.time() + 30.0
 
@@ -405,7 +412,7 @@ def test_a_symbol_that_could_not_be_looked_at_for_a_while_halts_no_more_in_the_e
     tell(story)
 
 
-def test_a_stop_of_the_broker_ends_what_was_on_trial():
+def test_a_stop_of_the_broker_ends_what_was_on_trial(short_trial):
     async def story(b: Bench):
         b.broker._desk.failed("a part", ValueError("a mistake"), goes_on=True)
         await b.broker.stop()

@@ -400,6 +400,25 @@ def test_a_full_disk_stops_entries_and_lets_exits_go_on():
 # --- slices ---------------------------------------------------------------------------------------
 
 
+def test_slices_of_an_entry_that_has_grown_old_are_not_sent():
+    """X31: what was decided half a minute ago is not opened now, whatever kept the first slice in doubt."""
+
+    async def story(b: Bench):
+        b.inject(F.DROP_AFTER, method="POST", path=PLAIN)
+        b.inject(F.MISSING_EVENT, times=0)
+        b.inject(F.UNKNOWN, method="GET", path=PLAIN, times=0)
+        b.inject(F.UNKNOWN, method="GET", path="/fapi/v1/userTrades", times=0)
+        await b.broker.place(b.order())
+        await b.hear(6.0)
+        b.market.server.clear_faults()
+        await b.until(lambda: b.rows()[f"{ENTRY}.0"] is State.DONE)
+        await b.hear(2.0)
+        assert b.venue_ids() == [f"{ENTRY}.0"]
+        assert b.updates(ENTRY)[-1] == (OrderStatus.EXPIRED, R.ENTRY_NOT_FILLED)
+
+    tell(story, options=LiveOptions(slices=3, entry_valid_ms=5_000))
+
+
 def test_an_entry_in_slices_is_told_of_as_one():
     async def story(b: Bench):
         assert (await b.broker.place(b.order())).status is NEW

@@ -234,4 +234,7 @@ def test_a_certificate_of_other_hosts_is_not_one_for_all(tmp_path: Path) -> None
 
     assert not Certificate(tmp_path / "none.pem", tmp_path / "none.key").stands_for()
     assert not make_certificate(tmp_path / "old", VENUE_HOSTS[:-1]).stands_for()
-    assert make_certificate(tmp_path / "new").stands_for()
+    whole = make_certificate(tmp_path / "new")
+    assert whole.stands_for()
+    whole.cert.write_bytes(whole.cert.read_bytes()[:200])
+    assert not whole.stands_for()
