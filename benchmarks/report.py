@@ -52,7 +52,7 @@ _METHOD = """## How it is measured
   an order is accepted when the exchange's engine has it. Time leaps over the dead part of each bar; the milliseconds around a
   close are real. Rules are set to enter and leave often. Counted is every order that was decided at a close, from the candle of
   its own market, waiting for the others of that close included; stops and takes that follow a fill are not. The greatest are of
-  full hours, at which spot closes are asked for by REST.
+  full hours, whose spot closes are waited for.
 - **An order submitted**: an order that rests, placed by the live broker until the answer, against `create_order` of the
   unmodified ccxt.pro without its limiter, in turns, each at an exchange of its own. The broker's order is on the disk before it
   is sent, so that one fsync is in it; how long that takes on this disk stands beside.
