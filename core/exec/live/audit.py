@@ -224,6 +224,8 @@ class Audit:
             row.symbol, row.client_id, row.venue_id, row.is_algo, Standing.EXPIRED, row.side, row.qty, row.filled, None, 0
         )
         self._intake.order(lost)
+        # a venue that is slow to know its own orders may still have it: it would rest there with nothing to reduce
+        asyncio.get_running_loop().call_later(self._desk.options.settle_s, self.want, row.symbol)
 
     async def _child(self, row: Row) -> None:
         """The plain order that a conditional one became tells how it ends."""

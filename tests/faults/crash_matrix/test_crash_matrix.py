@@ -31,6 +31,13 @@ def test_a_life_that_ends_anywhere_loses_nothing(first):
     assert failed == {}, f"again: python -m tests.faults.crash_matrix --lives 1 --trace --seed {min(failed)}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [347, 576, 612, 708, 1208, 1637, 1903, 2017, 2636, 3373, 7870, 9531])
+def test_a_life_in_which_something_was_lost_once_loses_nothing(number):
+    """Each has shown another fault; the order path's own tests say which."""
+    assert live_through(number).failure == ""
+
+
 def test_every_point_meets_every_fault_in_every_action_on_both_sides():
     cells = {(cell.point, cell.fault, cell.action, cell.side) for cell in map(cell_of, range(matrix_size()))}
     assert len(cells) == len(CrashPoint) * len(FAULTS) * len(Action) * len(Side)
