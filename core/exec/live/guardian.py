@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -89,6 +89,9 @@ class Guardian:
         self._desk, self._outbox, self._intake = desk, desk.outbox, intake
         self._sender, self._audit, self._stop_of = sender, audit, stop_of
         self._watches: dict[str, _Watch] = {}
+        # reached before this life began: it has had its time
+        working = (row for row in self._outbox.live() if row.standing not in (None, Standing.LIVE))
+        self._reached = frozenset((row.client_id, row.standing) for row in working)
         self._wake = asyncio.Event()
 
     def changed(self, symbol: str) -> None:
@@ -180,7 +183,7 @@ class Guardian:
         """All that is known of ``symbol``; notes since when nothing covers it."""
         held, watch = self.held(symbol), self._watches.setdefault(symbol, _Watch())
         against = [row for row in self._rows(symbol) if row.type is OrderType.STOP_MARKET and held * row.side.sign < 0]
-        stops = tuple(_views(against, watch))
+        stops = tuple(_views(against, watch, self._reached))
         covered = any(stop.covers(held) for stop in stops)
         if not held:
             watch.begin(None)
@@ -293,14 +296,14 @@ class Guardian:
         self._intake.on_doubt(symbol)
 
 
-def _views(rows: Sequence[Row], watch: _Watch) -> Iterator[StopView]:
+def _views(rows: Sequence[Row], watch: _Watch, reached: Container[tuple[str, Standing | None]]) -> Iterator[StopView]:
     """The stops among ``rows`` that are at the venue; notes since when each stands as it does."""
     now, before = _now(), watch.standing
     watch.standing = {}
     for row in rows:
         if row.state.open and row.standing is not None:
             key = row.client_id, row.standing
-            watch.standing[key] = since = before.get(key, now)
+            watch.standing[key] = since = before.get(key, float("-inf") if key in reached else now)
             yield StopView(row.standing, now - since, row.close_position, row.qty - row.filled)
 
 
