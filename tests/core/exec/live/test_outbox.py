@@ -350,6 +350,18 @@ def waited_for(outbox, step):
             outbox.settle(BTC, D(1), 3, "said so")
 
 
+def through_a_power_cut(live):
+    """Two lives of ``live``: the power takes from the first what was not waited for."""
+
+    async def story(world):
+        world.start("bot", live, watch_disk=True)
+        await asyncio.sleep(0.1)
+        world.kill("bot")
+        await world.restart("bot", Loss.UNSYNCED).gone
+
+    run_world(1, story)
+
+
 @pytest.mark.parametrize("step", ["add", "answer", "telling", "settle"])
 def test_before_something_follows_the_disk_has_it_and_all_before_it(step):
     async def live(node):
@@ -364,13 +376,7 @@ def test_before_something_follows_the_disk_has_it_and_all_before_it(step):
         found |= {"telling": outbox.groups_after(0) == (Group(1, 100),), "settle": outbox.held(BTC) == 1}
         assert [name for name, there in found.items() if there] == [step]
 
-    async def story(world):
-        world.start("bot", live, watch_disk=True)
-        await asyncio.sleep(0.1)
-        world.kill("bot")
-        await world.restart("bot", Loss.UNSYNCED).gone
-
-    run_world(1, story)
+    through_a_power_cut(live)
 
 
 @pytest.mark.parametrize("by", ["catch_up", "note"])
@@ -397,13 +403,7 @@ def test_an_exit_that_was_sent_past_a_full_disk_is_on_it_before_anything_else_is
         assert outbox.failure is None
         await asyncio.Event().wait()
 
-    async def story(world):
-        world.start("bot", live, watch_disk=True)
-        await asyncio.sleep(0.1)
-        world.kill("bot")
-        await world.restart("bot", Loss.UNSYNCED).gone
-
-    run_world(1, story)
+    through_a_power_cut(live)
 
 
 def test_a_telling_without_events_may_be_lost_and_the_next_is_numbered_behind_it(outbox):
