@@ -177,9 +177,11 @@ class Intake:
 
     def _contradicted(self, row: Row, what: str) -> None:
         """An order that was over comes back: the venue is right, and nothing is opened before a person looks."""
+        self.on_doubt(row.symbol)
+        if (row.symbol, HaltKind.CONTRADICTED.value, row.client_id) in self._outbox.halts:
+            return  # one order comes back with many words, and a person is called once
         why = f"order {row.client_id} was {row.state}, but {what}; look at both, then `brain accept`"
         self._desk.halt(row.symbol, HaltKind.CONTRADICTED, why, row.client_id)
-        self.on_doubt(row.symbol)
 
     def not_on_record(self, symbol: str, client_id: str) -> None:
         """An order whose id has our form, and that no life of this record sent."""

@@ -191,6 +191,11 @@ class Cell:
         return any(fault.kind in (FaultKind.MISSING_EVENT, FaultKind.SILENT_SOCKET) for fault in self.venue_faults)
 
     @property
+    def belated(self) -> bool:
+        """Whether an order may be taken, or be found, only when it is known as absent."""
+        return any(fault.kind in (FaultKind.LATE, FaultKind.QUEUED, FaultKind.FOUND_LATE) for fault in self.venue_faults)
+
+    @property
     def prompt(self) -> bool:
         """Whether nothing but the link was in the way: what it lost is asked for as soon as it stands again."""
         return not self.venue_faults and not self.besides

@@ -23,6 +23,7 @@ import pytest
 from core.errors import BrainError
 from core.exec.instrument import venue_id
 from core.exec.live.crash import CrashPoint
+from core.exec.live.halts import HaltKind
 from core.sim.local.values import AlgoStatus
 from core.sim.server.app import ExchangeServer
 from core.sim.server.options import Latencies, ServerOptions, Span
@@ -256,7 +257,23 @@ class Story:
         self._raise()
 
     def _call(self) -> None:
-        """Where words of what a person traded were lost it was taken for another's, and only a person can end that."""
+        """What only a person can end."""
+        self._sell_what_is_nobodys()
+        self._accept_what_came_back()
+
+    def _accept_what_came_back(self) -> None:
+        """An order is known as absent, and only then the exchange takes it, or tells of it: the person looks, and agrees."""
+        if not (self.cell.belated and self.calm and self.up):
+            return
+        assert self.trader is not None
+        broker, now_ms = self.trader.broker, self._exchange_ms()
+        for halt in broker.halts:
+            if halt.kind is HaltKind.CONTRADICTED and now_ms - halt.ts > _OBEYED_S * 1000:
+                self.world.note("accepts", halt.symbol, halt.ref)
+                broker.resume(halt.symbol, halt.kind, halt.ref)
+
+    def _sell_what_is_nobodys(self) -> None:
+        """Where words of what a person traded were lost it was taken for another's."""
         if not (self.cell.by_hand and self.cell.silent and self.calm and self.up) or self.happening or self.server is None:
             return
         assert self.trader is not None
