@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _FIND = """\
-SELECT id, ts FROM plans WHERE id = :name OR id = (SELECT plan_id FROM orders WHERE client_id = :name)
+SELECT id, ts FROM plans WHERE id = :name OR id = rtrim((SELECT plan_id FROM orders WHERE client_id = :name), '+')
 UNION ALL SELECT id, ts FROM signals WHERE id = :name LIMIT 1"""
 _EVERY = "SELECT id FROM plans UNION ALL SELECT id FROM signals UNION ALL SELECT client_id FROM orders"
 

@@ -19,11 +19,13 @@ from core.data.sources.base import Source
 from core.journal.records import State, Word
 from core.monitor.logger import set_trace
 from core.monitor.schema import AlertLevel
+from core.risk.governor import DRAWDOWN_WINDOW_MS
 from core.types import BrokerEvent, Event, EventKind, ExitReason, FundingPayment, Timeframe
 from graph.assembly import Assembly
 from graph.engines import Engine
 from graph.health_alerts import HealthAlerts
 from graph.journaling import Journal
+from graph.spot_alerts import SpotAlerts
 from graph.words import WordKind, Words
 from tools.state import BrainState
 
@@ -79,7 +81,10 @@ class Run:
         self._journal_lost = False
         self.heard = 0
         self._health_alerts = HealthAlerts(parts.recorder.alert)
-        base_tf = self.context.market.base_tf
+        market, strategies = self.context.market, self.context.strategies.values()
+        has_spot = parts.source.info.has_spot
+        self._spot_alerts = SpotAlerts(market.symbols, has_spot, market.features.view, strategies, parts.recorder.alert)
+        base_tf = market.base_tf
         self._is_base = {tf: np.array([base is tf for base in base_tf], dtype=np.bool_) for tf in sorted(set(base_tf))}
         self.context.market.on_missed = self._on_missed
 
@@ -157,6 +162,7 @@ class Run:
         parts.telemetry.on_bars(base.size)
         parts.telemetry.on_regimes(held if base.size == held.size else held[base])
         parts.regime_score.on_closed(closed, held)
+        self._spot_alerts.on_closed(closed)
         self.bars += 1
         self.heard = 0
         await self._protect(closed.ts)
@@ -277,6 +283,8 @@ class Run:
             self.parts.recorder.alert(word.ts, AlertLevel.WARNING, word.kind, f"{word.who}: {word.text}")
         elif word.kind in (WordKind.TRANSFER, WordKind.UNEXPLAINED):
             self._take_money(word)
+        elif word.kind == WordKind.LATE_TRANSFER:
+            self._take_back(word)
         self._words.done(word)
 
     def _take_money(self, word: Word) -> None:
@@ -288,9 +296,25 @@ class Run:
             self.parts.telemetry.on_transfer(amount)
             alert(word.ts, AlertLevel.INFO, word.kind, f"{abs(amount):.2f} USD were {'paid in' if amount > 0 else 'taken out'}")
         else:
-            self.context.ledger.move(amount, int(word.ref) if word.ref else None)
+            seen, ledger = self.context.governor.view, self.context.ledger
+            upto = int(word.ref) if word.ref else ledger.moved_ts
+            ledger.count(amount, upto, seen.ts, seen.equity, seen.ts - DRAWDOWN_WINDOW_MS)
             more = "more" if amount > 0 else "less"
             alert(word.ts, AlertLevel.WARNING, word.kind, f"the account has {abs(amount):.2f} USD {more} than the books had")
+
+    def _take_back(self, word: Word) -> None:
+        """A transfer that was listed late counted as a result: what it is compared with is put right, its money is booked."""
+        amount, governor = float(word.text), self.context.governor
+        counted_ts, share = self.context.ledger.list_late(int(word.ref), amount)
+        governor.on_late_transfer(share, counted_ts)
+        self.parts.telemetry.on_late_transfer(share)
+        view, result = governor.view, "gain" if amount > 0 else "loss"
+        locks = (("the day's lock, until midnight", view.day_lock), ("the kill-switch, until brain unlock", view.kill_switch))
+        set_still = ", ".join(name for name, is_set in locks if is_set)
+        stays = f"; still set: {set_still}" if set_still else ""
+        how = "paid in" if amount > 0 else "taken out"
+        text = f"{abs(amount):.2f} USD that counted as a {result} were {how}: they are in no limit any more{stays}"
+        self.parts.recorder.alert(word.ts, AlertLevel.WARNING, word.kind, text)
 
     def _note_journal(self, *, lost: bool) -> None:
         self._journal_lost = lost
@@ -340,7 +364,8 @@ class Run:
         saved["halted_since"] = self._halted_since
         saved["journal_lost"] = self._journal_lost
         saved["heard"] = self.heard
-        return saved
+        no_spot = self._spot_alerts.snapshot()
+        return saved | {"no_spot": no_spot} if no_spot else saved
 
     def record(self, *, whole: bool) -> State:
         """The state for the journal; a ``whole`` one has market and features too."""
@@ -372,6 +397,7 @@ class Run:
         self.seq = int(state["seq"])
         self.bars = int(state["bars"])
         self.heard = int(state.get("heard", 0))
+        self._spot_alerts.restore(state.get("no_spot", ()))
 
 
 _pack = msgspec.msgpack.Encoder(decimal_format="string").encode

@@ -32,6 +32,8 @@ class WordKind(StrEnum):
     """A person settled what halted: ``who``, and what and why in ``text``. What the books hear of it are the venue's events."""
     UNEXPLAINED = "unexplained"
     """The account holds ``text`` USD more than the books, and nobody knows why; transfers up to ``ref`` (ms) are in it."""
+    LATE_TRANSFER = "late_transfer"
+    """Of what was unexplained up to ``ref`` (ms), the owner had paid in ``text`` USD, or taken out: it was no result."""
 
 
 Note = TypeVar("Note")

@@ -102,8 +102,10 @@ class LiveBroker:
     async def check(self) -> BalanceSeen:
         """Whether the account may be traded at all, and what it holds; asked before anything begins.
 
+        What is open on record is covered first.
+
         Raises:
-            BrainError: it may not, or cannot be asked. Nothing was sent.
+            BrainError: it may not, or cannot be asked. Nothing was sent but what covers what was open.
         """
         return await self._recoverer.check()
 
@@ -115,7 +117,7 @@ class LiveBroker:
         """Make exchange and outbox agree, and watch over both from then on.
 
         Raises:
-            BrainError: the account must not be traded as it is; nothing was sent.
+            BrainError: the account must not be traded as it is; nothing was sent but what covers what was open.
         """
         return await self._recoverer.recover()
 
@@ -128,6 +130,11 @@ class LiveBroker:
     async def compare(self) -> tuple[Difference, ...]:
         """Compare everything with the exchange now; what does not agree."""
         return await self._audit.compare([])
+
+    @property
+    def compared_ms(self) -> int:
+        """When everything was last compared with the exchange, in its time; 0: never in this life."""
+        return self._audit.compared_ms
 
     @property
     def wallet(self) -> Decimal | None:

@@ -48,6 +48,20 @@ class _Expected:
 
 
 @dataclass(slots=True)
+class Unlisted:
+    """Money that counted as a result: a transfer of the time in (``after``, ``upto``] (ms) that is listed later was none.
+
+    ``equity`` (USD) is what there was before it counted, at the bar of ``counted_ts`` (ms); ``listed`` what is known by now.
+    """
+
+    after: int
+    upto: int
+    counted_ts: int
+    equity: float
+    listed: float = 0.0
+
+
+@dataclass(slots=True)
 class _State:
     """All that a snapshot keeps, in a form that encodes by itself."""
 
@@ -63,6 +77,7 @@ class _State:
     seen: dict[str, None] = field(default_factory=dict)
     moved: float = 0.0
     moved_ts: int = 0
+    unlisted: list[Unlisted] = field(default_factory=list)
 
 
 class Ledger:
@@ -114,6 +129,39 @@ class Ledger:
         """Money (USD) came in (positive) or left that no fill and no funding tells of; ``ts`` (ms): known up to then."""
         self._state.moved += amount
         self._state.moved_ts = self._state.moved_ts if ts is None else ts
+
+    @property
+    def unlisted(self) -> tuple[Unlisted, ...]:
+        """What counted as a result though transfers in it may still be listed, oldest first."""
+        return tuple(self._state.unlisted)
+
+    def count(self, amount: float, upto: int, counted_ts: int, equity: float, oldest_ts: int) -> None:
+        """Money (USD) that nobody explains counts as a result; transfers up to ``upto`` (ms) are in it.
+
+        Args:
+            amount: positive where there is more than the books had.
+            upto: known up to then.
+            counted_ts: the last bar (ms) before it counts.
+            equity: at that bar, USD.
+            oldest_ts: what counted before that (ms) matters no more.
+        """
+        self._state.unlisted = [one for one in self._state.unlisted if one.counted_ts >= oldest_ts]
+        self._state.unlisted.append(Unlisted(self.moved_ts, upto, counted_ts, equity))
+        self.move(amount, upto)
+
+    def list_late(self, upto: int, amount: float) -> tuple[int, float]:
+        """Of what counted as a result, ``amount`` more was moved by the owner; the money itself is in the books already.
+
+        Returns:
+            Time (ms) of the last bar before it counted, and the share of equity that was left (or came) by it.
+
+        Raises:
+            KeyError: nothing with this ``upto`` counted.
+        """
+        one = {one.upto: one for one in self._state.unlisted}[upto]
+        before = one.equity + one.listed
+        one.listed += amount
+        return one.counted_ts, max(0.0, one.equity + one.listed) / before if before > 0.0 else 1.0
 
     # --- plans ------------------------------------------------------------------------------------
 
@@ -295,6 +343,8 @@ class Ledger:
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-like values."""
         state: dict[str, Any] = msgspec.to_builtins(self._state)
+        if not self._state.unlisted:
+            del state["unlisted"]  # as in sessions from before it was kept
         return state
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -50,6 +50,9 @@ _LEGS = {
     OrderPurpose.TAKE: "t",
     OrderPurpose.EXIT: "x",
 }
+_ANEW = "+"
+_OUTLIVED = 16
+"""So many entries are remembered that ended after their position; what is still to be told of one comes within moments."""
 _OVER = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED)
 
 
@@ -104,6 +107,11 @@ def client_id(plan: Plan, purpose: OrderPurpose, number: int) -> str:
     return f"{_base36(plan.ts)}{initial}-{market}-{digest}-{_LEGS[purpose]}{_base36(number)}"
 
 
+def made_plan(plan_id: str) -> str:
+    """The id under which a plan was made; that of its fills told after it was over has one ``+`` more for each time."""
+    return plan_id.rstrip(_ANEW)
+
+
 def _base36(number: int) -> str:
     digits = ""
     while number:
@@ -131,6 +139,7 @@ class OrderManager:
         self._log = log
         self._guards: dict[str, _Guard] = {}
         self._pending: dict[str, Plan] = {}
+        self._outlived: dict[str, Plan] = {}
 
     # --- what others may ask ----------------------------------------------------------------------
 
@@ -233,12 +242,13 @@ class OrderManager:
         A venue may tell the rest of an entry after the stop that closed what was known of it. That is a position again, of a
         plan of its own: the first one's trade is over, and its ids are used up.
         """
-        plan = self._pending.get(fill.client_id)
+        known = self._pending if fill.client_id in self._pending else self._outlived
+        plan = known.get(fill.client_id)
         if plan is None:
             return fill
         if self._ledger.plan(plan.id) is None:
-            plan = replace(plan, id=f"{plan.id}+")
-            self._pending[fill.client_id] = plan
+            plan = replace(plan, id=f"{plan.id}{_ANEW}")
+            known[fill.client_id] = plan
             self._ledger.expect(plan)
         return replace(fill, plan_id=plan.id)
 
@@ -247,6 +257,10 @@ class OrderManager:
             plan = self._pending.pop(update.client_id, None)
             if plan is not None and not update.filled:
                 self._ledger.forget(plan.id)
+            elif plan is not None and self._ledger.plan(plan.id) is None:
+                self._outlived[update.client_id] = plan  # the answer to a cancel comes before the fills that it counts
+                if len(self._outlived) > _OUTLIVED:
+                    del self._outlived[next(iter(self._outlived))]
 
     def _guard_update(self, update: OrderUpdate) -> None:
         guard = self._guards.get(update.symbol)
@@ -446,12 +460,17 @@ class OrderManager:
 
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-like values; the ledger and the broker keep their own."""
-        return {"guards": msgspec.to_builtins(self._guards), "pending": msgspec.to_builtins(self._pending)}
+        return {
+            "guards": msgspec.to_builtins(self._guards),
+            "pending": msgspec.to_builtins(self._pending),
+            "outlived": msgspec.to_builtins(self._outlived),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a :meth:`snapshot`."""
         self._guards = msgspec.convert(state["guards"], dict[str, _Guard])
         self._pending = msgspec.convert(state["pending"], dict[str, Plan])
+        self._outlived = msgspec.convert(state.get("outlived", {}), dict[str, Plan])
 
 
 def _covers(order: Order | None, position: Position) -> bool:

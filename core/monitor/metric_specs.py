@@ -150,6 +150,7 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
     MetricSpec("brain_errors_total", _C, (), "errors", "Things that failed and should not have"),
     MetricSpec("brain_warnings_total", _C, (), "warnings", "Things that need a look"),
+    MetricSpec("brain_alerts_total", _C, ("level",), "alerts", "What a person was told, by how much it asks; page: look at once"),
     MetricSpec("brain_data_issues_total", _C, ("symbol", "kind"), "issues", "What was wrong with the candles, by kind"),
     MetricSpec(
         "brain_kpi",

@@ -41,6 +41,7 @@ from core.monitor.metric_specs import (
     MetricSpec,
     render_metrics_table,
 )
+from core.monitor.schema import AlertLevel
 from core.monitor.telemetry import Telemetry
 from core.types import REGIME_CODES, GovernorView, HealthReport, Timeframe, TradingState
 
@@ -366,6 +367,7 @@ def _children(labels: MetricLabels) -> dict[Key, tuple[Key, ...]]:
         ("symbol", "kind"): tuple(product(labels.symbols, (kind.value for kind in Issue))),
         ("strategy",): tuple((name,) for name in labels.strategies),
         ("code",): tuple((code.value,) for code in RefusalCode),
+        ("level",): tuple((level.value,) for level in AlertLevel),
         ("agent", "kpi", "scope"): kpi_keys(labels.strategies, labels.symbols),
         ("version", "config", "governance"): (labels.build,),
     }
@@ -397,6 +399,7 @@ _FROM_TELEMETRY: dict[str, _Read] = {
     "brain_kill_switches_total": lambda t, _: t.kill_switches,
     "brain_errors_total": lambda t, _: t.errors,
     "brain_warnings_total": lambda t, _: t.warnings,
+    "brain_alerts_total": lambda t, key: t.alerts[key[0]],
 }
 
 

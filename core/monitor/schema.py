@@ -264,7 +264,8 @@ ORDER_STATE_SQL = (
 
 TRADE_VIEW = "trades_with_plan"
 _PLAN_COLUMNS = ", ".join(f"plans.{name} AS plan_{name}" for name in PLAN.names if name != "id")
-_TRADE_AND_PLAN = "trades LEFT JOIN plans ON plans.id = trades.plan_id"
+# fills of a plan that were told when it was over are a trade of its id with a + (core.exec.orders.made_plan)
+_TRADE_AND_PLAN = "trades LEFT JOIN plans ON plans.id = rtrim(trades.plan_id, '+')"
 _TRADE_COLUMNS = ", ".join(f"trades.{name} AS {name}" for name in TRADE.names)
 
 INDEXES: tuple[str, ...] = (

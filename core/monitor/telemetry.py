@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.codes import RefusalCode
+from core.monitor.schema import AlertLevel
 from core.types import (
     REGIME_CODES,
     Fill,
@@ -212,6 +213,7 @@ class Telemetry:
         self.bars = self.symbol_bars = self.decisions = 0
         self.plans = self.plans_within = self.orders = 0
         self.daily_locks = self.kill_switches = self.errors = self.warnings = 0
+        self.alerts: dict[str, int] = dict.fromkeys(AlertLevel, 0)
         self.fees = self.funding = 0.0
         self.equity_start: float | None = None
         self.equity: float | None = None
@@ -254,6 +256,10 @@ class Telemetry:
         if self.equity is not None and self.equity > 0.0:
             share = max(0.0, self.equity + amount) / self.equity
             self.equity, self.peak_equity = self.equity * share, self.peak_equity * share
+
+    def on_late_transfer(self, share: float) -> None:
+        """What counted as a result was moved by the owner, and left ``share`` of equity: the peak before it changes with it."""
+        self.peak_equity = max(self.peak_equity * share, self.equity or 0.0)
 
     @property
     def drawdown_pct(self) -> float:
@@ -342,9 +348,10 @@ class Telemetry:
         """Something failed that should not have."""
         self.errors += 1
 
-    def on_warning(self) -> None:
-        """Something needs a look."""
-        self.warnings += 1
+    def on_alert(self, level: AlertLevel) -> None:
+        """A person is told of something; of this life only, as counters of Prometheus are."""
+        self.alerts[level] += 1
+        self.warnings += level is not AlertLevel.INFO
 
     def set_data_issues(self, counted: Iterable[tuple[str, str, int]]) -> None:
         """What the feed has counted so far: (symbol, kind, times). Not saved: a resumed run counts its bars again."""

@@ -184,6 +184,25 @@ class Governor:
         self._peaks = deque((ts, peak * share) for ts, peak in self._peaks)
         self._look()
 
+    def on_late_transfer(self, share: float, counted_ts: int) -> None:
+        """What counted as a result after the bar at ``counted_ts`` (ms) was moved by the owner; ``share`` of equity was left.
+
+        Equity has it in it already, so only what is older and compared with it changes in proportion (X11). Locks that were
+        set meanwhile stay: midnight and a person end them.
+        """
+        peaks: deque[tuple[int, float]] = deque()
+        for ts, equity in self._peaks:
+            peak = equity * share if ts <= counted_ts else equity
+            while peaks and peaks[-1][1] <= peak:
+                peaks.pop()
+            peaks.append((ts, peak))
+        self._peaks = peaks
+        if self._day_ts <= counted_ts:
+            self._day_start *= share
+            self._day_floor = self._day_start * self._day_keep
+            self._day_realised *= share
+        self._look()
+
     def on_trade(self, trade: TradeRecord) -> None:
         """Count a closed trade: streaks and cut (X6, X7), and the losing close that ends the bonus (X8).
 

@@ -17,7 +17,7 @@ from core.errors import AccountRefused, BrainError, Unanswered
 from core.exec.instrument import venue_id
 from core.venues import binance_words as words
 from core.venues.client import Wiring, make_client
-from core.venues.errors import NOT_KNOWN, OF_TIME, UNCHANGED, code_of
+from core.venues.errors import NOT_KNOWN, OF_TIME, UNCHANGED, LeftAlone, code_of
 from core.venues.keys import Keys
 from core.venues.timing import measure_offset
 from core.venues.words import (
@@ -67,8 +67,8 @@ class BinanceAccount:
     """
 
     def __init__(self, keys: Keys, clock: Clock, wiring: Wiring | None = None, *, coin: str = "USDT") -> None:
-        wired = replace(wiring or Wiring(), on_raw=self._on_raw, on_link=self._on_link, on_error=self._on_error)
-        self._client: Any = make_client("binanceusdm", keys, wired)
+        heard = replace(wiring or Wiring(), on_raw=self._on_raw, on_link=self._on_link, on_error=self._on_error)
+        self._client: Any = make_client("binanceusdm", keys, replace(heard, patient=False))
         self._clock, self._coin = clock, coin
         self._offset_ms = 0.0
         self._names: dict[str, str] = {}
@@ -113,14 +113,16 @@ class BinanceAccount:
     def forced(self, client_id: str) -> bool:
         return words.forced(client_id)
 
-    async def open(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
+    async def markets(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         await self._client.load_markets()
         self._look_over(self._client.markets.values(), symbols)
+        return tuple(self.limits(symbol) for symbol in symbols)
+
+    async def open(self) -> None:
         if self._stream is None:
             self._stream = asyncio.create_task(self._keep_stream(), name="account stream")
             self._warming = asyncio.create_task(self._keep_warm(), name="connection for orders")
-            await self._until_connected()
-        return tuple(self.limits(symbol) for symbol in symbols)
+        await self._until_connected()
 
     async def reload(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         # not ccxt's own reload: every order would wait for that, and fail with it
@@ -170,9 +172,10 @@ class BinanceAccount:
         while True:
             await asyncio.sleep(_WARM_EVERY_S)
             beats += 1
-            with suppress(Exception):  # whether the venue answers is others' care
+            with suppress(Exception):  # whether the venue answers, or wants to be left alone, is others' care
                 await self._client.fapiPublicGetPing()
-                if beats % _BEATS_A_KEY == 0:
+                if beats >= _BEATS_A_KEY:
+                    beats = 0
                     await self._client.fapiPrivatePutListenKey()
 
     async def _until_connected(self) -> None:
@@ -180,6 +183,8 @@ class BinanceAccount:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._connected.wait()
         except TimeoutError as error:
+            if wait_s := self.left_alone_s():
+                raise LeftAlone(wait_s) from error
             raise Unanswered(
                 f"the account's stream did not stand within {_PATIENCE_S:.0f} s",
                 help="look whether the exchange is up and the key may read, then start again",

@@ -39,8 +39,10 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
     },
 }
 
-URGENT = frozenset({"order", "algoOrder"})
-"""Questions that do not wait for others: look-ups of single orders."""
+URGENT = frozenset({"order", "algoOrder", "time"})
+"""Requests that do not wait for others: orders, cancels, look-ups of single orders, and the time without which none is taken."""
+OF_STREAM = frozenset({"listenKey"})
+"""Requests that hold the account's stream."""
 
 
 def redirect(client: Any, address: str) -> None:

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from core.venues.errors import LeftAlone
+
 _FULL = 1e-9
 _LOOK_AGAIN_S = 5.0
 """An urgent request may have brought another count of the venue's meanwhile."""
@@ -19,8 +21,8 @@ _LOOK_AGAIN_S = 5.0
 class Budget:
     """Weights sent in the last ``window_s`` seconds of the running loop.
 
-    Urgent requests (orders, cancels) may use all of ``limit``; others leave ``reserve`` of it alone. After the venue has
-    said how long to stay away (429, 418) only urgent ones pass: whoever sends an order decides for itself.
+    Urgent requests (orders, cancels) may use all of ``limit``; others leave ``reserve`` of it alone. While the venue wants to
+    be left alone (429, 418) none passes: it bans whoever goes on, and for longer each time.
 
     The venue counts by address, whatever process and client it is: those that are not urgent wait as well while it has counted
     more than ``address_most``. What it counted is believed for a window, which no count outlives.
@@ -37,17 +39,23 @@ class Budget:
     _sum: float = 0.0
     _closed_until: float = 0.0
 
-    async def take(self, cost: float, *, urgent: bool) -> None:
-        """Wait until ``cost`` fits, and spend it."""
+    async def take(self, cost: float, *, urgent: bool, patient: bool = True) -> None:
+        """Wait until ``cost`` fits, and spend it.
+
+        Raises:
+            LeftAlone: the venue wants to be left alone, and whoever asks is not so ``patient`` as to wait for hours unheard.
+        """
         loop = asyncio.get_running_loop()
-        while (wait := self._wait(cost, loop.time(), urgent=urgent)) > 0.0:  # noqa: ASYNC110 - time alone makes room
+        while (wait := self._wait(cost, loop.time(), urgent=urgent)) > 0.0:
+            if not patient and self.closed_s:
+                raise LeftAlone(self.closed_s)
             await asyncio.sleep(wait)
         self._spent.append((loop.time(), cost))
         self._sum += cost
 
     def _wait(self, cost: float, now: float, *, urgent: bool) -> float:
         """Seconds until it is worth asking again; 0 when there is room."""
-        if not urgent and now < self._closed_until:
+        if now < self._closed_until:
             return self._closed_until - now
         counted = self._used_at + self.window_s - now
         if not urgent and counted > _FULL and self.used_by_venue + cost > self.address_most:

@@ -21,8 +21,8 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
     }
 }
 
-URGENT = frozenset[str]()
-"""Questions that do not wait for others: look-ups of single orders."""
+URGENT = OF_STREAM = frozenset[str]()
+"""Requests that do not wait for others, and those that hold the account's stream: nothing is traded here."""
 
 PAGES = Pages(candles=1_000, marks=1_000, funding=200)
 _HOUR_MS = 3_600_000

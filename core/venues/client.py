@@ -35,9 +35,13 @@ FLIGHT: ContextVar[Flight | None] = ContextVar("flight", default=None)
 
 @dataclass(slots=True)
 class Flight:
-    """What is known of one request: whether it was handed to the network at all, and the time (s, loop) when it was."""
+    """What is known of one request: whether it was handed to the network at all, and the time (s, loop) when it was.
+
+    ``on_leaving`` is called right before, when all waits are over; what it raises keeps the request from leaving.
+    """
 
     left_at: float | None = None
+    on_leaving: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Wiring:
             answers True, ccxt does not.
         on_link: called with a stream's address and whether it stands now.
         on_error: called with every error that the venue has answered a request with, its number noted on it.
+        patient: requests wait while the venue wants to be left alone; else they are given up
+            (:class:`core.venues.errors.LeftAlone`), except those that hold a stream, which nobody waits for.
         resolver: where the venue's names lead (the local exchange); None: the system's.
         cafile: whom to trust beside it; None: the usual authorities.
         plain: ``http://host:port`` of a local exchange without TLS; addresses are rewritten then.
@@ -66,6 +72,7 @@ class Wiring:
     recv_window_ms: int = 3_000
     budget: Budget = field(default_factory=Budget)
     on_error: OnError | None = None
+    patient: bool = True
 
 
 def make_client(venue: str, keys: Keys | None = None, wiring: Wiring | None = None) -> Any:
@@ -145,15 +152,25 @@ class _Wired:
             self.session = aiohttp.ClientSession(connector=self.tcp_connector)
         super().open(lazy)  # type: ignore[misc]
 
+    async def spend(self, cost: float, path: str) -> None:
+        """Wait until the budget has room for a request.
+
+        Raises:
+            LeftAlone: the venue wants to be left alone, and the request is not to wait for that.
+        """
+        patient = self.wiring.patient or path in self.quirks.OF_STREAM
+        await self.wiring.budget.take(cost, urgent=path in self.quirks.URGENT, patient=patient)
+
     async def fetch2(self, path: str, api: Any = "public", method: str = "GET", params: Any = None, config: Any = None) -> Any:
         given = {} if params is None else params
         cost = self.calculate_rate_limiter_cost(api, method, path, given, config or {})
-        await self.wiring.budget.take(float(cost), urgent=method != "GET" or path in self.quirks.URGENT)
+        await self.spend(float(cost), path)
         return await super().fetch2(path, api, method, given, config or {})  # type: ignore[misc]
 
     async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         flight = FLIGHT.get()
         if flight is not None:
+            flight.on_leaving()
             flight.left_at = asyncio.get_running_loop().time()
         return await super().fetch(url, method, headers, body)  # type: ignore[misc]
 

@@ -16,6 +16,16 @@ OF_TIME = frozenset({-1021, -5028})
 """The request's time is not the venue's: sent too late, or signed by a wrong clock."""
 
 
+class LeftAlone(Exception):
+    """Nothing was sent: the venue wants to be left alone for ``retry_after_s`` seconds more."""
+
+    http_status = 429
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"the exchange wants to be left alone for {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
+
+
 def code_of(error: BaseException) -> int | None:
     """The venue's numeric code, or None where it gave none; a success code is none.
 
@@ -65,6 +75,12 @@ def unusable(error: Exception) -> BrainError:
             f"the exchange does not take this host's time ({code})",
             help="set the host's clock (timedatectl set-ntp true), then start again",
             code="LIVE-013",
+        )
+    if wait_s := retry_after_s(error):
+        return Unanswered(
+            f"the exchange wants to be left alone for {wait_s:.0f} s: it counted too many requests from this address",
+            help="end what else asks it from here (another daemon, a download), and start again after that",
+            code=NO_ANSWER,
         )
     return Unanswered(
         f"the account cannot be asked: {type(error).__name__}{'' if code is None else f' {code}'}",

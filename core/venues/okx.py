@@ -17,8 +17,8 @@ CLIENT_OPTIONS: Mapping[str, Any] = {
     "options": {"defaultType": "swap", "fetchCurrencies": False, "fetchMarkets": {"types": ["swap"]}}
 }
 
-URGENT = frozenset[str]()
-"""Questions that do not wait for others: look-ups of single orders."""
+URGENT = OF_STREAM = frozenset[str]()
+"""Requests that do not wait for others, and those that hold the account's stream: nothing is traded here."""
 
 PAGES = Pages(candles=300, marks=100, funding=100)
 _HOUR_MS = 3_600_000

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from core.clock import Clock
 
+_WEIGHT = 1.0
+
 
 class Offset(NamedTuple):
     """Venue's time minus ours (ms), and the round trip (ms) of the request that told it: the error is at most half of that."""
@@ -18,7 +20,7 @@ class Offset(NamedTuple):
 async def measure_offset(client: Any, clock: Clock, tries: int = 7) -> Offset:
     """Ask the venue for its time ``tries`` times, and believe the quickest answer.
 
-    The unified call is not timed: a limiter may stand inside it. ``client`` is one of :func:`core.venues.client.make_client`.
+    The unified call is not timed: the budget stands inside it. ``client`` is one of :func:`core.venues.client.make_client`.
 
     Raises:
         Exception: whatever the client raises when the venue does not answer.
@@ -26,6 +28,7 @@ async def measure_offset(client: Any, clock: Clock, tries: int = 7) -> Offset:
     loop, best = asyncio.get_running_loop(), Offset(0.0, float("inf"))
     url = client.quirks.time_url(client)
     for _ in range(tries):
+        await client.spend(_WEIGHT, "time")
         wall, start = clock.now_ms(), loop.time()
         told = client.quirks.server_time(await client.fetch(url))
         round_trip_ms = (loop.time() - start) * 1000.0

@@ -1,6 +1,6 @@
-"""What sessions left behind: a folder that is gone on with is watched, and a new one is refused while another holds something.
+"""What sessions left behind: what a folder holds is watched, and another one is refused while the key's last holds something.
 
-A new folder knows neither the positions nor the locks of the one that the key traded with before.
+A new folder knows neither the positions nor the locks of the one that the key traded with before, nor does an older one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from configs.validators import Governance
 from core.errors import StateError
 from core.exec.live.halts import HaltKind
-from core.exec.live.outbox_reader import standing
+from core.exec.live.outbox_reader import Standing, standing
 from core.journal.segments import segments
 from core.monitor.reader import StoreReader
 from core.risk.governor import Governor
@@ -32,18 +32,22 @@ def holds_session(state: Path) -> bool:
 
 
 def refuse_left_behind(last: Path | None, state: Path, governance: Governance, now_ms: int) -> None:
-    """Refuse to begin in ``state`` while the key's ``last`` folder is another one that has something left.
+    """Refuse to trade in ``state`` while the key's ``last`` folder is another one that has something left, or knows more.
 
-    Positions, halts, a lock; and half or more of what may be lost in a day or in 72 hours, since all of it begins anew.
+    Left are positions, halts, a lock; and half or more of what may be lost in a day or in 72 hours, since all of it begins
+    anew. A session in ``state`` does not know of orders that another one has sent since. One that holds something itself is
+    gone on with all the same: that must be watched, and the broker halts the account where it meets orders of the other.
 
     Raises:
-        StateError: it has, or nobody can tell.
+        StateError: it has, or does, or nobody can tell.
     """
-    if last is None or not SessionDir.holds_one(last) or holds_session(state):
+    if last is None or not SessionDir.holds_one(last) or last.resolve() == state.resolve():
+        return
+    goes_on = holds_session(state)
+    if goes_on and _left(standing(SessionDir.at(state).orders)):
         return
     found = standing(SessionDir.at(last).orders)
-    left = [f"{qty} {symbol}" for symbol, qty in sorted(found.held.items()) if qty]
-    left += [f"a halt of {halt.where}" for halt in found.halts if halt.kind is not HaltKind.UNPROVEN]
+    left = _left(found)
     with open_reader(last) as reader:
         if saved_state(reader) is TradingState.HALTED:
             left.append("its kill-switch")
@@ -54,6 +58,27 @@ def refuse_left_behind(last: Path | None, state: Path, governance: Governance, n
             help=f"go on there: brain live --state {last}; another folder only once nothing of this is left there",
             code="STATE-015",
         )
+    if goes_on and found.sent_ms > _last_decided(state):
+        raise StateError(
+            f"the key has traded with {last} since the session in {state} was left, which knows nothing of these orders",
+            help=f"go on there: brain live --state {last}; or begin in a new folder",
+            code="STATE-015",
+        )
+
+
+def _left(found: Standing) -> list[str]:
+    """What an outbox says is open or halted."""
+    left = [f"{qty} {symbol}" for symbol, qty in sorted(found.held.items()) if qty]
+    return left + [f"a halt of {halt.where}" for halt in found.halts if halt.kind is not HaltKind.UNPROVEN]
+
+
+def _last_decided(state: Path) -> int:
+    """Time (ms) of a session's last decision; 0 before the first, and where its records are lost."""
+    if not SessionDir.holds_one(state):
+        return 0
+    with open_reader(state) as reader:
+        ((ts,),) = reader.query("SELECT COALESCE(MAX(ts), 0) FROM decisions")
+    return int(ts)
 
 
 def _remembered(reader: StoreReader, governance: Governance, now_ms: int) -> list[str]:

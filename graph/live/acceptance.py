@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -13,6 +14,9 @@ from core.exec.live.halts import HaltKind
 from core.journal.records import Word
 from graph.session_dir import Accepted, AcceptRequest, SessionDir
 from graph.words import NoteReader, WordKind
+
+_WITHIN_S = 10.0
+"""A bar waits no longer until all is compared: nothing else is heard meanwhile, not even that it is to stop."""
 
 
 class Acceptance:
@@ -36,10 +40,11 @@ class Acceptance:
         request = self._waiting()
         if request is None or request.ref == self._taken:
             return
-        said = []
+        said, by = [], asyncio.get_running_loop().time() + _WITHIN_S
         for item in request.items:
             try:
-                said.append(await self._take(item, request))
+                async with asyncio.timeout_at(by):
+                    said.append(await self._take(item, request))
             except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
                 logger.warning("what was accepted of {} waits: {}", item.symbol or "the account", type(error).__name__)
                 return

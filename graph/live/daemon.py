@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from loguru import logger
 
+from core.clock import rfc3339_seconds
 from core.data.blocks import Batch
 from core.errors import BrainError
 from core.exec.broker_ccxt import LiveBroker
@@ -31,6 +33,9 @@ _HEAR_OUT_S = 10.0
 _DOUBT_S = 60.0
 """How long it takes in all until nobody knows what became of an entry: by then it is found, or a person has been called."""
 _LOOK_S = 1.0
+_CLOSING = 0.9
+"""Share of the time for closing after which no exit is waited for any more: the rest is for a last look at the exchange."""
+_NOT_WAITED_FOR = "the end did not wait for that"
 _ASK_AGAIN_S = 3.0
 """Exits that were not taken are asked for again after this long."""
 
@@ -46,14 +51,15 @@ class LiveDaemon(Daemon):
         recovery: what the start found; None before.
         left: what was still held at the exchange at the end, with its signed quantity; also what is in no books.
         unknown: entries of which nobody knew at the end what became.
-        stays: both in sentences for a person.
+        unverified: why the exchange was not compared once more at the very end; empty: it was.
+        stays: all that in sentences for a person.
         on_recovery: told what the start found, for whoever watches.
 
     Args:
         broker: the venue of ``parts``, restored with it and not started.
         since: time (ms) at which the books began with what the account had.
         handover: positions stay.
-        leave_within_s: how long the end may take.
+        leave_within_s: how long closing what is open may take, with the last look at the exchange.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class LiveDaemon(Daemon):
         self.recovery: Recovery | None = None
         self.left: dict[str, str] = {}
         self.unknown: tuple[str, ...] = ()
+        self.unverified = _NOT_WAITED_FOR
         self._gone: tuple[str, ...] = ()
         self.stays: tuple[str, ...] = ()
         self.on_recovery: Callable[[Recovery], None] = lambda _: None
@@ -126,15 +133,22 @@ class LiveDaemon(Daemon):
         self._say_what_is_left()
 
     async def _begun(self) -> Recovery | None:
-        """What the start found at the exchange; None where a second signal did not wait for it."""
-        starting, hurry = asyncio.ensure_future(self.broker.start()), asyncio.ensure_future(self._hurry.wait())
+        """What the start found at the exchange; None where the end was asked for and did not wait for it any more."""
+        starting, ends = asyncio.ensure_future(self.broker.start()), asyncio.ensure_future(self._waited_out())
         try:
-            await asyncio.wait([starting, hurry], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([starting, ends], return_when=asyncio.FIRST_COMPLETED)
             return starting.result() if starting.done() else None
         finally:
             starting.cancel()
-            hurry.cancel()
-            await asyncio.gather(starting, hurry, return_exceptions=True)
+            ends.cancel()
+            await asyncio.gather(starting, ends, return_exceptions=True)
+
+    async def _waited_out(self) -> None:
+        """A second signal, or a first one after which the start had as long as closing may take: it may never come to its end."""
+        await self._stop.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._leave_within_s):
+                await self._hurry.wait()
 
     def _refuse_broken(self) -> None:
         if self._broken is not None:
@@ -179,30 +193,64 @@ class LiveDaemon(Daemon):
         time = asyncio.get_running_loop().time
         until = time() + _DOUBT_S
         await self._hear_while(self._parts.context.orders.pending, _HEAR_OUT_S)
-        await self._leave()
+        by = time() + self._leave_within_s
+        await self._leave(by)
         if self.broker.in_doubt:
             await self._hear_while(lambda: self.broker.in_doubt, until - time())
-            await self._leave()  # it may have been filled
+            by = time() + self._leave_within_s
+            await self._leave(by)  # it may have been filled
+        await self._look_last(by)
 
-    async def _hear_while(self, waits: Callable[[], object], within_s: float) -> None:
+    async def _look_last(self, by: float) -> None:
+        """Compare with the exchange as it is now; what that brings is heard, and what is being called back is waited for."""
+        time, looking = asyncio.get_running_loop().time, asyncio.ensure_future(self._compare())
+        try:
+            await self._hear_while(lambda: not looking.done(), by - time(), looking)
+            if looking.done():
+                await self._hear(looking)  # what it brought last
+                await self._hear_while(self._resting, by - time())
+            elif self._hurry.is_set():
+                self.unverified = _NOT_WAITED_FOR
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _compare(self) -> None:
+        """Until it was done; what fails is tried again."""
+        self.unverified = "it did not answer in time"
+        while self.unverified:
+            try:
+                await self.broker.compare()
+                self.unverified = ""
+            except Exception as error:  # noqa: BLE001 - whatever it is, a person is told of it
+                self.unverified = f"it could not be in time: {type(error).__name__}"
+                await asyncio.sleep(_LOOK_S)
+
+    def _resting(self) -> list[str]:
+        """Orders at the exchange, by their ids, on symbols of which nothing is held, nor should be."""
+        held = {*self.broker.held, *self.broker.apart}
+        return [order.client_id for order in self.broker.open_orders() if order.symbol not in held]
+
+    async def _hear_while(self, waits: Callable[[], object], within_s: float, *others: asyncio.Future[Any]) -> None:
         late, hurry = asyncio.ensure_future(asyncio.sleep(within_s)), asyncio.ensure_future(self._hurry.wait())
         look = asyncio.ensure_future(asyncio.sleep(0))
         try:
             while waits() and not (late.done() or hurry.done()):
                 if look.done():  # an entry that is proven absent may be no word to the books
                     look = asyncio.ensure_future(asyncio.sleep(_LOOK_S))
-                await self._hear(late, hurry, look)
+                await self._hear(late, hurry, look, *others)
         finally:
             late.cancel()
             hurry.cancel()
             look.cancel()
 
-    async def _leave(self) -> None:
-        """Close what is open within the bounded time, where a person asked for the end."""
+    async def _leave(self, by: float) -> None:
+        """Close what is open in time for a last look before ``by``, where a person asked for the end."""
         if not self._stop.is_set() or self._at_end:
             return
         if not (self._handover or self._hurry.is_set() or self._flat or self._journal.catching_up):
-            late = asyncio.ensure_future(asyncio.sleep(self._leave_within_s))
+            rest_s = self._leave_within_s * (1.0 - _CLOSING)
+            late = asyncio.ensure_future(asyncio.sleep(by - rest_s - asyncio.get_running_loop().time()))
             hurry = asyncio.ensure_future(self._hurry.wait())
             try:
                 while not (self._flat or late.done() or hurry.done()):
@@ -231,7 +279,7 @@ class LiveDaemon(Daemon):
     def unasked(self) -> bool:
         """Whether something stays at the exchange although its end was asked for, or nobody knows what it is."""
         asked = self._at_end or self._handover or self._hurry.is_set() or not self._stop.is_set()
-        return bool(self.unknown or self._gone) or (bool(self.left) and not asked)
+        return bool(self.unknown or self._gone) or (bool(self.left or self.unverified) and not asked)
 
     def _say_what_is_left(self) -> None:
         held, apart = self.broker.held, self.broker.apart
@@ -246,10 +294,22 @@ class LiveDaemon(Daemon):
             (bare, "left at the exchange WITHOUT A STOP that is known: {}; close them there, or start again"),
             (strange, "of this {} belong to no plan, so no end of a run closes them; sell or keep them at the exchange"),
             (self._gone, "the books still have {}, and the exchange has not: look there, then `brain accept`"),
+            (self._resting(), "orders left at the exchange although nothing is held there: {}; cancel them, or start again"),
             (self.unknown, "left in doubt: {}; filled by now, they have no stop: look there, or start again"),
         )
-        self.stays = tuple(text.format(", ".join(which)) for which, text in found if which)
+        stays = [text.format(", ".join(which)) for which, text in found if which]
+        if self.unverified:
+            stays.append(f"{'so it is' if stays else 'nothing is left'} {self._as_known()}")
+        self.stays = tuple(stays)
         for text in self.stays:
-            calm = self._handover and not (bare or self._gone or self.unknown)
+            calm = self._handover and not (bare or self._gone or self.unknown or self.unverified)
             level = AlertLevel.INFO if calm else AlertLevel.WARNING
             self._parts.recorder.alert(self.broker.account().ts, level, "left_open", text)
+
+    def _as_known(self) -> str:
+        """Since when nobody has looked."""
+        ts = self.broker.compared_ms
+        last = f"as of the comparison of {rfc3339_seconds(ts)[11:-1]} UTC" if ts else "by the record alone"
+        return (
+            f"{last}, unverified since: the exchange was to be compared once more at the end, and {self.unverified}; look there"
+        )

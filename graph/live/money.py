@@ -6,6 +6,7 @@ or takes out, a fee paid in another coin or a trade by hand on a foreign symbol 
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 from loguru import logger
@@ -14,6 +15,8 @@ from core.exec.broker_ccxt import LiveBroker
 from core.exec.ledger import Ledger
 from core.exec.live.halts import HaltKind
 from core.journal.records import Word
+from core.risk.governor import DRAWDOWN_WINDOW_MS
+from core.venues.words import TransferSeen
 from graph.words import WordKind
 
 TOLERANCE_PCT = 0.1
@@ -23,6 +26,10 @@ _STANDS_MS = 600_000
 """For so long a difference stays as it is before it counts as a result: the venue may list a transfer late."""
 _LOOKED_WITHIN_MS = 60_000
 """What a look at a bar has seen came at most so long after it."""
+_BACK_EVERY_MS = 300_000
+"""Several questions of 30 weight each."""
+_WITHIN_S = 3.0
+"""A bar waits no longer for an answer: nothing else is heard meanwhile, not even that it is to stop."""
 _OWED = frozenset({HaltKind.POSITION, HaltKind.BOOKS, HaltKind.DOUBT, HaltKind.NOT_COMPARED})
 """While one of these holds, the books may be told of a fill that has moved the account already."""
 
@@ -38,7 +45,7 @@ class Money:
 
     def __init__(self, broker: LiveBroker, ledger: Ledger, since: int) -> None:
         self._broker, self._ledger, self._since = broker, ledger, since
-        self._seen, self._seen_ts = 0.0, 0
+        self._seen, self._seen_ts, self._back_ts = 0.0, 0, 0
         self.due: list[Word] = []
 
     async def look(self, ts: int, *, settled: bool = False) -> None:
@@ -47,16 +54,15 @@ class Money:
         A fill and the money that it brings come as two words: a transfer counts where the difference stood at the look before
         too, or where everything is ``settled``, after a recovery. What no transfer explains has to stand for longer.
         """
+        await self._look_back(ts)
         difference = self._difference()
         stands = settled or abs(difference - self._seen) < _SAME_USD
         if abs(difference - self._seen) >= _SAME_USD:
             self._seen, self._seen_ts = difference, ts
         if not difference or not stands or self.due:
             return
-        try:
-            transfers = await self._broker.transfers(max(self._since, self._ledger.moved_ts) + 1)
-        except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again at the next bar
-            logger.warning("the account's transfers could not be asked for: {}", type(error).__name__)
+        transfers = await self._transfers(self._ledger.moved_ts)
+        if transfers is None:
             return
         moved = sum((transfer.amount for transfer in transfers), Decimal(0))
         if transfers:
@@ -64,10 +70,32 @@ class Money:
         self._seen = difference - float(moved)
         self._take_over(ts, transfers[-1].ts if transfers else self._ledger.moved_ts)
 
+    async def _look_back(self, ts: int) -> None:
+        """Transfers that were listed only after they had counted as a result: as long as that is in any limit."""
+        counted = [one for one in self._ledger.unlisted if ts - one.counted_ts <= DRAWDOWN_WINDOW_MS]
+        if not counted or self.due or ts < self._back_ts:
+            return
+        self._back_ts = ts + _BACK_EVERY_MS
+        transfers = await self._transfers(max(counted[0].after, ts - 2 * DRAWDOWN_WINDOW_MS))
+        for one in counted if transfers else ():
+            moved = sum((float(seen.amount) for seen in transfers or () if one.after < seen.ts <= one.upto), 0.0)
+            if abs(moved - one.listed) >= _SAME_USD:
+                text = f"{moved - one.listed:.8f}"
+                self.due.append(Word(ts, WordKind.LATE_TRANSFER.value, text=text, ref=str(one.upto)))
+
+    async def _transfers(self, after: int) -> tuple[TransferSeen, ...] | None:
+        """What the exchange lists behind ``after`` (ms); None where it does not answer: it is asked again at the next bar."""
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                return await self._broker.transfers(max(self._since, after) + 1)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing is known
+            logger.warning("the account's transfers could not be asked for: {}", type(error).__name__)
+            return None
+
     def _take_over(self, ts: int, known_ts: int) -> None:
         """What has stood for long enough, and can be no fill that is still to be told.
 
-        Transfers are known up to ``known_ts``; one that made this difference, and is listed later, must not count again.
+        Transfers are known up to ``known_ts``; one that made this difference, and is listed later, must not move money again.
         """
         if any(halt.kind in _OWED for halt in self._broker.halts):
             self._seen_ts = ts

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import StateError
+from core.exec.orders import made_plan
 from core.journal.bars import Beginning, Made, RecordedBar, bars_of, beginning
 from core.journal.reader import JournalReader
 from core.journal.records import Opening, State
@@ -188,7 +189,7 @@ class Record:
         Raises:
             NotThere: there is none of that name; the nearest are named.
         """
-        wanted = name.removeprefix("trade-")
+        wanted = made_plan(name.removeprefix("trade-"))
         known = self._names.find(wanted)
         if known is not None and self._before_ts[0] < known.ts <= self.time_of(self.bars - 1):
             hit = self._found(self._at(self.at_time(known.ts))).plans.get(known.id)
@@ -209,7 +210,7 @@ class Record:
         stem = order.rpartition("-")[0]
         for at in range(last, -1, -1):
             plans = self._found(at).plans
-            hit = plans.get(plan) if plan else plans.get(f"{stem}-e0") or plans.get(f"{stem}-a0")
+            hit = plans.get(made_plan(plan)) if plan else plans.get(f"{stem}-e0") or plans.get(f"{stem}-a0")
             if hit is not None:
                 return hit
         raise NotThere(f"the plan of order {order!r} was made before what is on record begins", help="list trade")

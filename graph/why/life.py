@@ -116,6 +116,9 @@ def leaving(subject: Subject) -> Step:
     trade = subject.trade
     if trade is None:
         return Step("exit", "it was still open at the end of the records" if subject.fills else "there was no position")
+    later = [
+        Line("told later", name, "", "of its entry, when this was closed: a position of its own") for name in subject.told_late
+    ]
     closing = [move for move in subject.moves if move.new_stop is None]
     lines = [
         Line("reason", trade.exit_reason.value, "", "counts as a stop" if trade.stop_exit else ""),
@@ -124,6 +127,7 @@ def leaving(subject: Subject) -> Step:
         Line("final stop", trade.final_stop, "USD"),
         Line("takes filled", trade.takes_filled),
         *(Line("close asked for", rfc3339(move.ts), "", f"{move.reason.value} {inputs_text(move.detail)}") for move in closing),
+        *later,
     ]
     return Step("exit", f"{trade.exit_reason.value} at {rfc3339(trade.closed_ts)}", tuple(lines))
 

@@ -10,8 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from core.errors import StateError
+from core.exec.orders import made_plan
 from core.monitor.reader import StoreReader
 from core.monitor.schema import (
     ADJUSTMENT,
@@ -74,7 +76,8 @@ class Subject:
 
     ``ts`` is the bar in which it was decided. ``move`` is the change to an open position that is in question, where the
     subject is an order that carried one out; else the question is about opening. ``plans`` are those of the trade, its
-    entry's first; the other tuples are in the order of events.
+    entry's first; the other tuples are in the order of events. ``late_of`` is the plan of which this is a fill that was told
+    when it was over, empty otherwise; ``told_late`` are such positions of the plan in question, by their own ids.
     """
 
     id: str
@@ -98,6 +101,8 @@ class Subject:
     fills: tuple[Fill, ...] = ()
     moves: tuple[Adjustment, ...] = ()
     funding: tuple[FundingPayment, ...] = ()
+    late_of: str = ""
+    told_late: tuple[str, ...] = ()
 
     @property
     def last_ts(self) -> int:
@@ -117,6 +122,7 @@ class _Life:
     fills: list[Fill] = field(default_factory=list)
     moves: list[Adjustment] = field(default_factory=list)
     funding: list[FundingPayment] = field(default_factory=list)
+    told_late: tuple[str, ...] = ()
 
 
 class Records:
@@ -133,6 +139,8 @@ class Records:
         columns = (("trades", "id"), ("plans", "id"), ("orders", "client_id"), ("signals", "id"), ("refusals", "ref"))
         for table, column in columns:
             found += [str(row[0]) for row in self.reader.query(f"SELECT DISTINCT {column} FROM {table} ORDER BY rowid")]  # noqa: S608 - constants
+        late = self.reader.query("SELECT DISTINCT plan_id FROM fills WHERE plan_id LIKE '%+' ORDER BY rowid")
+        found += [str(name) for (name,) in late]
         return (*dict.fromkeys(found), *(name for name, _ in self.refusals()))
 
     def refusals(self) -> Iterator[tuple[str, Refusal]]:
@@ -321,37 +329,55 @@ class Records:
             fills=tuple(life.fills),
             moves=tuple(life.moves),
             funding=tuple(life.funding),
+            late_of=made_plan(life.plans[0].id) if _is_late(life.plans[0]) else "",
+            told_late=life.told_late,
         )
+
+    def _told_late(self, entry: Plan) -> tuple[str, ...]:
+        """Positions of what was told of ``entry`` after it, by their ids."""
+        sql = "SELECT DISTINCT plan_id FROM fills WHERE rtrim(plan_id, '+') = ? AND length(plan_id) > ? ORDER BY rowid"
+        return tuple(str(name) for (name,) in self.reader.query(sql, (made_plan(entry.id), len(entry.id))))
 
     def _life(self, plan: Plan) -> _Life:
         """Everything from the entry to flat; an add's is that of the position it joined."""
         life = _Life()
-        entry = plan if plan.kind is PlanKind.ENTRY else self._entry_of(plan)
-        trades = self._rows(TRADE, "trades", "plan_id = ?", (entry.id,))
-        life.trade = trades[0] if trades else None
+        entry = plan if plan.kind is PlanKind.ENTRY or _is_late(plan) else self._entry_of(plan)
+        life.trade, since = self._trade_of(entry.id), entry.ts
+        if _is_late(entry) and (before := self._trade_of(entry.id.removesuffix("+"))) is not None:
+            since = before.closed_ts
         until = life.trade.closed_ts if life.trade is not None else 1 << 62
         adds = "signal_id = ? AND kind = 'add' AND ts BETWEEN ? AND ?"
-        life.plans = [entry, *self._rows(PLAN, "plans", adds, (entry.signal_id, entry.ts, until))]
+        life.plans = [entry, *self._rows(PLAN, "plans", adds, (entry.signal_id, since, until))]
+        if _is_late(entry):  # the order that opened it is that of the plan as it was made
+            sent = "plan_id = ? AND client_id IN (SELECT client_id FROM fills WHERE plan_id = ?)"
+            life.orders = self._rows(ORDER, "orders", sent, (made_plan(entry.id), entry.id))
         for one in life.plans:
             life.orders += self._rows(ORDER, "orders", "plan_id = ?", (one.id,))
             life.fills += self._rows(FILL, "fills", "plan_id = ?", (one.id,))
         life.fills.sort(key=lambda fill: fill.ts)
         for order in life.orders:
             life.updates += self._rows(UPDATE, "order_events", "client_id = ?", (order.client_id,))
+        life.told_late = self._told_late(entry)
         if life.fills:
-            span = (entry.symbol, life.fills[0].ts, until)
+            # what was done on the bar on which this one was closed was done to what came after it
+            span = (entry.symbol, max(since, life.fills[0].ts), until - bool(life.told_late))
             life.moves = self._rows(ADJUSTMENT, "adjustments", "symbol = ? AND ts BETWEEN ? AND ?", span)
             life.funding = self._rows(FUNDING, "funding", "symbol = ? AND ts BETWEEN ? AND ?", span)
         return life
+
+    def _trade_of(self, plan_id: str) -> TradeRecord | None:
+        trades = self._rows(TRADE, "trades", "plan_id = ?", (plan_id,))
+        return trades[0] if trades else None
 
     def _entry_of(self, add: Plan) -> Plan:
         rows = self._rows(PLAN, "plans", "signal_id = ? AND kind = 'entry' AND ts <= ?", (add.signal_id, add.ts))
         return rows[-1] if rows else add
 
     def one_plan(self, name: str) -> Plan | None:
-        """The plan of that id."""
-        rows = self._rows(PLAN, "plans", "id = ?", (name,))
-        return rows[0] if rows else None
+        """The plan of that id; what was filled of one when it was over has an id of its own, and is else the same plan."""
+        rows = self._rows(PLAN, "plans", "id = ?", (made_plan(name),))
+        known = rows and (rows[0].id == name or self.reader.query("SELECT 1 FROM fills WHERE plan_id = ? LIMIT 1", (name,)))
+        return replace(rows[0], id=name) if known else None
 
     def one_signal(self, name: str) -> tuple[Signal, SignalRow] | None:
         """The signal of that id, and its score."""
@@ -372,6 +398,10 @@ class Records:
         sql = f"SELECT {names} FROM {table} WHERE {where} ORDER BY rowid"  # noqa: S608 - constants
         found: list[Struct] = [codec.decode(row) for row in self.reader.query(sql, values)]
         return found
+
+
+def _is_late(plan: Plan) -> bool:
+    return made_plan(plan.id) != plan.id
 
 
 def _side_of(refusal: Refusal) -> Side | None:

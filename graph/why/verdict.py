@@ -36,6 +36,8 @@ def verdict(subject: Subject, opening: Opening, labels: tuple[str, ...] = ()) ->
         parts.append(subject.refusal.code.value)
     if subject.order is not None and _placed_by_add(subject):
         parts.append(f"placed by the add {subject.plan.id if subject.plan is not None else ''}")
+    if subject.late_of:
+        parts.append(f"filled late of {subject.late_of}, which was over (brain why {subject.late_of})")
     money = r = None
     if trade is not None and subject.kind is not Kind.REFUSAL:
         money, r = trade.net, trade.r_multiple

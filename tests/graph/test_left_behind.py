@@ -1,4 +1,4 @@
-"""A new folder while the key's last one still has something: what counts, and what does not."""
+"""A new folder, or an older one, while the key's last one still has something: what counts, and what does not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pytest
 from core.errors import StateError
 from core.exec.live.halts import Halt, HaltKind
 from core.exec.live.outbox import Outbox
+from core.exec.live.states import Row
 from core.monitor.store import Store
 from core.risk.governor import Governor, day_start_ms
-from core.types import TradingState
+from core.types import OrderPurpose, OrderSide, OrderType, TradingState
 from graph.commands import left_behind
+from graph.commands.common import open_reader
 from graph.commands.left_behind import refuse_left_behind
 from graph.session_dir import SessionDir
 from tests.support.paper_month import record
@@ -110,7 +112,61 @@ def test_where_its_limits_cannot_be_read_nobody_can_tell(tmp_path: Path) -> None
         begin_anew(tmp_path / "last", tmp_path / "new")
 
 
-def test_a_folder_that_has_a_session_is_gone_on_with(tmp_path: Path) -> None:
-    """What it holds must be watched, whatever another folder has."""
-    record(tmp_path, "own")
-    begin_anew(folder(tmp_path / "last", held="0.2"), tmp_path / "own")
+def sent(root: Path, ts: int) -> Path:
+    """A flat folder whose session sent an order at ``ts``."""
+    outbox = Outbox(SessionDir(folder(root)).orders)
+    row = Row("an-id", "an-id", "plan", BTC, OrderSide.BUY, OrderType.LIMIT, OrderPurpose.ENTRY, Decimal(1), None, False, ts)
+    row.sent_ms = ts
+    outbox.add(row, ts, must=True)
+    outbox.close()
+    return root
+
+
+def test_a_folder_whose_session_holds_something_is_gone_on_with_whatever_another_has(tmp_path: Path) -> None:
+    """It must be watched; orders of the other that it does not know halt the account at its start."""
+    own = folder(record(tmp_path, "own"), held="0.1")
+    begin_anew(folder(tmp_path / "last", held="0.2"), own)
+    begin_anew(sent(tmp_path / "later", MIDNIGHT), own)
+
+
+def test_the_same_folder_is_gone_on_with_whatever_it_has_and_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = folder(record(tmp_path, "own"), Halt("", HaltKind.OTHER_DAEMON, "", "another"), held="0.2")
+    monkeypatch.chdir(tmp_path)
+    begin_anew(own, Path("own"))
+    begin_anew(own, own)
+
+
+def test_an_older_folder_that_is_flat_knows_of_nothing_that_the_last_one_has_left(tmp_path: Path) -> None:
+    """Neither a position nor a lock of another folder would count in it (E2, E3)."""
+    own = record(tmp_path, "own")
+    with pytest.raises(StateError, match=r"still has 0\.2 BTC/USDT:USDT$"):
+        begin_anew(folder(tmp_path / "last", held="0.2"), own)
+    with pytest.raises(StateError, match=r"still has the day's lock, "):
+        refuse_left_behind(remembering(tmp_path / "locked", (1, 300.0), (2, 294.0)), own, LIMITS, MIDNIGHT + 23 * HOUR_MS)
+
+
+def test_an_older_folder_is_refused_where_another_has_sent_orders_since_it_decided_last(tmp_path: Path) -> None:
+    own = record(tmp_path, "own")
+    with open_reader(own) as reader:
+        ((decided,),) = reader.query("SELECT MAX(ts) FROM decisions")
+    begin_anew(sent(tmp_path / "before", decided - 1), own)
+    with pytest.raises(StateError) as refused:
+        begin_anew(sent(tmp_path / "after", decided + 1), own)
+    last = tmp_path / "after"
+    left = f"since the session in {own} was left, which knows nothing of these orders"
+    assert refused.value.what == f"the key has traded with {last} {left}"
+    assert (refused.value.code, refused.value.help) == (
+        "STATE-015",
+        f"go on there: brain live --state {last}; or begin in a new folder",
+    )
+    begin_anew(last, tmp_path / "new")
+
+
+def test_a_session_whose_records_are_lost_may_know_nothing_of_what_was_sent_since(tmp_path: Path) -> None:
+    own = record(tmp_path, "own")
+    SessionDir.at(own).database.unlink()
+    begin_anew(folder(tmp_path / "idle"), own)
+    with pytest.raises(StateError, match="knows nothing of these orders"):
+        begin_anew(sent(tmp_path / "last", 1), own)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from core.clock import rfc3339_seconds
 from core.exec.live.desk import Desk, at_most
 from core.exec.live.halts import HaltKind, remedy
 from core.exec.live.intake import OURS, Intake
@@ -20,11 +21,15 @@ from core.exec.live.outcome import outcome
 from core.exec.live.settings import ForeignPolicy
 from core.exec.live.states import Row, State
 from core.types import ExitReason, OrderPurpose, OrderType
+from core.venues.errors import NO_ANSWER, unusable
 from core.venues.words import ZERO, OrderSeen, PositionSeen, Standing, TradeSeen, Unreadable
 
 _PAUSE_S, _PAUSE_MOST_S = 0.5, 30.0
 _BLIND_AFTER = 4
 """Comparisons that fail in a row before nothing is opened any more; with the pauses between them some ten seconds."""
+_BEARABLE_S = 10.0
+"""The venue may want to be left alone for so long before a person is called: comparisons that fail get as much patience."""
+_SAME_MS = 2_000
 _LATE_MS = 3_000
 """A position may be told as it was before fills that are younger than this."""
 _LOOKS = 3
@@ -52,6 +57,7 @@ class Audit:
 
     Attributes:
         seen: the venue's positions, as of the last comparison.
+        compared_ms: when everything was last compared (the venue's time); 0: never in this life.
         surplus: what the venue holds beyond the fills on record, where that was looked at twice.
         actions: what was done about what was found, sentence by sentence, since somebody last took them.
     """
@@ -59,12 +65,14 @@ class Audit:
     def __init__(self, desk: Desk, intake: Intake) -> None:
         self._desk, self._outbox, self._intake = desk, desk.outbox, intake
         self.seen: dict[str, PositionSeen] = {}
+        self.compared_ms = 0
         self.surplus: dict[str, Decimal] = {}
         self.actions: list[str] = []
         self._wanted: dict[str, None] = {}
         self._left_alone: dict[str, None] = {}
         self._called_back: dict[tuple[str, bool], asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._left_until_ms = 0
 
     def want(self, symbol: str) -> None:
         """Compare ``symbol`` soon; "" for everything."""
@@ -80,6 +88,7 @@ class Audit:
                     await self._wake.wait()
             except TimeoutError:
                 self._wanted[""] = None
+            await self._until_welcome()
             wanted = list(self._wanted)
             self._wanted.clear()
             self._wake.clear()
@@ -91,7 +100,8 @@ class Audit:
                 await self.compare([] if "" in wanted else wanted)
             except Exception as error:  # noqa: BLE001 - a venue that does not answer is asked again
                 fails += 1
-                self._failed(fails, error)
+                if self._desk.account.left_alone_s() <= _BEARABLE_S:
+                    self._failed(fails, error)
                 for symbol in wanted:
                     self.want(symbol)
             else:
@@ -102,12 +112,37 @@ class Audit:
             self.actions.clear()
             await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
 
+    def left_alone(self) -> str:
+        """Until when the venue wants to be left alone, in the same words as long as that holds; empty: it does not."""
+        wait_s = self._desk.account.left_alone_s()
+        if not wait_s:
+            return ""
+        until_ms = self._desk.now() + round(wait_s * 1000.0)
+        if abs(until_ms - self._left_until_ms) > _SAME_MS:
+            self._left_until_ms = until_ms
+        day, _, time = rfc3339_seconds(self._left_until_ms)[:-1].partition("T")
+        return (
+            f"the exchange wants to be left alone until {time} UTC of {day}: it counted too many requests from this address; "
+            "nothing is asked or opened before that, what stands under stops stays so; end what else asks it from here (another "
+            "daemon, a download), and do not start anew: each start asks"
+        )
+
+    async def _until_welcome(self) -> None:
+        """Compare nothing while the venue wants to be left alone; a person is called where that takes long."""
+        while (wait_s := self._desk.account.left_alone_s()) > 0.0:
+            if wait_s > _BEARABLE_S:
+                self._desk.halt("", HaltKind.NOT_COMPARED, self.left_alone())
+            await asyncio.sleep(wait_s)
+
     def _failed(self, fails: int, error: Exception) -> None:
-        what = f"the exchange could not be compared: {type(error).__name__}"
+        why = unusable(error)
+        known = why.code != NO_ANSWER
+        what = f"the exchange could not be compared: {f'{why.what} [{why.code}]' if known else type(error).__name__}"
         if fails == 1:
             self._desk.alert("warning", "audit", what)
         elif fails >= _BLIND_AFTER:
-            self._desk.halt("", HaltKind.NOT_COMPARED, f"{what}; nothing is opened until it can be")
+            calm = "nothing is opened until it can be, what stands under stops stays so"
+            self._desk.halt("", HaltKind.NOT_COMPARED, f"{what}; {calm}{f'; {why.help}' if known else ''}")
 
     async def compare(self, symbols: list[str]) -> tuple[Difference, ...]:
         """Compare ``symbols`` (none: all, money too); what does not agree at the end.
@@ -128,6 +163,8 @@ class Audit:
         self._judge(believed)
         if failed:
             raise failed[0]
+        if not symbols:
+            self.compared_ms = self._desk.now()
         return tuple(difference for difference in believed.values() if difference is not None)
 
     async def _positions(self, symbols: list[str], failed: list[Exception]) -> dict[str, Difference | None]:
@@ -165,9 +202,13 @@ class Audit:
         return self._desk.now() - self._intake.filled_ms.get(symbol, 0) < _LATE_MS
 
     def _traded(self) -> list[str]:
-        """Symbols that may have fills: those that hold something, and those with orders that are not over."""
+        """Symbols that may have fills: those that hold something, and those with orders that are not over.
+
+        At first all that were ever filled: this record may be older than what was traded since, and flat before and after it.
+        """
         active = {row.symbol for row in (*self._outbox.live(), *self._outbox.unresolved())}
-        return sorted({*active, *self._outbox.holdings(), *self.seen})
+        before = () if self.compared_ms else [row.symbol for row in self._outbox.rows.values() if row.filled]
+        return sorted({*active, *self._outbox.holdings(), *self.seen, *before})
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -232,7 +273,7 @@ class Audit:
         if row.is_algo and row.state.open and row.child_id:
             child = await self._desk.account.order_of(row.symbol, row.child_id)
             if child is not None:
-                self._intake.order(child)
+                self._intake.child(row, child)
 
     async def _unknown(self, seen: OrderSeen, strange: dict[tuple[str, str], None]) -> None:
         """An order in the venue's books that is not in ours; noted in ``strange`` where it is a reason to open nothing."""
@@ -312,17 +353,16 @@ class Audit:
         Returns:
             Whether every fill was taken in; False where one may be of an order of which nobody knows.
         """
-        account, after = self._desk.account, self._outbox.audited.get(symbol)
-        since = min((row.sent_ms for row in self._outbox.rows.values() if row.symbol == symbol and row.sent_ms), default=0)
-        if after is None and not since:
+        after, first_ms = self._outbox.audited.get(symbol), self._first_sent_ms(symbol)
+        if after is None and not first_ms:
             return True
         # our clock may have been ahead when the first order was sent, by as much as the venue lets pass: its fill is older then
-        since -= self._desk.options.max_clock_offset_ms
-        trades = await account.trades(symbol, after_id=after, since=since)
+        since = first_ms - self._desk.options.max_clock_offset_ms
+        trades = await self._desk.account.trades(symbol, after_id=after, since=since)
         before: list[TradeSeen] = []
         begun, complete = after is not None, True
         for trade in trades:
-            if self._outbox.has_trade(symbol, trade.trade_id) or trade.ts <= self._outbox.settled_ms.get(symbol, 0):
+            if self._on_record(trade):
                 begun = True
                 continue
             told = await self._named(trade)
@@ -341,18 +381,27 @@ class Audit:
             self._outbox.audit(symbol, trades[-1].trade_id)
         return complete
 
+    def _first_sent_ms(self, symbol: str) -> int:
+        """When the first order of ``symbol`` was sent; 0: none was."""
+        return min((row.sent_ms for row in self._outbox.rows.values() if row.symbol == symbol and row.sent_ms), default=0)
+
+    def _on_record(self, trade: TradeSeen) -> bool:
+        """Whether a fill was taken in, by itself or in what a person took over."""
+        symbol = trade.symbol
+        return self._outbox.has_trade(symbol, trade.trade_id) or trade.ts <= self._outbox.settled_ms.get(symbol, 0)
+
     async def _named(self, trade: TradeSeen) -> TradeSeen | None:
         """A fill with the client id of its order, which is heard too; None while it may be of an order of which nobody knows."""
-        account, symbol = self._desk.account, trade.symbol
+        symbol = trade.symbol
         if self._intake.row_of(symbol, "", trade.venue_id) is not None:
             return trade
-        seen = await account.order_of(symbol, trade.venue_id)
+        seen = await self._desk.account.order_of(symbol, trade.venue_id)
         if seen is None:
             doubtful = any(row.symbol == symbol and row.state.doubtful for row in self._outbox.unresolved())
             return None if doubtful else trade
         if self._intake.row_of(symbol, seen.client_id, trade.venue_id) is not None:
             self._intake.order(seen)
-        return replace(trade, client_id=seen.client_id, forced=account.forced(seen.client_id))
+        return replace(trade, client_id=seen.client_id, forced=self._desk.account.forced(seen.client_id))
 
     async def _money(self) -> None:
         self._intake.hear(await self._desk.account.balance())

@@ -12,6 +12,12 @@ from core.types import Order, OrderType
 from core.venues.words import Limits
 
 Refused = tuple[RefusalCode, str]
+OTHER_FILTERS = (
+    "orders are sized and rounded by configs/symbols.yaml, and an entry that does not fit the exchange's is not sent;"
+    " correct it once nothing is open: another configuration is another session (--state DIR), and live trading must be"
+    " approved anew (brain live approve)"
+)
+"""What a filter that differs means, and what to do."""
 
 
 def refuse_stale(order: Order, now: int, valid_ms: int) -> Refused | None:
@@ -28,19 +34,28 @@ def refuse_form(order: Order, limits: Limits, price: Decimal | None) -> Refused 
     Reduce-only orders are free from the minimum value (§1.4, -4164).
     """
     if order.price is not None and (order.price <= 0 or order.price % limits.tick_size):
-        return _filter(f"price was {order.price}, expected a positive multiple of {limits.tick_size}")
+        return _filter(order, f"price was {order.price}, expected a positive multiple of {limits.tick_size}")
     if order.qty < limits.min_qty or order.qty % limits.qty_step:
-        return _filter(f"qty was {order.qty}, expected a multiple of {limits.qty_step}, at least {limits.min_qty}")
+        return _filter(order, f"qty was {order.qty}, expected a multiple of {limits.qty_step}, at least {limits.min_qty}")
     worth = order.price or price
     if not order.reduce_only and worth is not None and order.qty * worth < limits.min_notional:
-        return _filter(f"value was {order.qty * worth}, expected at least {limits.min_notional}")
+        return _filter(order, f"value was {order.qty * worth}, expected at least {limits.min_notional}")
     if order.type is OrderType.MARKET and order.qty > limits.max_market_qty:
-        return _filter(f"qty was {order.qty}, expected at most {limits.max_market_qty} at market")
+        return _filter(order, f"qty was {order.qty}, expected at most {limits.max_market_qty} at market")
     return None
 
 
-def _filter(message: str) -> Refused:
-    return RefusalCode.FILTER_REJECTED, message
+def _filter(order: Order, message: str) -> Refused:
+    compare = "what the exchange asks for now; see whether configs/symbols.yaml has the same"
+    return RefusalCode.FILTER_REJECTED, f"{order.symbol}: {message}, {compare}"
+
+
+def refuse_tick(instrument: Instrument, limits: Limits) -> Refused | None:
+    """An entry of which the stop would lie between two prices of the venue, so that it would be refused."""
+    if not instrument.tick_size % limits.tick_size:
+        return None
+    differ = f"tick_size of {limits.symbol} is {limits.tick_size} at the exchange, {instrument.tick_size} in configs/symbols.yaml"
+    return RefusalCode.FILTER_REJECTED, f"{differ}: no stop can be placed; {OTHER_FILTERS}"
 
 
 def refuse_market(

@@ -53,10 +53,16 @@ class _Pace:
 class _Watch:
     """What is remembered of one symbol between two looks.
 
-    ``busy``: while something is begun and not on record yet; ``standing``: since when its stops have stood as they do.
+    ``busy``: while something is begun and not on record yet; ``standing``: since when its stops have stood as they do;
+    ``due_since``: from when on it counts how long it has been naked, for what is to be done; ``tried``: whether a stop was;
+    ``excused``: whether what was tried before the venue wanted to be left ``alone`` was forgotten once.
     """
 
     naked_since: float | None = None
+    due_since: float = 0.0
+    tried: bool = False
+    excused: bool = False
+    alone: bool = False
     beyond: bool = False
     place: _Pace = field(default_factory=lambda: _Pace(0.1))
     close: _Pace = field(default_factory=lambda: _Pace(0.25))
@@ -67,8 +73,20 @@ class _Watch:
     def begin(self, naked_since: float | None) -> None:
         """Another position, or one that has lost its cover: nothing that was tried before counts."""
         self.naked_since, self.beyond = naked_since, False
+        self.due_since, self.tried, self.excused = naked_since or 0.0, False, False
         self.place.reset()
         self.close.reset()
+
+    def welcome(self, *, alone: bool) -> None:
+        """Where the venue wanted to be left alone it is begun anew, so that a stop is tried once more before the close.
+
+        Neither the wait nor what was not taken before it says anything of the stop. But that goes for the first time only: a
+        venue that throttles every stop may still take a close.
+        """
+        if self.alone and not alone and not self.excused and not self.close.tries:
+            self.due_since, self.excused = _now(), self.tried
+            self.place.reset()
+        self.alone = alone
 
 
 _Work = Callable[[str, _Watch], Coroutine[Any, Any, None]]
@@ -121,11 +139,12 @@ class Guardian:
                 self._desk.failed(f"guardian of {symbol}", error, goes_on=True)
 
     def _look_at(self, symbol: str, watch: _Watch) -> None:
+        watch.welcome(alone=self._desk.account.left_alone_s() > 0.0)
         exposure = self.exposure(symbol)
         self._call(symbol, watch)
         if exposure.catastrophe:
             watch.place.reset()
-        if not watch.busy and not self._desk.account.left_alone_s():
+        if not watch.busy and not watch.alone:
             self._begin(symbol, watch, self._due(exposure, watch), flat=self._flat(symbol, exposure))
 
     def _flat(self, symbol: str, exposure: Exposure) -> bool:
@@ -163,13 +182,16 @@ class Guardian:
             work = self._clean_up
         else:
             return
-        watch.busy = True
-        self._desk.start(self._do(work, symbol, watch), f"{act} {symbol}", goes_on=True)
+        watch.busy, pace = True, watch.close if act is Act.CLOSE else watch.place
+        self._desk.start(self._do(work, symbol, watch, pace), f"{act} {symbol}", goes_on=True)
 
-    async def _do(self, work: _Work, symbol: str, watch: _Watch) -> None:
-        """Do ``work``, which tells by itself when it is on record; where it fails before that, the next look may act again."""
+    async def _do(self, work: _Work, symbol: str, watch: _Watch, pace: _Pace) -> None:
+        """Do ``work``, which tells by itself when it is on record; where it fails that is a try in vain, like every other."""
         try:
             await work(symbol, watch)
+        except Exception:
+            pace.step()  # or it would be begun again at each look, and the close never be due
+            raise
         finally:
             watch.busy = False
 
@@ -194,7 +216,7 @@ class Guardian:
         return Exposure(
             held=held,
             stops=stops,
-            naked_s=None if watch.naked_since is None else _now() - watch.naked_since,
+            naked_s=None if watch.naked_since is None else _now() - watch.due_since,
             underway=sum(1 for row in against if row.own and not row.state.open),
             tries=watch.place.tries,
             beyond=watch.beyond,
@@ -214,7 +236,8 @@ class Guardian:
         else:
             stem = opening.told_as.rsplit("-", maxsplit=1)[0]
         number = sum(1 for row in self._outbox.rows.values() if row.client_id.startswith(f"{stem}-{leg}"))
-        client_id = f"{stem}-{leg}{_base36(number)}"
+        while (client_id := f"{stem}-{leg}{_base36(number)}") in self._outbox.rows:  # a full disk leaves gaps
+            number += 1
         return Row(
             client_id=client_id,
             told_as=client_id,
@@ -234,6 +257,7 @@ class Guardian:
 
     async def _place(self, symbol: str, watch: _Watch, *, second: bool) -> None:
         """A stop of the guardian's, under a new id: one that closes everything, or beside it one for the present size."""
+        watch.tried = True
         held = self.held(symbol)
         row = self._own(symbol, "c", OrderPurpose.STOP, OrderType.STOP_MARKET, held)
         side = Side.LONG if held > 0 else Side.SHORT

@@ -98,9 +98,19 @@ class Intake:
         row = self.row_of(seen.symbol, seen.client_id, "" if seen.algo else seen.venue_id)
         if row is None:
             self._foreign(seen)
-            return
-        if self._is_twin(row, "" if seen.algo else seen.venue_id):
-            return
+        elif not self._is_twin(row, "" if seen.algo else seen.venue_id):
+            self._stands(row, seen)
+
+    def child(self, row: Row, seen: OrderSeen) -> None:
+        """How the plain order stands that ``row``, a conditional one, became, under whatever client id the venue gave it.
+
+        Its fills may be on record as somebody else's: they came before anybody knew whose it is.
+        """
+        known = self._outbox.by_venue_id(row.symbol, seen.venue_id)
+        elsewhere = ZERO if known is None or known is row else known.filled
+        self._stands(row, replace(seen, filled=seen.filled - elsewhere))
+
+    def _stands(self, row: Row, seen: OrderSeen) -> None:
         changes = self._changes(row, seen)
         if row.state in (State.REJECTED, State.THROTTLED, State.ABSENT):
             self._contradicted(row, f"the exchange has it ({seen.standing})")

@@ -154,11 +154,6 @@ class Outbox:
         """Every position that is not flat, by symbol, in alphabetical order."""
         return {symbol: qty for symbol, qty in sorted(self._held.items()) if qty}
 
-    @property
-    def fills(self) -> int:
-        """How many fills are on record."""
-        return len(self._trades)
-
     def has_trade(self, symbol: str, trade_id: int) -> bool:
         """Whether this fill is on record."""
         return (symbol, trade_id) in self._trades

@@ -19,11 +19,15 @@ _SIGNS = {"buy": 1, "sell": -1}
 
 
 class Standing(Struct, frozen=True):
-    """Why nothing is opened, and signed positions by symbol: ``held`` by the fills on record, ``booked`` as the books know."""
+    """Why nothing is opened, and signed positions by symbol: ``held`` by the fills on record, ``booked`` as the books know.
+
+    ``sent_ms``: when it last sent an order; 0: never.
+    """
 
     halts: tuple[Halt, ...]
     held: dict[str, Decimal]
     booked: dict[str, Decimal]
+    sent_ms: int = 0
 
 
 def standing(path: Path) -> Standing:
@@ -55,4 +59,5 @@ def _standing(db: sqlite3.Connection) -> Standing:
         booked[symbol] = booked.get(symbol, ZERO) + sign * Decimal(row["told"])
     for row in db.execute("SELECT symbol, qty FROM offsets"):
         held[row["symbol"]] = held.get(row["symbol"], ZERO) + Decimal(row["qty"])
-    return Standing(halts, held, booked)
+    sent_ms = db.execute("SELECT COALESCE(MAX(sent_ms), 0) FROM orders").fetchone()[0]
+    return Standing(halts, held, booked, sent_ms)

@@ -43,8 +43,12 @@ class Account(Protocol):
         """Whether the venue itself made an order of this id (liquidation, deleveraging)."""
         ...
 
-    async def open(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
-        """Load the markets and subscribe the account's stream; the filters of ``symbols``."""
+    async def markets(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
+        """Load the markets; the filters of ``symbols``. Orders can be sent from then on."""
+        ...
+
+    async def open(self) -> None:
+        """Subscribe the account's stream, once the markets are loaded."""
         ...
 
     async def reload(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
@@ -52,7 +56,7 @@ class Account(Protocol):
         ...
 
     def limits(self, symbol: str) -> Limits:
-        """The filters of any market of the venue, known once it is open; KeyError where it is not listed."""
+        """The filters of any market of the venue, known once they are loaded; KeyError where it is not listed."""
         ...
 
     def left_alone_s(self) -> float:

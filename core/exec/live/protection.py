@@ -46,9 +46,9 @@ class StopView:
 class Exposure:
     """One symbol, as much as is known of it.
 
-    ``naked_s`` is for how long no known stop has covered it, by a clock that nobody sets (None: one does), ``underway`` how many
-    stops were sent of which nobody knows yet, ``tries`` how many were refused in a row, ``beyond`` whether one would have acted
-    at once.
+    ``naked_s`` is for how long no known stop has covered it while orders could be sent, by a clock that nobody sets (None: one
+    does), ``underway`` how many stops were sent of which nobody knows yet, ``tries`` how many were refused in a row, ``beyond``
+    whether one would have acted at once.
     """
 
     held: Decimal

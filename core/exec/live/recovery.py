@@ -7,7 +7,7 @@ owed to them as events. Where the two cannot be made to agree the symbol stays h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -19,11 +19,13 @@ from core.codes import RefusalCode
 from core.errors import AccountRefused, BrainError, Unanswered
 from core.exec.instrument import Instrument
 from core.exec.live.audit import Audit, Difference
+from core.exec.live.checks import OTHER_FILTERS
 from core.exec.live.crash import CrashPoint
 from core.exec.live.desk import Desk
 from core.exec.live.guardian import Guardian
 from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
+from core.exec.live.outcome import Advice, Outcome, outcome
 from core.exec.live.resolver import Resolver
 from core.exec.live.sender import Sender
 from core.exec.live.states import Row, State
@@ -34,11 +36,6 @@ _PAUSE_S, _PAUSE_MOST_S = 0.25, 30.0
 _CALM = 2
 """So many questions may stay without an answer before a person is called."""
 _COVERED_WITHIN_S, _LOOK_S = 5.0, 0.01
-_OTHER_FILTERS = (
-    "orders are sized and rounded by configs/symbols.yaml, and an entry that does not fit the exchange's is not sent;"
-    " correct it once nothing is open: another configuration is another session (--state DIR), and live trading must be"
-    " approved anew (brain live approve)"
-)
 
 Answer = TypeVar("Answer")
 
@@ -70,15 +67,23 @@ class Recoverer:
         self._resolver, self._sender, self._audit, self._guardian = resolver, sender, audit, guardian
         self._actions: list[str] = []
         self._warnings: list[str] = []
+        self._limits: tuple[Limits, ...] = ()
+        self._doubtful: tuple[Row, ...] = ()
+        self._fates: list[asyncio.Task[None]] = []
+        self._called_back = False
         self.unproven = ""
 
     async def check(self) -> BalanceSeen:
-        """Whether the account may be traded at all, and what it holds. Only questions are asked.
+        """Whether the account may be traded at all, and what it holds.
+
+        Only questions are asked where nothing is open on record; else what is open is covered first, whatever the answers.
 
         Raises:
             BrainError: it may not, or cannot be asked.
         """
         try:
+            if self._open:
+                await self._protect()
             return await self._ask()
         except BrainError:
             raise
@@ -94,38 +99,28 @@ class Recoverer:
     async def recover(self) -> Recovery:
         """Make them agree.
 
-        The account's stream stands before anything is asked, so that nothing falls between; what it tells meanwhile is
-        taken in at once, since no word can do harm twice.
+        What is open is covered first. Then the account's stream stands before anything is compared, so that nothing falls
+        between; what it tells meanwhile is taken in at once, since no word can do harm twice.
 
         Raises:
             BrainError: the account must not be traded as it is: the key may withdraw, positions are hedged, the clock is
-                not to be trusted, a market is not listed. Nothing was sent.
+                not to be trusted, a market is not listed. Nothing was sent but what covers what was open.
         """
         desk = self._desk
-        self._actions.clear()
-        self._warnings.clear()
-        symbols = tuple(desk.instruments)
+        await self._insist(self._protect, "markets")
         await self._insist(self._ask, "account")
         self._look_again()
-        limits = await self._insist(partial(desk.account.open, symbols), "markets")
-        desk.born_ms = desk.now()
-        self._sender.limits = {limit.symbol: limit for limit in limits}
-        self._compare_filters(limits)
-        doubtful = self._outbox.unresolved()
-        fates = [desk.start(self._find_out(row), f"fate of {row.client_id}") for row in doubtful]
-        desk.keep(self._sender.keep_clock, "clock")
-        desk.keep(self._sender.keep_filters, "filters")
-        desk.keep(self._guardian.keep, "guardian")  # from here on what is open is covered, whatever else is doubtful
+        await self._insist(desk.account.open, "stream")
         await self._insist(self._set_one_way, "mode")
         differences = await self._compare()
         desk.keep(self._audit.keep, "audit")
-        await self._await(doubtful, fates)
+        await self._await()
         desk.at(CrashPoint.RESOLVED)
-        if doubtful:
+        if self._doubtful:
             differences = await self._compare()
         desk.at(CrashPoint.BACKFILLED)
-        self._compare_money(limits)
-        await self._insist(partial(self._check_modes, symbols), "margin")
+        self._compare_money()
+        await self._insist(self._check_modes, "margin")
         self._call_back()
         self._tell_ends()
         desk.at(CrashPoint.ADOPTED)
@@ -135,6 +130,33 @@ class Recoverer:
         actions = (*self._actions, *self._audit.actions)
         self._audit.actions.clear()
         return Recovery(not halted, differences, halted, actions, tuple(self._warnings))
+
+    @property
+    def _open(self) -> bool:
+        """Whether anything is held, or may be, by what is on record."""
+        return bool(self._outbox.holdings() or self._outbox.unresolved())
+
+    async def _protect(self) -> None:
+        """Cover what is open, before anything is asked that a stop does not need: the key's scope, a stream, the right time.
+
+        Once the markets are known orders can be sent; asked again this does nothing.
+        """
+        if self._limits:
+            return
+        desk = self._desk
+        await desk.account.set_clock()
+        self._limits = await desk.account.markets(tuple(desk.instruments))
+        desk.born_ms = desk.now()
+        self._sender.limits = {limit.symbol: limit for limit in self._limits}
+        self._compare_filters()
+        self._doubtful = tuple(self._outbox.unresolved())
+        self._fates = [desk.start(self._find_out(row), f"fate of {row.client_id}") for row in self._doubtful]
+        desk.keep(self._sender.keep_clock, "clock")
+        desk.keep(self._sender.keep_filters, "filters")
+        desk.keep(self._guardian.keep, "guardian")
+        if self._open:
+            await self._compare()
+            await self._cover()
 
     async def _insist(self, ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
         """Ask until the venue answers; a person is called where it does not. ``what``: tells questions apart, "" the audit's.
@@ -154,7 +176,8 @@ class Recoverer:
                     raise why from error
                 fails += 1
                 if fails > _CALM:
-                    self._desk.halt("", HaltKind.NOT_COMPARED, f"the start waits for the exchange: {why.what}", what)
+                    waits_for = self._audit.left_alone() or why.what
+                    self._desk.halt("", HaltKind.NOT_COMPARED, f"the start waits for the exchange: {waits_for}", what)
                 await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
             else:
                 self._desk.lift("", HaltKind.NOT_COMPARED, what)
@@ -198,12 +221,12 @@ class Recoverer:
                 code="LIVE-013",
             )
 
-    def _compare_money(self, limits: Sequence[Limits]) -> None:
+    def _compare_money(self) -> None:
         """The smallest order of a symbol against all that the wallet can carry, where it is known."""
         if self._intake.wallet is None:
             return
         carried = self._intake.wallet * self._desk.options.leverage
-        for limit in limits:
+        for limit in self._limits:
             if limit.min_notional > carried:
                 least = f"the smallest order of {limit.symbol} is {limit.min_notional} USD"
                 self._warnings.append(
@@ -240,12 +263,17 @@ class Recoverer:
 
     async def _set_one_way(self) -> None:
         if await self._desk.account.hedged():
-            await self._desk.account.set_one_way()
+            if refused := await _refused(self._desk.account.set_one_way()):
+                raise AccountRefused(
+                    f"the account is in hedge mode, expected one-way mode, and the exchange does not change that: {refused}",
+                    help="set one-way mode at the exchange, then start again",
+                    code="LIVE-012",
+                )
             self._actions.append("set the account to one-way mode")
 
-    async def _check_modes(self, symbols: Sequence[str]) -> None:
-        """Margin and leverage as configured: set where the symbol is flat, halted where it is not."""
-        desk, options = self._desk, self._desk.options
+    async def _check_modes(self) -> None:
+        """Margin and leverage as configured: set where the symbol is flat, halted where it is not, or cannot be set."""
+        desk, options, symbols = self._desk, self._desk.options, tuple(self._desk.instruments)
         found = {mode.symbol: mode for mode in await desk.account.modes(symbols)}
         resting = {row.symbol for row in self._outbox.live()}
         for symbol in symbols:
@@ -254,25 +282,26 @@ class Recoverer:
             if mode == wanted:
                 desk.lift(symbol, HaltKind.MARGIN)
                 continue
+            how, want = _words(mode), _words(wanted)
             if symbol in self._audit.seen or symbol in resting:
-                how = "unknown" if mode is None else f"{'isolated' if mode.isolated else 'crossed'} {mode.leverage}x"
-                want = f"{'isolated' if wanted.isolated else 'crossed'} {wanted.leverage}x"
                 why = f"margin is {how}, expected {want}; close it, or set it at the exchange, then start again"
                 desk.halt(symbol, HaltKind.MARGIN, why)
+            elif refused := await _refused(desk.account.set_mode(wanted)):
+                why = f"margin is {how}, expected {want}, and the exchange does not change that: {refused}"
+                desk.halt(symbol, HaltKind.MARGIN, f"{why}; cancel what rests there, or set it at the exchange, then start again")
             else:
-                await desk.account.set_mode(wanted)
                 desk.lift(symbol, HaltKind.MARGIN)
-                self._actions.append(f"set {symbol} to {'isolated' if wanted.isolated else 'crossed'} {wanted.leverage}x")
+                self._actions.append(f"set {symbol} to {want}")
 
-    def _compare_filters(self, limits: Sequence[Limits]) -> None:
+    def _compare_filters(self) -> None:
         differ = [
             f"{name} of {limit.symbol} is {theirs} at the exchange, {ours} in configs/symbols.yaml"
-            for limit in limits
+            for limit in self._limits
             for name, ours, theirs in _filters(self._desk.instruments[limit.symbol], limit)
             if ours != theirs
         ]
         if differ:
-            self._warnings += (*differ, _OTHER_FILTERS)
+            self._warnings += (*differ, OTHER_FILTERS)
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -281,19 +310,22 @@ class Recoverer:
         self._actions.append(f"order {row.client_id} was in doubt: it is {row.state}")
         if row.state is State.ABSENT:
             self._sender.end_family(row.told_as, RefusalCode.ORDER_ABSENT, "it never reached the exchange")
+        elif self._called_back and row.opens:  # found later than a start waits
+            await self._sender.call_back(row)
 
-    async def _await(self, doubtful: Sequence[Row], fates: Sequence[asyncio.Task[None]]) -> None:
+    async def _await(self) -> None:
         """Until it is known what became of every order; what takes too long is found out beside, its symbol halted."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._desk.options.unknown_cap_s):
-                for fate in fates:
+                for fate in self._fates:
                     await asyncio.shield(fate)
-        for row in doubtful:
+        for row in self._doubtful:
             if row.state.doubtful:
                 self._resolver.halt(row)
 
     def _call_back(self) -> None:
         """Go on cancelling what was to be cancelled, and entries: whoever was to reprice them is gone with the last life."""
+        self._called_back = True
         for row in self._outbox.live():
             if row.cancel_wanted or row.opens:
                 self._desk.start(self._sender.call_back(row), f"cancel {row.client_id}")
@@ -319,6 +351,22 @@ class Recoverer:
     def _naked(self) -> bool:
         exposures = [self._guardian.exposure(symbol) for symbol in sorted({*self._outbox.holdings(), *self._audit.surplus})]
         return any(exposure.held and not exposure.covered for exposure in exposures)
+
+
+async def _refused(setting: Awaitable[None]) -> str:
+    """Why the venue will not have a setting changed; empty: it is as was asked for. What says nothing of that is raised."""
+    try:
+        await setting
+    except Exception as error:
+        verdict = outcome(error)
+        if verdict.outcome is not Outcome.REJECTED or verdict.advice is not Advice.NONE:
+            raise
+        return verdict.message
+    return ""
+
+
+def _words(mode: SymbolMode | None) -> str:
+    return "unknown" if mode is None else f"{'isolated' if mode.isolated else 'crossed'} {mode.leverage}x"
 
 
 def _filters(instrument: Instrument, limits: Limits) -> tuple[tuple[str, Decimal, Decimal], ...]:

@@ -31,6 +31,7 @@ class Resolver:
 
     def __init__(self, desk: Desk, intake: Intake, fetch_trades: Callable[[str], Awaitable[bool]]) -> None:
         self._desk, self._intake, self._fetch_trades = desk, intake, fetch_trades
+        self._fences: dict[tuple[str, int], float] = {}
 
     async def resolve(self, row: Row) -> None:
         """Until ``row`` is in doubt no more. Whatever happens to it meanwhile by another way ends this too."""
@@ -38,13 +39,17 @@ class Resolver:
         margin_ms = options.algo_margin_ms if row.is_algo else options.margin_ms
         # an earlier life may have sent it long after it wrote it down, with its last breath
         fence_ms = max(row.sent_ms, self._desk.born_ms) + row.recv_window_ms + margin_ms
+        # and by a clock that nobody sets: a step of the other would end it while the order may still arrive
+        waits_s = max(0, fence_ms - self._desk.now()) / 1000.0
+        fence_s = self._fences.setdefault((row.client_id, row.sent_ms), loop.time() + waits_s)
         begun, misses, looks = loop.time(), 0, 0
         if row.state is State.SENT:
             self._desk.outbox.move(row, State.UNKNOWN, self._desk.now(), note="no reply on record")
         while row.state.doubtful:
             gone, wait_s = await self._look(row)
             misses += gone
-            if gone and misses >= options.least_misses and self._desk.now() > fence_ms and await self._no_trace(row):
+            passed = self._desk.now() > fence_ms and loop.time() >= fence_s
+            if gone and misses >= options.least_misses and passed and await self._no_trace(row):
                 what = f"it never reached the exchange: {misses} look-ups past the receive window, and no trace of it"
                 self._desk.outbox.move(
                     row, State.ABSENT, self._desk.now(), note=what, code=RefusalCode.ORDER_ABSENT, message=what

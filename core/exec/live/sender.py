@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
 from core.codes import RefusalCode
 from core.errors import StateError
-from core.exec.live.checks import Refused, refuse_form, refuse_market, refuse_stale, slices
+from core.exec.live.checks import OTHER_FILTERS, Refused, refuse_form, refuse_market, refuse_stale, refuse_tick, slices
 from core.exec.live.crash import CrashPoint
 from core.exec.live.desk import Desk, at_most
 from core.exec.live.halts import HaltKind
@@ -24,10 +25,18 @@ from core.exec.live.resolver import Resolver
 from core.exec.live.states import Row, State
 from core.types import Order, OrderPurpose, OrderStatus, OrderType, OrderUpdate
 from core.venues.client import FLIGHT, Flight
-from core.venues.words import Limits
+from core.venues.words import Limits, OrderSeen
 
 _NEVER_WAS = (State.REJECTED, State.THROTTLED, State.ABSENT)
 _CLOCK_PAUSE_S = 1.0
+
+
+class _Withheld(Exception):
+    """An entry is not to leave any more, now that its turn has come."""
+
+    def __init__(self, code: RefusalCode, message: str) -> None:
+        super().__init__(message)
+        self.verdict = Verdict(Outcome.REJECTED, code, message=message)
 
 
 class Sender:
@@ -102,6 +111,7 @@ class Sender:
         present = None if price is None else Decimal(repr(price))
         return (
             refuse_stale(order, self._desk.now(), options.entry_valid_ms)
+            or refuse_tick(instrument, self.limits[order.symbol])
             or refuse_form(order, self.limits[order.symbol], present)
             or refuse_market(order, instrument, book, options.max_slippage_pct, must_see=options.book_valid_ms is not None)
         )
@@ -118,6 +128,18 @@ class Sender:
     def called_back(self, told_as: str) -> bool:
         """Whether an order is to be cancelled, or the books were answered that it is: no part of it may follow."""
         return any(row.cancel_wanted or row.cancel_answer is not None for row in self._outbox.family(told_as))
+
+    def _withhold(self, row: Row) -> None:
+        """Look again when an entry leaves: it may have waited for its turn since it was admitted.
+
+        Raises:
+            _Withheld: it is too old, not wanted any more, or nothing may be opened by now.
+        """
+        refused = refuse_stale(row.order, self._desk.now(), self._desk.options.entry_valid_ms) or self.shut(row.symbol)
+        if row.cancel_wanted or row.state.over:
+            refused = RefusalCode.ENTRY_NOT_FILLED, "it was called back, or given up for lost, before it left"
+        if refused is not None:
+            raise _Withheld(*refused)
 
     def _never_sent(self, row: Row, code: RefusalCode, message: str) -> OrderUpdate:
         update = self._rejection(row, code, message)
@@ -190,22 +212,31 @@ class Sender:
         self._outbox.add(row, row.sent_ms, must=not row.reduce_only)
 
     async def _fly(self, row: Row) -> None:
-        if not row.opens:  # an entry would be too old by then: it was refused before
-            await self._desk.until_welcome()
         flight = Flight()
-        FLIGHT.set(flight)
+        if row.opens:
+            flight.on_leaving = partial(self._withhold, row)
+        else:  # an entry would be too old by then: it was refused before
+            await self._desk.until_welcome()
         try:
-            seen = await self._desk.account.send(row.ask)
+            seen = await self._hand_over(row, flight)
         except Exception as error:  # noqa: BLE001 - only the number in it is believed
             self._desk.at(CrashPoint.REPLIED)
             # it may have waited before it left; the receive window runs from its signature
             ago_s = 0.0 if flight.left_at is None else asyncio.get_running_loop().time() - flight.left_at
             row.sent_ms = max(row.sent_ms, self._desk.now() - int(ago_s * 1000.0))
-            if row.state is State.SENT:  # else the account's stream has told already
-                await self._judge(row, outcome(error, left=flight.left_at is not None))
+            if row.state is State.SENT:  # else the account's stream has told already, or it is looked for
+                left = flight.left_at is not None
+                await self._judge(row, error.verdict if isinstance(error, _Withheld) else outcome(error, left=left))
         else:
             self._desk.at(CrashPoint.REPLIED)
             self._intake.order(seen)
+
+    async def _hand_over(self, row: Row, flight: Flight) -> OrderSeen:
+        token = FLIGHT.set(flight)
+        try:
+            return await self._desk.account.send(row.ask)
+        finally:
+            FLIGHT.reset(token)  # what asks for its fate is no part of it
 
     async def _judge(self, row: Row, verdict: Verdict) -> None:
         if verdict.outcome in (Outcome.UNKNOWN, Outcome.DUPLICATE):
@@ -221,6 +252,8 @@ class Sender:
             self._intake.on_doubt(row.symbol)
         if self._worth_another(row, verdict):
             self._try_again(row, verdict.retry_after_s)
+        else:  # where the reply was not waited for, the books do not know
+            self.end_family(row.told_as, row.code, row.message)
 
     async def keep_clock(self) -> None:
         """Measure the venue's clock: by it everything is signed, and receive windows are judged.
@@ -232,6 +265,7 @@ class Sender:
                 async with asyncio.timeout(self._desk.options.clock_every_s):
                     await self._time_refused.wait()
             self._time_refused.clear()
+            await self._desk.until_welcome()
             await self._set_clock()
             await asyncio.sleep(_CLOCK_PAUSE_S)
 
@@ -240,20 +274,39 @@ class Sender:
         self._time_refused.set()
 
     async def keep_filters(self) -> None:
-        """Look at the venue's filters now and then; a person is told what it has changed."""
+        """Look at the venue's filters now and then; a person is told what it has changed, and what to do."""
+        every_s = self._desk.options.filters_every_s
         while True:
-            await asyncio.sleep(self._desk.options.filters_every_s)
+            await asyncio.sleep(every_s)
             try:
                 limits = await self._desk.account.reload(tuple(self._desk.instruments))
             except Exception as error:  # noqa: BLE001 - those from before stay, and the next look tries again
-                self._desk.alert("warning", "filters", f"the exchange's filters were not read: {type(error).__name__}")
+                what = f"the exchange's filters were not read: {type(error).__name__}"
+                calm = f"those from before hold, and they are asked for again in {every_s:.0f} s; told again and again,"
+                self._desk.alert("warning", "filters", f"{what}; {calm} look whether the exchange is in maintenance")
                 continue
             for new in limits:
                 old, self.limits[new.symbol] = self.limits[new.symbol], new
-                for name in new.__struct_fields__:
-                    was, now = getattr(old, name), getattr(new, name)
-                    if was != now:
-                        self._desk.alert("warning", "filters", f"{name} of {new.symbol} is {now} at the exchange now, was {was}")
+                if new != old:
+                    self._tell_filters(old, new)
+
+    def _tell_filters(self, old: Limits, new: Limits) -> None:
+        """What the venue has changed of a symbol, what of ours does not fit it any more, and what to do."""
+        instrument, symbol = self._desk.instruments[new.symbol], new.symbol
+        names = [name for name in new.__struct_fields__ if getattr(new, name) != getattr(old, name)]
+        text = ", ".join(
+            f"{name} of {symbol} is {getattr(new, name)} at the exchange now, was {getattr(old, name)}" for name in names
+        )
+        resting = [row for row in self._outbox.live(symbol) if not row.close_position and refuse_form(row.order, new, None)]
+        if resting:
+            ids = ", ".join(row.client_id for row in resting)
+            text += f"; of ours at the exchange {ids} would be refused by it now: see there that they still stand"
+        stuck = refuse_tick(instrument, new) is not None and self._outbox.held(symbol) != 0
+        if stuck:
+            text += f"; the stop of {symbol} cannot be moved or placed again: close the position, or watch it yourself"
+        fits = all(getattr(instrument, name, getattr(new, name)) == getattr(new, name) for name in names)
+        remedy = "configs/symbols.yaml says nothing else: nothing is to be done there" if fits else OTHER_FILTERS
+        self._desk.alert("page" if stuck else "warning", "filters", f"{text}; {remedy}")
 
     async def _set_clock(self) -> None:
         most_ms = self._desk.options.max_clock_offset_ms
@@ -315,7 +368,8 @@ class Sender:
         if told_as in self._intake.working or not all(row.state.over for row in family):
             return
         first, told = family[0], any(row.ended or row.own for row in family)
-        if told or all(row.answer is None for row in family):
+        # what was at the venue is, or will be, answered as there, whatever of that is on the disk
+        if told or not any(row.answer is not None or row.state is State.DONE for row in family):
             return  # the answer itself will tell
         last = family[-1]
         if last.state is State.DONE and last.standing is not None:

@@ -9,7 +9,7 @@ import pytest
 from core.codes import RefusalCode
 from core.errors import ContractError
 from core.exec import ledger as ledger_module
-from core.exec.ledger import Ledger
+from core.exec.ledger import Ledger, Unlisted
 from core.types import (
     ExitReason,
     Fill,
@@ -445,3 +445,31 @@ def test_money_that_no_fill_tells_of_is_in_the_wallet_and_outlives_a_restart():
     again = made_ledger()
     again.restore(json.loads(json.dumps(books.snapshot())))
     assert (again.wallet, again.moved_ts, again.starting_equity) == (900.5, T0, 1_000.0)
+
+
+def test_what_counted_as_a_result_and_was_moved_by_the_owner_leaves_a_share_and_moves_no_money_again():
+    """X11: of 1,000 USD 200 and then 300 more turn out to have been taken out; of what came later nothing is in it."""
+    books = made_ledger()
+    books.move(0.0, T0)
+    books.count(-600.0, T0 + 9, T0 + 5, 1_000.0, 0)
+    assert (books.wallet, books.moved_ts) == (400.0, T0 + 9)
+    assert books.list_late(T0 + 9, -200.0) == (T0 + 5, pytest.approx(0.8))
+    again = made_ledger()
+    again.restore(json.loads(json.dumps(books.snapshot())))
+    assert again.unlisted == books.unlisted == (Unlisted(T0, T0 + 9, T0 + 5, 1_000.0, -200.0),)
+    assert again.list_late(T0 + 9, -300.0) == (T0 + 5, pytest.approx(500.0 / 800.0))
+    assert again.list_late(T0 + 9, -900.0) == (T0 + 5, 0.0)
+    assert again.wallet == 400.0
+
+
+def test_what_counted_long_ago_or_out_of_nothing_changes_no_share():
+    books = made_ledger()
+    books.count(-1.0, 10, 5, 1_000.0, 0)
+    books.count(-1.0, 20, 15, 0.0, 5)
+    assert [one.upto for one in books.unlisted] == [10, 20]
+    assert books.list_late(20, -1.0) == (15, 1.0)
+    books.count(-1.0, 30, 25, 1_000.0, 6)
+    assert [(one.after, one.upto) for one in books.unlisted] == [(10, 20), (20, 30)]
+    with pytest.raises(KeyError):
+        books.list_late(10, -1.0)
+    assert "unlisted" not in made_ledger().snapshot()

@@ -152,7 +152,7 @@ def test_an_open_beyond_the_stop_is_closed_at_market_at_once():
     (trade,) = desk.ledger.drain_trades()
     assert (trade.exit_reason, trade.stop_exit) == (ExitReason.STOP, True)
     assert desk.exchange.open_orders() == ()
-    assert desk.manager.snapshot() == {"guards": {}, "pending": {}}
+    assert desk.manager.snapshot() == {"guards": {}, "pending": {}, "outlived": {}}
 
 
 def test_when_flat_nothing_stays_at_the_exchange():
@@ -674,6 +674,37 @@ def test_the_rest_of_an_entry_that_is_told_after_its_stop_is_a_position_of_its_o
     ]
     assert (live.manager.pending(), live.ledger.plan("p+")) == ((), None)
     assert live.ledger.wallet == pytest.approx(1_000.0 - 5.0 - 5 * 0.01)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_rest_of_an_entry_that_was_called_back_after_its_stop_is_a_position_of_its_own(restarted: bool):
+    """F2: the answer to the cancel counts fills that are told only then; without a plan they no run could go on."""
+    live = Live()
+    entry = live.enter(plan(qty="1"))
+    live.fill(entry, "0.4", "100")
+    (stop,) = live.broker.of(STOP)
+    live.fill(stop, "0.4", "95", OrderStatus.FILLED)
+    live.broker.answers[entry.client_id] = OrderUpdate(entry.client_id, BTC, OrderStatus.CANCELED, T0, Decimal("0.9"))
+    run(live.manager.flatten_all(T0, ExitReason.KILL_SWITCH))
+    assert live.manager.pending() == ()
+    if restarted:
+        live.manager.restore(json.loads(json.dumps(live.manager.snapshot())))
+    live.fill(entry, "0.3", "100")
+    live.fill(entry, "0.2", "100")
+    (second,) = live.broker.of(STOP)
+    assert (second.qty, second.price, second.plan_id) == (Decimal("0.5"), 95, "p+")
+
+
+def test_entries_that_outlived_their_position_are_not_remembered_for_ever():
+    live = Live()
+    entries = []
+    for number in range(17):
+        entries.append(live.enter(plan(f"p{number}", ts=T0 + number)))
+        live.fill(entries[-1], "0.4", "100")
+        (stop,) = live.broker.of(STOP)
+        live.fill(stop, "0.4", "95", OrderStatus.FILLED)
+        run(live.manager.handle([OrderUpdate(entries[-1].client_id, BTC, OrderStatus.CANCELED, T0, Decimal("0.4"))]))
+    assert list(live.manager.snapshot()["outlived"]) == [entry.client_id for entry in entries[1:]]
 
 
 def test_a_manager_comes_back_from_json_text_and_numbers_on():

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.codes import RefusalCode
+from core.monitor.schema import AlertLevel
 from core.monitor.telemetry import Telemetry, TradeStats
 from core.types import OrderSide, OrderStatus
 from tests.core.monitor import making
@@ -64,7 +65,7 @@ def test_things_are_counted_as_they_happen(telemetry: Telemetry) -> None:
     telemetry.on_daily_lock()
     telemetry.on_kill_switch()
     telemetry.on_error()
-    telemetry.on_warning()
+    telemetry.on_alert(AlertLevel.WARNING)
     result = telemetry.result()
     assert (result.bars, result.symbol_bars, result.decisions, result.plans) == (2, 3, 1, 2)
     assert result.signals == {"breakout_4h": 1, "funding_rev": 0}
@@ -177,6 +178,17 @@ def test_a_restored_count_goes_on_as_if_never_stopped(telemetry: Telemetry, stop
     _live(other, stop, 12)
     assert other.result() == telemetry.result()
     assert other.snapshot() == telemetry.snapshot()
+
+
+def test_a_transfer_that_counted_as_a_result_is_no_drawdown_once_it_is_known():
+    telemetry = Telemetry((BTC,), (), 1.1)
+    telemetry.on_late_transfer(0.5)
+    for equity in (300.0, 297.0, 148.5):
+        telemetry.on_equity(equity)
+    telemetry.on_late_transfer(0.5)
+    assert telemetry.drawdown_pct == pytest.approx(1.0)
+    telemetry.on_late_transfer(0.5)
+    assert telemetry.drawdown_pct == 0.0
 
 
 def test_what_the_owner_moves_is_no_drawdown():

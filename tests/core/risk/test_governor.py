@@ -444,6 +444,39 @@ def test_what_the_owner_moves_changes_no_percentage(amount):
     assert (after.day_lock, after.kill_switch) == (False, False)
 
 
+def test_a_withdrawal_that_counted_as_a_loss_is_in_no_percentage_once_it_is_known():
+    """X11: 303 of 306 USD, 50 % of it taken out, 1 % lost since; locks that it has set stay for midnight and a person."""
+    governor = started(300.0)
+    governor.on_bar(TS + HOUR, 306.0)
+    governor.on_realised(TS + HOUR, 3.0)
+    governor.on_bar(TS + 2 * HOUR, 303.0)
+    governor.on_bar(TS + 3 * HOUR, 151.5)
+    wrong = governor.on_bar(TS + 4 * HOUR, 151.5 * 0.99)
+    assert (wrong.day_lock, wrong.kill_switch) == (True, True)
+    governor.on_late_transfer(0.5, TS + 2 * HOUR)
+    view = governor.view
+    assert view.equity == wrong.equity
+    assert (view.day_start_equity, view.peak_72h) == (150.0, 153.0)
+    assert view.day_pnl_pct == pytest.approx((151.5 * 0.99 / 150.0 - 1.0) * 100.0)
+    assert view.dd_72h_pct == pytest.approx((1.0 - 151.5 * 0.99 / 153.0) * 100.0)
+    assert view.day_realised_pct == pytest.approx(1.0)
+    assert view.room_usd > 0.0
+    assert (view.day_lock, view.kill_switch) == (True, True)
+    assert governor.unlock(TS + 5 * HOUR, "the exchange listed a withdrawal late", "owner")
+
+
+def test_what_is_from_after_a_late_transfer_counted_is_left_as_it_is():
+    """The day that began since, and a higher peak; the lower ones before it are none any more."""
+    governor = started(300.0)
+    governor.on_bar(TS + HOUR, 200.0)
+    governor.on_bar(TS + 25 * HOUR, 202.0)
+    governor.on_bar(TS + 26 * HOUR, 201.0)
+    start = governor.view.day_start_equity
+    governor.on_late_transfer(2.0 / 3.0, TS)
+    assert (governor.view.day_start_equity, governor.view.peak_72h) == (start, 202.0)
+    assert governor.view.dd_72h_pct == pytest.approx(100.0 / 202.0)
+
+
 def test_a_limit_holds_after_a_withdrawal_as_before():
     governor = started(300.0)
     governor.on_transfer(-200.0)

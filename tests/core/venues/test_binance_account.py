@@ -106,7 +106,7 @@ def test_a_setting_that_is_so_already_is_no_error_and_every_other_is():
         b.inject(F.REJECT, method="DELETE", path="/fapi/v1/order", code=-1100)
         with pytest.raises(Exception, match="-1100"):
             await account.cancel(BTC, "maker", algo=False)
-        await account.open((BTC,))  # a second time: the stream stands already
+        await account.open()  # a second time: the stream stands already
 
     tell(story)
 
@@ -151,3 +151,25 @@ def test_before_anybody_listens_words_are_lost_and_harm_nothing():
         account._on_link("wss://x/market/ws", True)
 
     tell(story, start=False)
+
+
+def test_orders_cancels_look_ups_and_the_time_leave_at_once_where_all_else_waits_for_room():
+    """B7: the share of whatever is not urgent is spent; a reserve that nothing may use would be none."""
+
+    async def story(b: Bench):
+        account, now = b.broker._account, b.world.loop.time
+        budget = account._client.wiring.budget
+        await budget.take(budget.limit - budget.reserve - budget._sum, urgent=False)
+        begun = now()
+        question = asyncio.create_task(account.open_orders())
+        await account.send(Ask("mine", BTC, Side.BUY, D("0.010"), D("49000.0")))
+        assert (await account.look_up(BTC, "mine", algo=False)) is not None
+        await account.cancel(BTC, "mine", algo=False)
+        assert await account.look_up(BTC, "mine", algo=True) is None
+        await account.set_clock()
+        assert now() - begun < 2.0
+        assert not question.done()
+        await question
+        assert now() - begun > 50.0
+
+    tell(story)

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from core.venues.budget import Budget
+from core.venues.errors import LeftAlone
 from tests.support.simulation.world import run_world
 
 
@@ -24,11 +27,24 @@ def test_ten_orders_at_once_wait_for_nothing():
 
 def test_a_full_window_is_waited_for():
     async def story(now):
+        budget = Budget(limit=100, reserve=0)
+        await budget.take(100, urgent=False)
+        await asyncio.sleep(20)
+        await budget.take(1, urgent=True)
+        assert now() >= 60.0
+
+    spend(story)
+
+
+def test_what_is_kept_back_for_orders_is_left_to_them_by_all_else():
+    async def story(now):
         budget = Budget(limit=100, reserve=40)
         await budget.take(60, urgent=False)
-        await budget.take(40, urgent=True)  # what is kept back for orders
-        await asyncio.sleep(20)
-        await budget.take(1, urgent=False)
+        question = asyncio.create_task(budget.take(1, urgent=False))
+        await asyncio.sleep(0)
+        await budget.take(40, urgent=True)
+        assert (now(), question.done()) == (0.0, False)
+        await question
         assert now() >= 60.0
 
     spend(story)
@@ -73,16 +89,35 @@ def test_what_others_of_our_address_use_makes_all_wait_but_what_is_urgent():
     spend(story)
 
 
-def test_while_the_venue_wants_to_be_left_alone_only_what_is_urgent_passes():
+@pytest.mark.parametrize("urgent", [True, False])
+def test_while_the_venue_wants_to_be_left_alone_nothing_passes(urgent):
+    """It bans whoever goes on, and for longer each time; whoever would wait unheard is told at once."""
+
     async def story(now):
         budget = Budget()
         budget.close_for(5.0)
         budget.close_for(1.0)
         assert budget.closed_s == 5.0
-        await budget.take(1, urgent=True)
-        assert now() == 0.0
-        await budget.take(1, urgent=False)
+        with pytest.raises(LeftAlone, match="left alone for 5 s") as refused:
+            await budget.take(1, urgent=urgent, patient=False)
+        assert (now(), refused.value.retry_after_s) == (0.0, 5.0)
+        await budget.take(1, urgent=urgent)
         assert now() == 5.0
         assert budget.closed_s == 0.0
+
+    spend(story)
+
+
+def test_what_is_not_patient_waits_for_room_but_not_for_a_ban_that_begins_meanwhile():
+    async def story(now):
+        budget = Budget(limit=10, reserve=0)
+        await budget.take(10, urgent=True)
+        await budget.take(1, urgent=True, patient=False)
+        assert now() >= 60.0
+        await budget.take(9, urgent=True)
+        asyncio.get_running_loop().call_later(20, budget.close_for, 3_600.0)
+        with pytest.raises(LeftAlone):
+            await budget.take(5, urgent=True, patient=False)
+        assert now() < 130.0
 
     spend(story)

@@ -9,7 +9,9 @@ import pytest
 from core.errors import BrainError
 from core.sim.server.options import API_KEY, API_SECRET, Limits
 from core.sim.server.redirect import LoopbackResolver
+from core.venues.budget import Budget
 from core.venues.client import FLIGHT, VENUES, Flight, Wiring, make_client
+from core.venues.errors import LeftAlone
 from core.venues.keys import Keys
 from core.venues.timing import measure_offset
 from tests.core.sim.server.kit import BTC_SWAP, serving, told, until
@@ -120,6 +122,30 @@ async def test_the_venues_wish_to_be_left_alone_is_kept(tmp_path, weight):
                 await asyncio.gather(*(client.fetch_time() for _ in range(10)))
             assert 0.0 < refused.value.retry_after_s == pytest.approx(client.wiring.budget.closed_s, abs=0.1)
         await client.close()
+
+
+async def test_only_orders_and_what_they_need_use_what_is_kept_back_and_only_a_stream_waits_for_hours():
+    """Whatever was no question counted as an order, and passed while the venue wanted to be left alone."""
+    asked = []
+
+    class Spy(Budget):
+        async def take(self, cost, *, urgent, patient=True):
+            asked.append((urgent, patient))
+            raise LeftAlone(1.0)
+
+    client = make_client("binanceusdm", KEYS, Wiring(budget=Spy(), patient=False))
+    for ask in (
+        client.fapiPrivatePostOrder,
+        client.fapiPrivateDeleteAlgoOrder,
+        client.fapiPrivatePostLeverage,
+        client.fapiPrivateGetIncome,
+        client.fapiPrivatePostListenKey,
+        client.fapiPrivatePutListenKey,
+    ):
+        with pytest.raises(LeftAlone):
+            await ask()
+    assert asked == [(True, False)] * 2 + [(False, False)] * 2 + [(False, True)] * 2
+    await client.close()
 
 
 async def test_the_count_of_our_address_is_read_and_the_spot_hosts_is_another():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.venues.errors import code_of, retry_after_s, status_of, unusable
+from core.venues.errors import LeftAlone, code_of, retry_after_s, status_of, unusable
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,10 @@ def test_why_an_account_cannot_be_traded_is_told_with_its_remedy(number, code, s
     told = unusable(error)
     assert (told.code, says in told.what, bool(told.help)) == (code, True, True)
     assert "SECRET" not in told.what.replace("API_SECRET", "")
+
+
+def test_an_exchange_that_wants_to_be_left_alone_is_no_broken_account():
+    error = LeftAlone(40.0)
+    told = unusable(error)
+    assert (code_of(error), status_of(error), retry_after_s(error), told.code) == (None, 429, 40.0, "LIVE-015")
+    assert "left alone for 40 s" in told.what

@@ -183,6 +183,7 @@ def _quietly(patch: Patch, part: type, name: str) -> None:
 def _no_checks(patch: Patch) -> None:
     """An entry is sent however old it is, and whatever is halted."""
     _quietly(patch, Sender, "_refuse")
+    _quietly(patch, Sender, "_withhold")
 
 
 def _no_schedule(patch: Patch) -> None:

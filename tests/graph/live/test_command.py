@@ -163,6 +163,35 @@ def test_a_handover_is_gone_on_with_and_what_was_taken_out_meanwhile_is_no_loss(
     assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
 
 
+def test_a_withdrawal_that_is_listed_hours_later_is_no_loss_any_more(tmp_path: Path) -> None:
+    """X11: it counts as one at first, and pulls the kill-switch, which stays; nothing that is compared is wrong for longer."""
+    found = dict[str, Any]()
+
+    async def story(stand: Stand, command: Command) -> None:
+        def take_out() -> None:
+            stand.venue.exchange.transfer(Decimal(-100))
+            found["row"] = stand.venue.exchange._engine.history.income.pop()
+
+        stand.world.at(3.4 * HOUR_S, take_out)
+        stand.world.at(8.5 * HOUR_S, lambda: stand.venue.exchange._engine.history.income.append(found["row"]))
+        await one_life(stand, command, 11.5)
+
+    command = lived(tmp_path / "session", story, full_size=True)
+    daemon = command.driven[0].daemon
+    view = daemon.parts.context.governor.view
+    assert view.equity == pytest.approx(200.0, abs=0.1)
+    assert (view.dd_72h_pct, view.day_pnl_pct) == (pytest.approx(0.0, abs=0.1), pytest.approx(0.0, abs=0.1))
+    assert view.kill_switch
+    asked = "SELECT code, message FROM alerts WHERE code IN ('unexplained', 'late_transfer') ORDER BY ts"
+    told = rows(tmp_path / "session", asked)
+    text = "100.00 USD that counted as a loss were taken out: they are in no limit any more"
+    assert told == [
+        ("unexplained", "the account has 100.00 USD less than the books had"),
+        ("late_transfer", f"{text}; still set: the day's lock, until midnight, the kill-switch, until brain unlock"),
+    ]
+    assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
+
+
 def test_a_restart_with_positions_and_without_evidence_watches_them_and_opens_nothing(tmp_path: Path) -> None:
     """J5: a crash of live, once paper is over, must not leave a position that nobody watches. The banner tells today's money."""
     found = dict[str, Any]()

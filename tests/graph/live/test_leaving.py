@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from core.types import Order
 from core.types import OrderPurpose as Purpose
 from core.types import OrderSide as Side
 from core.types import OrderType as Type
-from graph.live.daemon import LiveDaemon
+from graph.live.daemon import LEAVE_WITHIN_S, LiveDaemon
 from tests.agents.making import ETH
 from tests.graph.live.kit import Stand, trade
 from tests.graph.live.test_live_daemon import VENUE_ETH, rows, won
@@ -109,6 +110,103 @@ def test_what_the_books_have_and_the_exchange_has_not_is_no_success_either(tmp_p
     assert told == [
         ("warning", f"the books still have {had[0]} {ETH}, and the exchange has not: look there, then `brain accept`")
     ]
+
+
+def test_what_came_to_be_there_since_the_last_comparison_is_told(tmp_path: Path) -> None:
+    """The exchange is compared once more at the end: the comparison before it may be a minute old."""
+
+    def look(daemon: LiveDaemon, stand: Stand) -> None:
+        if daemon.bars == 13:
+            stand.venue.server.inject(Fault(FaultKind.MISSING_EVENT, times=1))
+            stand.venue.exchange.place(NewOrder(VENUE_ETH, OrderSide.BUY, OrderType.MARKET, Decimal("0.300")))
+            daemon.stop()
+
+    daemon, told = ended(tmp_path / "session", look)
+    assert not daemon.parts.context.ledger.positions
+    assert (daemon.left, daemon.unverified, daemon.unasked) == ({ETH: "0.300"}, "", True)
+    assert [text for _, text in told] == list(daemon.stays)
+    assert not any("unverified" in text for text in daemon.stays)
+
+
+def until_told(daemon: LiveDaemon, stand: Stand) -> list[float]:
+    """Faults last until the daemon has said what is left; when it was asked to stop, and when it said so."""
+    time = asyncio.get_running_loop().time
+    times, say = [time()], daemon._say_what_is_left
+
+    def said() -> None:
+        say()
+        times.append(time())
+        stand.venue.server.clear_faults()
+
+    daemon._say_what_is_left = said  # type: ignore[method-assign]
+    return times
+
+
+SILENT = Fault(FaultKind.HANG, method="GET", path="/fapi/v3/positionRisk", times=0, delay_ms=600_000)
+REFUSING = Fault(FaultKind.REJECT, method="GET", path="/fapi/v3/positionRisk", times=0, code=-1000)
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "why"),
+    [
+        (SILENT, "once", "it could not be in time: RequestTimeout"),
+        (REFUSING, "handover", "it could not be in time: OperationFailed"),
+        (SILENT, "twice", "the end did not wait for that"),
+    ],
+)
+def test_an_exchange_that_cannot_be_compared_at_the_end_leaves_what_is_told_unverified(
+    fault: Fault, how: str, why: str, tmp_path: Path
+) -> None:
+    """In the time of the stop, and with the moment of the comparison before."""
+    compared, times = list[int](), list[list[float]]()
+
+    def look(daemon: LiveDaemon, stand: Stand) -> None:
+        if daemon.bars == 14:
+            compared.append(daemon.broker.compared_ms)
+            stand.venue.server.inject(fault)
+            times.append(until_told(daemon, stand))
+            for _ in range(2 if how == "twice" else 1):
+                daemon.stop()
+
+    daemon, told = ended(tmp_path / "session", look, handover=how == "handover")
+    ((asked, said),) = times
+    assert said - asked <= (1.0 if how == "twice" else LEAVE_WITHIN_S + 0.1)
+    assert daemon.unverified == why
+    assert [text for _, text in told] == list(daemon.stays)
+    at = f"{datetime.fromtimestamp(compared[0] / 1000, UTC):%H:%M:%S}"
+    begins = "nothing is left" if how == "once" else "so it is"
+    assert daemon.stays[-1] == (
+        f"{begins} as of the comparison of {at} UTC, unverified since: the exchange was to be compared once more at the end,"
+        f" and {why}; look there"
+    )
+    assert (list(daemon.left), daemon.unasked) == (([], True) if how == "once" else ([ETH], False))
+    assert [level for level, _ in told] == ["warning"] * len(daemon.stays)
+
+
+@pytest.mark.parametrize("gone_after", [2, 0])
+def test_orders_that_are_being_called_back_at_the_end_are_waited_for_and_told_if_they_stay(
+    gone_after: int, tmp_path: Path
+) -> None:
+    """Its stops go when a position does; one that rested on would hit the next."""
+    resting = list[int]()
+
+    def look(daemon: LiveDaemon, stand: Stand) -> None:
+        if daemon.bars == 14:
+            path = "/fapi/v1/algoOrder"
+            stand.venue.server.inject(Fault(FaultKind.REJECT, method="DELETE", path=path, times=gone_after, code=-1000))
+            until_told(daemon, stand)
+            daemon.stop()
+
+    def at_end(stand: Stand) -> None:
+        resting.append(len(stand.venue.exchange.open_algos(VENUE_ETH)))
+
+    daemon, told = ended(tmp_path / "session", look, at_end)
+    assert (daemon.left, daemon.unverified) == ({}, "")
+    assert bool(resting[0]) == bool(told) == (not gone_after)
+    if told:
+        ((_, text),) = told
+        assert text.startswith("orders left at the exchange although nothing is held there: ")
+        assert text.endswith("; cancel them, or start again")
 
 
 def unexplained(daemon: LiveDaemon) -> None:

@@ -21,8 +21,9 @@ from core.data.blocks import Batch
 from core.exec.live.crash import CrashPoint
 from core.journal.bars import Beginning, beginning, recorded_bars
 from core.journal.reader import JournalReader
+from core.sim.server.faults import Fault, FaultKind
 from core.sim.server.options import Latencies, ServerOptions, Span
-from graph.live.daemon import LiveDaemon
+from graph.live.daemon import LEAVE_WITHIN_S, LiveDaemon
 from graph.replaying import RecordedSource, Script
 from graph.session_dir import SessionDir
 from graph.sessions import Session
@@ -276,6 +277,27 @@ def test_a_second_signal_does_not_wait_for_exchange_and_books_to_agree(times: in
 
     trade(won(), story)
     assert (found[0].recovery is None, found[0].bars) == (times == 2, 0)
+
+
+def test_a_start_that_comes_to_no_end_is_ended_by_the_first_signal_in_bounded_time() -> None:
+    """The exchange answers some questions and not others; nobody should need to kill what he asked to stop."""
+    took = list[tuple[float, bool, str]]()
+
+    async def story(stand: Stand) -> None:
+        node, time = stand.start(), asyncio.get_running_loop().time
+        while not stand.daemons:  # noqa: ASYNC110 - it is made soon
+            await asyncio.sleep(0.01)
+        stand.venue.server.inject(Fault(FaultKind.REJECT, "GET", "/fapi/v1/positionSide/dual", times=0, code=-1000))
+        stand.daemon.stop()
+        asked_s = time()
+        await node.gone
+        took.append((time() - asked_s, stand.daemon.recovery is None, stand.daemon.unverified))
+
+    trade(won(), story)
+    ((seconds, unfinished, why),) = took
+    assert LEAVE_WITHIN_S <= seconds < LEAVE_WITHIN_S + 5.0
+    assert unfinished
+    assert why == "the end did not wait for that"
 
 
 def stopped(to: Path, look: Any, **how: Any) -> Seen:

@@ -15,6 +15,7 @@ from core.venues.words import TransferSeen
 from graph.live.money import Money
 
 BAR = 300_000
+DAY = 288
 
 
 @dataclass
@@ -26,11 +27,14 @@ class Account:
     asked: list[int] = field(default_factory=list)
     answers: bool = True
     halts: tuple[Halt, ...] = ()
+    hangs: bool = False
 
     async def transfers(self, since: int) -> tuple[TransferSeen, ...]:
         self.asked.append(since)
         if not self.answers:
             raise TimeoutError
+        if self.hangs:
+            await asyncio.Event().wait()
         return tuple(one for one in self.moved if one.ts >= since)
 
 
@@ -50,7 +54,13 @@ def booked(money: Money, ledger: Ledger, *bars: int) -> list[tuple[str, float]]:
     heard = list[tuple[str, float]]()
     for bar in bars:
         for word in looked(money, bar):
-            ledger.move(float(word.text), int(word.ref) if word.ref else None)
+            amount, upto = float(word.text), int(word.ref)
+            if word.kind == "unexplained":
+                ledger.count(amount, upto, bar * BAR, ledger.wallet, 0)
+            elif word.kind == "late_transfer":
+                ledger.list_late(upto, amount)
+            else:
+                ledger.move(amount, upto)
             heard.append((word.kind, round(float(word.text), 4)))
     return heard
 
@@ -117,11 +127,42 @@ def test_a_transfer_that_is_listed_after_it_was_taken_over_counts_once(made_ts: 
     assert booked(money, ledger, 1, 2, 3) == [("unexplained", -80)]
     account.moved = [TransferSeen(made_ts, Decimal(-80))]
     account.wallet = Decimal(215)
-    assert booked(money, ledger, 4, 5, 6) == [("unexplained", -5)]
+    assert booked(money, ledger, 4, 5, 6) == [("late_transfer", -80), ("unexplained", -5)]
     assert ledger.wallet == 215
     account.moved.append(TransferSeen(7 * BAR - 1, Decimal(15)))
     account.wallet = Decimal(230)
     assert booked(money, ledger, 7, 8) == [("transfer", 15)]
+
+
+def test_a_transfer_that_is_listed_days_later_is_taken_back_though_nothing_differs_any_more() -> None:
+    """X11: as long as what it is compared with may be from before it; listed in parts, each part once."""
+    account = Account(Decimal(200))
+    money, ledger = watched(account)
+    assert booked(money, ledger, 1, 2, 3) == [("unexplained", -100)]
+    account.moved = [TransferSeen(BAR - 7_000, Decimal(-70))]
+    days = 3 * DAY + 3
+    assert booked(money, ledger, days - 1, days) == [("late_transfer", -70)]
+    account.moved.insert(0, TransferSeen(BAR - 9_000, Decimal(-20)))
+    assert booked(money, ledger, days, days) == []  # asked a moment ago
+    account.answers = False
+    assert booked(money, ledger, days + 1) == []
+    assert (ledger.unlisted[0].listed, ledger.wallet) == (-70, 200)
+    account.answers = True
+    again = Money(account, ledger, 1_000)  # type: ignore[arg-type]
+    assert booked(again, ledger, days) == [("late_transfer", -20)]
+    account.moved.append(TransferSeen(BAR - 5_000, Decimal(-10)))
+    asked = len(account.asked)
+    assert booked(again, ledger, days + 1) == []  # older than any limit looks back
+    assert len(account.asked) == asked
+
+
+def test_what_came_or_went_after_it_counted_is_no_part_of_it() -> None:
+    account = Account(Decimal(200))
+    money, ledger = watched(account)
+    assert booked(money, ledger, 1, 2, 3) == [("unexplained", -100)]
+    account.moved, account.wallet = [TransferSeen(5 * BAR - 1, Decimal(50))], Decimal(250)
+    assert booked(money, ledger, 5, 6, 7) == [("transfer", 50)]
+    assert ledger.unlisted[0].listed == 0.0
 
 
 def test_one_that_is_listed_while_another_part_is_still_unexplained_counts_once_too() -> None:
@@ -132,6 +173,7 @@ def test_one_that_is_listed_while_another_part_is_still_unexplained_counts_once_
     assert booked(money, ledger, 3) == [("transfer", -80), ("unexplained", -20)]
     account.wallet = Decimal(190)
     assert booked(money, ledger, 4, 5, 6) == [("unexplained", -10)]
+    assert [one.listed for one in ledger.unlisted] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", [HaltKind.POSITION, HaltKind.BOOKS, HaltKind.DOUBT, HaltKind.NOT_COMPARED])
@@ -161,3 +203,14 @@ def test_what_cannot_be_told_or_asked_waits() -> None:
     assert looked(money, 3, 4, 5) == []
     account.answers = True
     assert [word.kind for word in looked(money, 6)] == ["unexplained"]
+
+
+def test_a_bar_does_not_wait_for_an_exchange_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hung as long as a ban took: nothing was heard, and no signal obeyed; what was not looked up is at the next bar."""
+    monkeypatch.setattr("graph.live.money._WITHIN_S", 0.01)
+    account = Account(Decimal(200), [TransferSeen(2_000, Decimal(-100))], hangs=True)
+    money, ledger = watched(account)
+    asyncio.run(asyncio.wait_for(money.look(BAR, settled=True), 20.0))
+    assert (money.heard(), len(account.asked)) == ([], 1)
+    account.hangs = False
+    assert booked(money, ledger, 2) == [("transfer", -100)]

@@ -18,8 +18,9 @@ from core.data.sources.synthetic import DEFAULT_SYMBOLS, SyntheticSource
 from core.monitor.reader import StoreReader
 from core.monitor.schema import PLAN
 from core.monitor.store import Store
+from core.sim.exchange import SimExchange
 from core.types import Plan
-from graph import journaling
+from graph import assembly, journaling
 from graph.assembly import assemble
 from graph.engines import EngineKind, build_engine
 from graph.journaling import open_journal
@@ -105,6 +106,7 @@ class Made:
     equity: float = 300.0
     warm_days: int = 60
     limits: Mapping[str, float] = field(default_factory=dict)
+    exchange: type[SimExchange] = SimExchange
 
     @property
     def configuration(self) -> Configuration:
@@ -114,6 +116,7 @@ class Made:
     def record(self, folder: Path) -> Session:
         with untraced(), quietly(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(journaling, "STATE_EVERY", STATE_EVERY)
+            patch.setattr(assembly, "SimExchange", self.exchange)
             asyncio.run(self._run(folder))
         return find(str(folder))
 

@@ -3,9 +3,12 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from core.exec.live.halts import HaltKind
 from core.exec.live.settings import LiveOptions
 from core.exec.live.states import Row, State
+from core.sim.local import conditional
 from core.sim.local.values import NewOrder, OrderSide, OrderType
 from core.sim.server.faults import FaultKind as F
 from core.types import OrderType as Type
@@ -84,3 +87,85 @@ def test_a_ban_of_ten_minutes_halts_nothing_that_would_outlive_it():
         assert b.broker.halts == ()
 
     tell(story)
+
+
+def test_a_key_that_is_revoked_is_named_with_its_remedy():
+    """The page said no more than "AuthenticationError": of network, clock and key nobody could tell which."""
+
+    async def story(b: Bench):
+        await b.enter()
+        b.inject(F.REJECT, path="/fapi/*", code=-2015, message="Invalid API-key, IP, or permissions.", status=401, times=0)
+        await b.hear(60.0)
+        (halt,) = b.broker.halts
+        assert (halt.symbol, halt.kind) == ("", HaltKind.NOT_COMPARED)
+        assert "the exchange does not take API_KEY (-2015)" in halt.text
+        assert "[LIVE-014]; nothing is opened until it can be, what stands under stops stays so; compare API_KEY" in halt.text
+        account = b.broker._account._client
+        assert not any(secret in text for _, _, text in b.alerts for secret in (account.apiKey, account.secret))
+        b.market.server.clear_faults()
+        await b.hear(60.0)
+        assert b.broker.halts == ()
+
+    tell(story, options=OFTEN)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_stop_ends_with_the_order_that_it_became_whatever_id_that_has(heard, renamed, monkeypatch):
+    """That it has the stop's id is unproven; with another the stop stood for ever, and the next position was closed for it."""
+    real = conditional._child
+
+    def child(*how):
+        made = real(*how)
+        return replace(made, client_id=f"x-{made.client_id[:20]}") if renamed else made
+
+    monkeypatch.setattr(conditional, "_child", child)
+
+    async def story(b: Bench):
+        stop = b.stop()
+        await b.enter()
+        await b.broker.place(stop)
+        await b.hear(1.0)
+        b.inject(F.MISSING_EVENT, stream="ALGO_UPDATE", times=0)
+        if not heard:
+            b.inject(F.MISSING_EVENT, stream="ORDER_TRADE_UPDATE", times=0)
+        await b.market.play(b.market.trade("49400"), b.market.mark("49400"))
+        await b.hear(5.0)
+        b.market.server.clear_faults()
+        await b.hear(30.0)
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        assert all(state.over for state in b.rows().values())
+        assert len(b.updates(stop.client_id)) == 1
+        await b.market.play(b.market.trade("50000"), b.market.book(), b.market.mark("50000"))
+        await b.enter(client_id="k0000001b-BTCUSDT-0124-e0")
+        await b.hear(8.0)
+        assert (b.held(), b.broker.halted) == (D("0.010"), {})
+        assert sum((fill.side.sign * fill.qty for fill in b.fills()), D(0)) == D("0.010")
+
+    tell(story, options=OFTEN)
+
+
+def test_an_order_that_the_venue_forgot_and_shows_again_is_called_back_long_before_the_next_comparison():
+    """It would rest there with nothing to reduce; the comparisons are an hour apart here."""
+
+    async def story(b: Bench):
+        account, take, hidden = b.broker._account, b.take(), [True]
+        real_orders, real_look_up = account.open_orders, account.look_up
+
+        async def open_orders(symbol=None):
+            return tuple(seen for seen in await real_orders(symbol) if seen.client_id != take.client_id or not hidden[0])
+
+        async def look_up(symbol, client_id, *, algo):
+            return None if client_id == take.client_id and hidden[0] else await real_look_up(symbol, client_id, algo=algo)
+
+        await b.enter()
+        await b.broker.place(take)
+        await asyncio.sleep(12.0)
+        account.open_orders, account.look_up = open_orders, look_up
+        await b.broker.compare()
+        assert b.rows()[take.client_id].over
+        assert len(b.venue.open_orders("BTCUSDT")) == 1
+        hidden[0] = False
+        await b.until(lambda: not b.venue.open_orders("BTCUSDT"), LiveOptions().settle_s + 5.0)
+
+    tell(story, options=LiveOptions(audit_every_s=3_600.0))

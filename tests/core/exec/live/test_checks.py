@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from core.codes import RefusalCode as R
 from core.data.blocks import Book
-from core.exec.live.checks import refuse_form, refuse_market, refuse_stale, slices
+from core.exec.live.checks import refuse_form, refuse_market, refuse_stale, refuse_tick, slices
 from core.types import Order, OrderPurpose, OrderSide, OrderType
 from core.venues.words import Limits
 from tests.core.exec.live.kit import BTC, D, instrument
@@ -43,6 +43,19 @@ def test_the_venues_present_filters_are_asked_first(made, words):
     code, message = refuse_form(made, LIMITS, D("50000"))
     assert code is R.FILTER_REJECTED
     assert words in message
+    assert message.startswith(f"{BTC}: ")
+    assert "see whether configs/symbols.yaml has the same" in message
+
+
+def test_an_entry_whose_stop_would_lie_between_two_prices_of_the_venue_is_not_made():
+    """Its own price may fit by chance; refused, its stop would leave it to be closed at market."""
+    fine = instrument(tick_size=D("0.2"))
+    assert refuse_tick(fine, LIMITS) is None
+    assert refuse_tick(instrument(), LIMITS) is None
+    code, message = refuse_tick(instrument(tick_size=D("0.05")), LIMITS)
+    assert code is R.FILTER_REJECTED
+    assert message.startswith(f"tick_size of {BTC} is 0.1 at the exchange, 0.05 in configs/symbols.yaml: no stop can be placed; ")
+    assert "correct it once nothing is open" in message
 
 
 def test_a_fit_order_passes_and_reductions_are_free_from_the_minimum():

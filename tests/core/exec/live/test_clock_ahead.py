@@ -59,3 +59,21 @@ def test_the_clock_is_measured_at_most_once_a_second() -> None:
         assert 3 <= measured[0] <= 5
 
     tell(story)
+
+
+def test_a_clock_that_is_set_forward_ends_no_wait_for_an_order_that_may_still_arrive() -> None:
+    """F2: it was proven absent while it was on its way, and then came back from the dead."""
+
+    async def story(bench: Bench) -> None:
+        order, account = bench.order(), bench.broker._account
+        bench.inject(FaultKind.LATE, method="POST", path="/fapi/v1/order", delay_ms=2_700)
+        await bench.broker.place(order)
+        real = account.now_ms
+        account.now_ms = lambda: real() + 60_000  # type: ignore[attr-defined]
+        await bench.hear(2.0)
+        assert [row.client_id for row in bench.broker.in_doubt] == [order.client_id]
+        await bench.hear(5.0)
+        assert bench.held() == bench.broker.position_qty(order.symbol) == D("0.010")
+        assert bench.broker.halted == {}
+
+    tell(story)

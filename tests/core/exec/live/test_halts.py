@@ -427,3 +427,24 @@ def test_where_the_exchange_has_what_the_books_were_told_the_record_follows():
         assert (b.broker.position_qty(BTC), b.broker._outbox.apart(BTC)) == (D("0.010"), 0)
 
     tell(story)
+
+
+def test_an_older_folder_is_halted_at_its_start_by_what_another_did_since_though_all_is_flat():
+    """Else its first entry would be made, and fills of the other's shorts told to the books as its end."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.exit())
+        await b.hear(2.0)
+        assert kinds(b) == []
+        await b.broker.stop()
+        for n in range(2):
+            by_hand(b, OrderSide.SELL, "0.010", f"k0000000b-BTCUSDT-7{n}77-e0")
+            by_hand(b, OrderSide.BUY, "0.010", f"k0000000b-BTCUSDT-7{n}77-x0")
+        recovery = await b.start()
+        assert not recovery.agreed
+        assert kinds(b) == [("", "other_daemon")]
+        assert b.held() == b.broker.position_qty(BTC) == 0
+        assert (await b.broker.place(b.order(NEXT, symbol=ETH, price="2600"))).code is R.SYMBOL_HALTED
+
+    tell(story)

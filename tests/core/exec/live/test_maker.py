@@ -166,3 +166,24 @@ def test_an_attempt_that_is_over_is_not_followed_by_one_after_the_entry_was_call
         assert b.venue_ids() == [ENTRY]
 
     making(story)
+
+
+def test_an_entry_that_has_become_too_old_is_not_tried_again():
+    """The signal is not so good any more; what would leave after that is not even written down."""
+
+    async def story(b: Bench):
+        begun, sent = b.world.loop.time(), []
+        real = b.broker._sender.send
+
+        async def send(row):
+            sent.append((row.client_id, b.world.loop.time() - begun))
+            return await real(row)
+
+        b.broker._sender.send = send
+        await b.broker.place(b.order())
+        await b.hear(8.0)
+        assert b.venue_ids() == [ENTRY, f"{ENTRY}.1"] == list(b.rows())
+        assert all(when_s <= 1.5 for _, when_s in sent)
+        assert b.updates(ENTRY) == [(OrderStatus.EXPIRED, RefusalCode.ENTRY_NOT_FILLED)]
+
+    making(story, options=LiveOptions(post_only=True, reprices=2, rest_s=1.0, entry_valid_ms=1_500))

@@ -7,14 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from core.codes import RefusalCode
-from core.errors import BrainError, StateError
+from core.data.blocks import Book
+from core.errors import AccountRefused, BrainError, StateError, Unanswered
+from core.exec.live.checks import OTHER_FILTERS
 from core.exec.live.crash import CrashPoint
 from core.exec.live.settings import LiveOptions
 from core.exec.live.states import State
 from core.sim.local.values import AlgoType, MarginType, NewAlgo, NewOrder, OrderSide, OrderType
 from core.sim.server.faults import FaultKind as F
 from core.sim.server.options import KeyScope
-from core.types import OrderStatus
+from core.types import OrderPurpose, OrderStatus
 from tests.core.exec.live.kit import BTC, ETH, Bench, D, tell
 
 ENTRY = "k0000000b-BTCUSDT-0123-e0"
@@ -472,11 +474,174 @@ def test_filters_that_the_exchange_changes_hold_at_once_and_are_told():
         listings = b.venue.listings
         listings["BTCUSDT"] = replace(listings["BTCUSDT"], min_notional=D(600))
         await b.hear(6.0)
-        assert b.alerts == [("warning", "filters", f"min_notional of {BTC} is 600 at the exchange now, was 100")]
+        what = f"min_notional of {BTC} is 600 at the exchange now, was 100"
+        assert b.alerts == [("warning", "filters", f"{what}; {OTHER_FILTERS}")]
         assert (await b.broker.place(b.order())).code is RefusalCode.FILTER_REJECTED
         b.inject(F.UNKNOWN, method="GET", path="/fapi/v1/exchangeInfo")
         await b.hear(5.0)
-        assert b.alerts[1:] == [("warning", "filters", "the exchange's filters were not read: ExchangeNotAvailable")]
+        (again,) = b.alerts[1:]
+        assert again[:2] == ("warning", "filters")
+        assert again[2].startswith("the exchange's filters were not read: ExchangeNotAvailable; those from before hold, and they")
+        assert again[2].endswith("are asked for again in 5 s; told again and again, look whether the exchange is in maintenance")
         assert b.broker._sender.limits[BTC].min_notional == D(600)
 
     tell(story, options=LiveOptions(leverage=3, filters_every_s=5.0))
+
+
+def test_filters_that_come_to_what_is_configured_ask_for_nothing():
+    """`filters`: a person is told what to do, and that it is nothing."""
+
+    async def story(b: Bench):
+        listings = b.venue.listings
+        listings["BTCUSDT"] = replace(listings["BTCUSDT"], min_notional=D(600))
+        await b.hear(6.0)
+        listings["BTCUSDT"] = replace(listings["BTCUSDT"], min_notional=D(100))
+        await b.hear(5.0)
+        what = f"min_notional of {BTC} is 100 at the exchange now, was 600"
+        assert b.alerts[1:] == [
+            ("warning", "filters", f"{what}; configs/symbols.yaml says nothing else: nothing is to be done there")
+        ]
+
+    tell(story, options=LiveOptions(leverage=3, filters_every_s=5.0))
+
+
+def test_filters_that_make_orders_of_ours_illegal_name_them_and_call_a_person():
+    """A coarser tick: the stop that rests stays, and no other can take its place; nothing more is opened there."""
+
+    async def story(b: Bench):
+        await b.enter()
+        stop, take = b.stop(price="49500.1"), b.take(price="50500.5")
+        for order in (stop, take):
+            assert (await b.broker.place(order)).status is OrderStatus.NEW
+        b.alerts.clear()
+        listings = b.venue.listings
+        listings["BTCUSDT"] = replace(listings["BTCUSDT"], tick=D("0.5"))
+        await b.hear(6.0)
+        ((level, code, text),) = b.alerts
+        assert (level, code) == ("page", "filters")
+        assert text == (
+            f"tick_size of {BTC} is 0.5 at the exchange now, was 0.10; of ours at the exchange {stop.client_id} would be refused"
+            f" by it now: see there that they still stand; the stop of {BTC} cannot be moved or placed again: close the"
+            f" position, or watch it yourself; {OTHER_FILTERS}"
+        )
+        add = b.order("k0000000b-BTCUSDT-0123-a4", purpose=OrderPurpose.ADD)
+        refused = await b.broker.place(add)
+        assert (refused.status, refused.code) == (OrderStatus.REJECTED, RefusalCode.FILTER_REJECTED)
+        assert "no stop can be placed" in refused.message
+
+    tell(story, options=LiveOptions(leverage=3, filters_every_s=5.0))
+
+
+@pytest.mark.parametrize("path", ["/sapi/v1/account/apiRestrictions", "/fapi/v1/multiAssetsMargin"])
+def test_what_is_open_is_covered_though_the_account_cannot_be_asked(path):
+    """Neither a key's scope nor the account's mode is needed for a stop (F6)."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.inject(F.HTML, method="GET", path=path, times=0, executed=False)
+        b.make()
+        with pytest.raises(Unanswered):
+            await b.broker.check()
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_what_is_open_is_covered_though_the_stream_cannot_be_had():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.inject(F.REJECT, method="POST", path="/fapi/v1/listenKey", times=0)
+        with pytest.raises(BrainError, match="stream"):
+            await b.start()
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+@pytest.mark.parametrize(("path", "code"), [("/fapi/v1/marginType", -4047), ("/fapi/v1/leverage", -4028)])
+def test_margin_that_the_exchange_does_not_change_halts_its_symbol_alone(path, code):
+    """The start asked for it for ever, and nobody traded, trailed or closed anything meanwhile."""
+
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path=path, code=code, message="there are open orders")
+        recovery = await b.start()
+        assert dict(recovery.halted) == {
+            BTC: "margin is crossed 20x, expected isolated 3x, and the exchange does not change that: "
+            f"{code} there are open orders; cancel what rests there, or set it at the exchange, then start again"
+        }
+        assert "set ETH/USDT:USDT to isolated 3x" in recovery.actions
+        assert (await b.restart()).agreed
+
+    tell(story, start=False)
+
+
+def test_hedge_mode_that_the_exchange_does_not_change_refuses_the_account():
+    async def story(b: Bench):
+        b.venue.set_dual_side(True)
+        b.inject(F.REJECT, method="POST", path="/fapi/v1/positionSide/dual", code=-4067, message="there are open orders")
+        with pytest.raises(AccountRefused, match="-4067 there are open orders") as refused:
+            await b.start()
+        assert refused.value.code == "LIVE-012"
+
+    tell(story, start=False)
+
+
+def test_an_answer_about_a_setting_that_says_nothing_is_asked_for_again():
+    async def story(b: Bench):
+        b.inject(F.REJECT, method="POST", path="/fapi/v1/leverage", code=-1001)
+        assert (await b.start()).agreed
+
+    tell(story, start=False)
+
+
+def test_an_entry_that_is_found_resting_long_after_the_start_is_called_back():
+    """Whoever was to reprice it is gone with the last life, however late it is found."""
+
+    async def story(b: Bench):
+        b.books[BTC] = Book(BTC, 0, 49_990.0, 49_995.0, 1e6, False)
+        b.inject(F.DROP_AFTER, method="POST", path=PLAIN)
+        b.inject(F.MISSING_EVENT, stream="ORDER_TRADE_UPDATE")
+        for path in (PLAIN, "/fapi/v1/openOrders", "/fapi/v1/userTrades"):
+            b.inject(F.UNKNOWN, method="GET", path=path, times=0)
+        placing = asyncio.create_task(b.broker.place(b.order()))
+        await asyncio.sleep(0.2)
+        await b.broker.stop()
+        await asyncio.gather(placing, return_exceptions=True)
+        assert not (await b.start()).agreed
+        assert [order.client_id for order in b.venue.open_orders("BTCUSDT")] == [ENTRY]
+        b.market.server.clear_faults()
+        await b.until(lambda: not b.venue.open_orders("BTCUSDT"), 120.0)
+
+    tell(story, options=LiveOptions(post_only=True, reprices=2, rest_s=1.0, unknown_cap_s=5.0))
+
+
+def test_settings_are_not_touched_on_a_symbol_that_is_flat_while_an_order_of_ours_rests_there():
+    """It was sized under the old ones; the venue would change the leverage under it."""
+
+    async def story(b: Bench):
+        b.books[BTC] = Book(BTC, 0, 49_990.0, 49_995.0, 1e6, False)
+        await b.broker.place(b.order())
+        await b.broker.stop()
+        assert (b.held(), len(b.venue.open_orders("BTCUSDT"))) == (0, 1)
+        b.options = LiveOptions(leverage=2)
+        b.make()
+        account, asked = b.broker._account, []
+        real = account.set_mode
+
+        async def set_mode(mode):
+            asked.append(mode.symbol)
+            await real(mode)
+
+        account.set_mode = set_mode
+        recovery = await b.broker.start()
+        want = "margin is isolated 3x, expected isolated 2x; close it, or set it at the exchange, then start again"
+        assert recovery.halted == ((BTC, want),)
+        assert asked == [ETH]
+        config = b.venue.symbol_config("BTCUSDT")
+        assert (config.leverage, config.margin_type) == (3, MarginType.ISOLATED)
+
+    tell(story, options=LiveOptions(leverage=3, post_only=True, rest_s=30.0))
