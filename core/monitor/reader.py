@@ -30,6 +30,9 @@ EXPORTS: dict[str, str] = {
 
 
 _ROOM_BYTES = 1 << 20
+_OUTBOX = "orders.sqlite"
+"""A session at an exchange has it beside its records."""
+_RESTORE = "restore the file from a copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def storage_error(path: Path, error: sqlite3.Error) -> StateError:
     if "not a database" in text or "malformed" in text:
         return StateError(
             f"state file {path} is damaged or is not a state file: {text}",
-            help="keep it for inspection and start with another folder: brain paper --state DIR",
+            help=_way_on(path, _RESTORE, "keep it for inspection and start with another folder: brain paper --state DIR"),
             code="STATE-004",
         )
     return StateError(
@@ -89,6 +92,14 @@ def storage_error(path: Path, error: sqlite3.Error) -> StateError:
         help="check that the folder exists, is writable and is on a local disk",
         code="STATE-002",
     )
+
+
+def _way_on(path: Path, mend: str, otherwise: str) -> str:
+    """What to do where records cannot be gone on with: a new folder would leave what is open at an exchange unwatched."""
+    if not (path.parent / _OUTBOX).exists():
+        return otherwise
+    knows = "another folder knows neither positions nor locks"
+    return f"look at the exchange first, then {mend}, or close what is open there; {knows}"
 
 
 def _no_space_beside(path: Path) -> bool:
@@ -215,7 +226,11 @@ class StoreReader:
         if snapshot_checksum(seq, blob) != checksum:
             raise StateError(
                 f"snapshot {seq} of state file {self.path} does not match its checksum",
-                help="the records are still readable; start a new run with another folder: brain paper --state DIR",
+                help=_way_on(
+                    self.path,
+                    _RESTORE,
+                    "the records are still readable; start a new run with another folder: brain paper --state DIR",
+                ),
                 code="STATE-004",
             )
         return int(seq), msgspec.msgpack.decode(blob)
@@ -281,7 +296,11 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
         if version > SCHEMA_VERSION:
             raise StateError(
                 f"state file {path} is of version {version}, this program knows versions up to {SCHEMA_VERSION}",
-                help="use the newer program, or another folder: brain paper --state DIR; nothing was changed",
+                help=_way_on(
+                    path,
+                    "use the newer program",
+                    "use the newer program, or another folder: brain paper --state DIR; nothing was changed",
+                ),
                 code="STATE-007",
             )
         for table in TABLES:
@@ -291,6 +310,10 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
                 differing = ", ".join(sorted(set(found) ^ set(expected))) or "their order"
                 raise StateError(
                     f"state file {path} has another table {table.name} than this program expects (columns: {differing})",
-                    help="it was made by another build: use that one, or another folder; nothing was changed",
+                    help=_way_on(
+                        path,
+                        "use the build that made it",
+                        "it was made by another build: use that one, or another folder; nothing was changed",
+                    ),
                     code="STATE-007",
                 )

@@ -110,7 +110,7 @@ class Audit:
             for text in self.actions:
                 self._desk.alert("warning", "audit", text)
             self.actions.clear()
-            await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
+            await asyncio.sleep(min(_PAUSE_S * 2.0 ** min(fails, 10), _PAUSE_MOST_S))
 
     def left_alone(self) -> str:
         """Until when the venue wants to be left alone, in the same words as long as that holds; empty: it does not."""

@@ -178,7 +178,7 @@ class Recoverer:
                 if fails > _CALM:
                     waits_for = self._audit.left_alone() or why.what
                     self._desk.halt("", HaltKind.NOT_COMPARED, f"the start waits for the exchange: {waits_for}", what)
-                await asyncio.sleep(min(_PAUSE_S * 2.0**fails, _PAUSE_MOST_S))
+                await asyncio.sleep(min(_PAUSE_S * 2.0 ** min(fails, 10), _PAUSE_MOST_S))
             else:
                 self._desk.lift("", HaltKind.NOT_COMPARED, what)
                 return answer

@@ -125,6 +125,19 @@ def test_a_session_that_was_gone_on_with_counts_whole_and_its_copy_does_not() ->
     assert [one.name for one in counted.sessions] == ["z"]
 
 
+@pytest.mark.parametrize("first", ["small", "large"])
+def test_what_was_traded_with_more_than_twice_or_less_than_half_the_money_says_nothing_of_the_last(first: str) -> None:
+    """X36: 600 USD are twice 300, 601 are more."""
+    for large, counts in ((600.0, True), (601.0, False)):
+        equity = (300.0, large) if first == "small" else (large, 300.0)
+        before = session("a", days=5, start_equity=equity[0])
+        last = session("b", T0 + 10 * DAY, days=5, start_equity=equity[1])
+        counted = count([before, last], T0 + 60 * DAY)
+        assert [one.name for one in counted.sessions] == (["a", "b"] if counts else ["b"])
+        why = f"it began with {equity[0]:g} USD, the last one with {equity[1]:g}"
+        assert dict(counted.excluded) == ({} if counts else {"a": why})
+
+
 def test_bars_of_the_future_were_not_seen_on_the_walls_clock() -> None:
     assert dict(count([session()], T0 + 30 * DAY).excluded) == {"a": "its bars lie in the future, so its time was not the wall's"}
     assert dict(count([session(up=())], T0).excluded) == {"a": "it has no bars"}

@@ -152,17 +152,21 @@ def test_a_broken_socket_loses_nothing(bar: float, stream: str) -> None:
     tell(story)
 
 
-@pytest.mark.parametrize("answers_pings", [True, False])
-def test_a_socket_that_says_nothing_is_dialled_again_though_it_answers_pings(answers_pings: bool) -> None:
-    """B7: a line lives by its messages, not by heartbeats."""
+@pytest.mark.parametrize(
+    ("answers_pings", "silent_s", "why"), [(True, 20.0, "silent for 20 s"), (False, 120.0, "RequestTimeout: ")]
+)
+def test_a_socket_that_says_nothing_is_dialled_again_though_it_answers_pings(
+    answers_pings: bool, silent_s: float, why: str
+) -> None:
+    """B7: a line lives by its messages, not by heartbeats; one that answers none is noticed by them, too."""
 
     async def story(stand: Stand) -> None:
         stand.fault(1.5, FaultKind.SILENT_SOCKET, stream="market", executed=answers_pings)
         await agree(stand, 5)
         assert dials(stand) == [2, 1, 1]
-        assert any("dialled again" in note for note in stand.notes())
+        assert any(f"({why}" in note and "dialled again" in note for note in stand.notes())
 
-    tell(story)
+    tell(story, settings=ExchangeSettings(market_silent_s=silent_s))
 
 
 @pytest.mark.parametrize("late_s", [None, 40.0])
@@ -356,7 +360,57 @@ def test_a_venue_that_tells_no_mark_has_none() -> None:
     tell(story, settings=PATIENT)
 
 
+def test_a_mark_of_the_next_bar_costs_no_question_and_does_not_pass_for_the_close() -> None:
+    """B1: it came while a late candle was waited for; the last one of the bar itself is at hand."""
+
+    async def story(stand: Stand) -> None:
+        close, asked = START + 3 * M1.ms, list[str]()
+        fetch, heard, older = stand.venue.client.fetch, stand.venue._take, dict[str, float]()
+
+        async def noted(url: str, *rest: Any) -> Any:
+            asked.append(url)
+            return await fetch(url, *rest)
+
+        def take(word: Any) -> None:
+            if isinstance(word, MarkSeen) and word.ts <= close:
+                older[word.name] = word.price
+            heard(word)
+
+        stand.venue.client.fetch, stand.venue._take = noted, take
+        stand.fault(2.5, FaultKind.LATE_FINAL, stream=BTC_FINALS, delay_ms=800)
+        for name in ("BTCUSDT", "ETHUSDT"):
+            stand.at(3.005, take, MarkSeen(name, close + 200, 1.0, 0))
+        await agree(stand, 4)
+        marks = stand.got[2].marks
+        assert [mark.ts for mark in marks] == [close, close]
+        assert [mark.price for mark in marks] == [older["BTCUSDT"], older["ETHUSDT"]]
+        assert not [url for url in asked if "premiumIndex" in url]
+
+    tell(story)
+
+
 # --- limits ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_asked_of_the_venue_stays_within_datas_own_budget() -> None:
+    """B7: whatever wants to know how much; each of these questions weighs one."""
+
+    async def story(stand: Stand) -> None:
+        asked: list[float] = []
+        fetch = stand.venue.client.fetch
+
+        async def noted(url: str, *rest: Any) -> Any:
+            asked.append(stand.world.loop.time())
+            return await fetch(url, *rest)
+
+        stand.venue.client.fetch = noted
+        await asyncio.gather(*(stand.venue.rest.mark(BTC) for _ in range(120)))
+        assert len(asked) == 120
+        assert all(sum(begun <= at < begun + 60.0 for at in asked) <= 50 for begun in asked)
+        assert asked[-1] - asked[0] < 180.0
+
+    tell(story, settings=ExchangeSettings(weight_per_minute=50))
+
 
 
 @pytest.mark.parametrize("kind", [FaultKind.THROTTLE, FaultKind.BAN])

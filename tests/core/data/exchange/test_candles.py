@@ -155,6 +155,18 @@ def test_what_went_out_from_another_venue_is_not_wanted_any_more() -> None:
     assert went_out(candles, 3) == [(0, 1)]
 
 
+def test_a_candle_of_long_ago_does_not_come_out_again() -> None:
+    """Too long ago to be compared with what went out: it would be decided upon a second time."""
+    candles = collected(M1)
+    for minute in range(12):
+        candles.take(0, minute * MINUTE, values(minute + 1.0))
+        assert went_out(candles, minute + 1) == [(0, minute)]
+    for close in (1.0, 9.0):
+        assert not candles.take(0, 0, values(close))
+        assert went_out(candles, 12) == []
+        assert candles.missing(12 * MINUTE) == []
+
+
 @given(order=st.permutations(list(range(12))), every=st.integers(1, 6))
 def test_in_whatever_order_they_come_each_goes_out_once_and_in_order(order: list[int], every: int) -> None:
     candles = collected(M1, hold=200)

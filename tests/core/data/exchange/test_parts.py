@@ -122,6 +122,9 @@ class _Answers:
     def server_time(self, answer: int) -> int:
         return answer
 
+    async def spend(self, _cost: float, _path: str) -> None:
+        pass
+
     async def fetch(self, _url: str) -> int:
         await asyncio.sleep(self.legs_s[0])
         told = self.clock.now_ms() + self.ahead_ms

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.data.blocks import BarFlag
-from core.data.exchange import confirm
+from core.data.exchange import confirm, reserve
 from core.data.exchange.settings import ExchangeSettings
 from core.data.feed import Feed
 from core.data.quality import Issue
@@ -60,6 +60,44 @@ def test_while_the_first_venue_is_down_the_second_stands_in_marked_and_the_first
         again = [BatchIn.of(batch).batch() for batch in stand.got]  # as the journal gives it to a replay
         assert [rows(batch) for batch in again] == [rows(batch) for batch in stand.got]
         assert all(not batch.marks and not batch.books for batch in stand.got if any(row[1] for row in rows(batch)))
+
+    tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=bybit.start)
+
+
+def test_while_another_venue_stands_in_there_is_no_book_for_whoever_asks_between_two_bars() -> None:
+    """X33: the first venue's may be there again while its candles are not yet believed; what is planned is not of its prices."""
+
+    async def story(stand: Stand) -> None:
+        away(stand, 3.5, 9.5)
+        at_hand: dict[bool, list[bool]] = {True: [], False: []}
+        for _ in range(16):
+            (batch,) = await stand.take(1)
+            await asyncio.sleep(5.0)
+            foreign = any(row[1] for row in rows(batch))
+            at_hand[foreign].append(stand.venue.present_book(BTC) is not None)
+            assert foreign <= (stand.source.present_book(BTC) is None)
+        assert any(at_hand[True])  # or nothing was shown here
+        assert at_hand[False][-1]
+        assert stand.source.present_book(BTC) is not None
+
+    tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=bybit.start)
+
+
+def test_of_a_long_outage_only_the_latest_bars_are_taken_from_another_venue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X33: a hole of days is not filled with foreign prices."""
+    assert reserve._MOST == 500
+    monkeypatch.setattr(reserve, "_MOST", 4)
+
+    async def story(stand: Stand) -> None:
+        stand.world.kill("bybit")
+        away(stand, 3.5, 13.5)
+        stand.at(11.5, stand.world.restart, "bybit")
+        await stand.take(13)
+        foreign = [(batch.ts, row[2], row[3]) for batch in stand.got for row in rows(batch) if row[1]]
+        first = min(ts for ts, _, _ in foreign)
+        for who in (0, 1):
+            bars = [opened for ts, one, opened in foreign if (ts, one) == (first, who)]
+            assert bars == [first - ago * M1.ms for ago in (4, 3, 2, 1)]
 
     tell(story, settings=QUICK, venues=("binanceusdm", "bybit"), others=bybit.start)
 

@@ -169,3 +169,28 @@ def test_an_order_that_the_venue_forgot_and_shows_again_is_called_back_long_befo
         await b.until(lambda: not b.venue.open_orders("BTCUSDT"), LiveOptions().settle_s + 5.0)
 
     tell(story, options=LiveOptions(audit_every_s=3_600.0))
+
+
+def test_what_was_confirmed_a_moment_ago_is_not_missed():
+    """It may be slow to show in the books and to look-ups; after that it counts as lost."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        account = b.broker._account
+
+        async def nothing(*_asked, **_more):
+            return ()
+
+        async def unknown(*_asked, **_more):
+            return None
+
+        account.open_orders, account.look_up = nothing, unknown
+        before = b.rows()
+        await b.broker.compare()
+        assert b.rows() == before
+        assert all(code != "order_lost" for _, code, _ in b.alerts)
+        await b.hear(15.0)
+        assert any(code == "order_lost" for _, code, _ in b.alerts)
+
+    tell(story, options=OFTEN)

@@ -80,6 +80,17 @@ def test_a_taker_walks_real_levels_and_what_it_took_is_gone_until_the_level_chan
     assert house.book(BIDS, [(101, 2), (102, 4)]).market(BUY, 2).average == 101
 
 
+def test_a_level_that_is_shown_with_another_size_is_there_as_a_whole():
+    house = House(wallet="10000").book(BIDS, [(101, 5), (102, 50)])
+    assert house.market(BUY, 3).average == 101
+    assert house.book(BIDS, [(101, 8), (102, 50)]).market(BUY, 8).average == 101
+    # the same size again: nobody has come
+    assert house.book(BIDS, [(101, 8), (102, 50)]).market(BUY, 1).average == 102
+    house.market(SELL, 12)
+    # less than was taken from it before
+    assert house.book(BIDS, [(101, 2), (102, 50)]).market(BUY, 2).average == 101
+
+
 def test_a_limit_takes_what_it_may_and_rests_with_the_rest():
     house = House().book(BIDS, ASKS)
     state = house.limit(BUY, 3, "101")

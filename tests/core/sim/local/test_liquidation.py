@@ -1,5 +1,7 @@
 """Positions that the venue ends by force, and its warning before. At 100 a buyer pays 100.01; tick 0.01."""
 
+import pytest
+
 from core.sim.local.values import AlgoType, ExecutionType, MarginCall, MarginType, OrderEvent
 from tests.core.sim.local.kit import BTC, BUY, ETH, SELL, House, d
 
@@ -18,6 +20,21 @@ def crossed() -> House:
     house = House(wallet="100")
     house.market(BUY, 10)
     return house
+
+
+def test_what_another_cross_position_must_keep_backs_this_one_no_more():
+    """Five of each at 100.01 on 100, less 2 x 0.250025 of fees: what backs one is 99.49995 - 0.05 - 5 = 94.44995.
+
+    94.44995 + 5 x (mark - 100.01) = 5 x mark / 100 at 405.60005 / 4.95 = 81.9394; without the 5 it would be 80.93.
+    """
+    house = House(wallet="100")
+    house.market(BUY, 5)
+    house.market(BUY, 5, symbol=ETH)
+    assert house.position().liquidation_price == pytest.approx(d("405.60005") / d("4.95"))
+    house.mark("81.94")
+    assert (house.position().qty, house.position(ETH).qty) == (5, 5)
+    house.mark("81.93")
+    assert (house.position().qty, house.position(ETH).qty) == (0, 5)
 
 
 def kinds(house) -> dict:

@@ -295,3 +295,14 @@ async def test_closing_lets_go_of_what_hangs(tmp_path: Path) -> None:
         await until(lambda: world.server.faults_waiting == ())
         await world.server.close()
         assert isinstance(await asking, aiohttp.ClientError)
+
+
+async def test_the_spot_host_counts_for_itself(tmp_path: Path) -> None:
+    """Its limit is larger, and what is spent there is not spent on futures (exchange.md 1.4)."""
+    limits = Limits(weight_per_minute=5, spot_weight_per_minute=50)
+    async with serving(tmp_path, told(limits=limits), tls=False, clock=VirtualClock(NOON)) as world:
+        spot = [(await world.ask("GET", "/api/v3/time", signed=False)).status for _ in range(50)]
+        assert spot == [200] * 50
+        futures = [(await world.ask("GET", "/fapi/v1/time", signed=False)).status for _ in range(6)]
+        assert futures == [200] * 5 + [429]
+        assert (await world.ask("GET", "/api/v3/time", signed=False)).status == 429

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,6 +17,8 @@ from core.sim.local.exchange import LocalExchange
 from core.sim.local.values import NewOrder, OrderSide, OrderType, TimeInForce, TradeTick
 from core.sim.server.persistence import StateFile
 from tests.core.sim.server.kit import BTC, D, listing
+from tests.support.simulation import sqlite
+from tests.support.simulation.disk import Disk, Loss
 
 PAGE = 4096
 
@@ -100,6 +103,24 @@ def test_after_a_kill_the_last_finished_save_is_there(cut: bool, tmp_path: Path)
     if cut:
         os.truncate(killed / "state.db-wal", (killed / "state.db-wal").stat().st_size - 100)
     assert restored(killed / "state.db").snapshot() == (before if cut else after)
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_what_was_saved_before_the_power_went_is_there(loss: Loss, tmp_path: Path) -> None:
+    """An order that was answered is not forgotten, whatever the disk did of all that it was not made to do."""
+    (tmp_path / "real").mkdir()
+    disk, exchange = Disk(tmp_path / "real"), traded(1)
+    with sqlite.databases(lambda path: disk if disk.holds(path) else None):
+        file = StateFile(tmp_path / "real" / "state.db")
+        saved = []
+        for _ in range(3):
+            save(file, traded(1, exchange))
+            saved.append((len(disk.ops), exchange.snapshot()))
+        disk.frozen = True  # closing is not part of it
+        file.close()
+    for number, (operations, state) in enumerate(saved):
+        image = disk.image(tmp_path / f"{number}", loss, Random(number), operations)
+        assert restored(image / "state.db").snapshot() == state
 
 
 def test_a_save_that_fails_leaves_the_one_before(tmp_path: Path) -> None:

@@ -469,3 +469,108 @@ def test_weights_follow_what_is_asked() -> None:
     assert ROUTES["GET", "/fapi/v1/time"].orders(Params({})) == 0
     assert ROUTES["POST", "/fapi/v1/batchOrders"].orders(Params({"batchOrders": "[{},{}]"})) == 2
     assert ROUTES["POST", "/fapi/v1/batchOrders"].orders(Params({"batchOrders": "nonsense"})) == 1
+
+
+WEIGHTS = {
+    (0, 0, 1): (
+        "POST /fapi/v1/order",
+        "POST /fapi/v1/algoOrder",
+    ),
+    (1, 1, 0): (
+        "GET /fapi/v1/ping",
+        "GET /fapi/v1/time",
+        "GET /fapi/v1/exchangeInfo",
+        "GET /fapi/v1/fundingRate",
+        "GET /fapi/v1/fundingInfo",
+        "GET /api/v3/ping",
+        "GET /api/v3/time",
+        "POST /fapi/v1/listenKey",
+        "PUT /fapi/v1/listenKey",
+        "DELETE /fapi/v1/listenKey",
+        "GET /fapi/v1/leverageBracket",
+        "GET /fapi/v1/rateLimit/order",
+        "POST /fapi/v1/positionSide/dual",
+        "POST /fapi/v1/leverage",
+        "POST /fapi/v1/marginType",
+        "GET /sapi/v1/account/apiRestrictions",
+        "POST /fapi/v1/order/test",
+        "GET /fapi/v1/order",
+        "DELETE /fapi/v1/order",
+        "GET /fapi/v1/openOrder",
+        "DELETE /fapi/v1/allOpenOrders",
+        "DELETE /fapi/v1/batchOrders",
+        "GET /fapi/v1/orderAmendment",
+        "GET /fapi/v1/algoOrder",
+        "DELETE /fapi/v1/algoOrder",
+        "DELETE /fapi/v1/algoOpenOrders",
+    ),
+    (1, 1, 1): (
+        "PUT /fapi/v1/order",
+    ),
+    (1, 2, 0): (
+        "GET /fapi/v1/ticker/price",
+        "GET /fapi/v2/ticker/price",
+    ),
+    (1, 10, 0): (
+        "GET /fapi/v1/premiumIndex",
+    ),
+    (1, 40, 0): (
+        "GET /fapi/v1/ticker/24hr",
+        "GET /fapi/v1/openOrders",
+        "GET /fapi/v1/openAlgoOrders",
+    ),
+    (2, 2, 0): (
+        "GET /api/v3/klines",
+    ),
+    (2, 5, 0): (
+        "GET /fapi/v1/ticker/bookTicker",
+    ),
+    (5, 5, 0): (
+        "GET /fapi/v1/trades",
+        "GET /fapi/v1/klines",
+        "GET /fapi/v1/markPriceKlines",
+        "GET /fapi/v1/indexPriceKlines",
+        "GET /fapi/v1/premiumIndexKlines",
+        "GET /fapi/v2/account",
+        "GET /fapi/v3/account",
+        "GET /fapi/v1/accountConfig",
+        "GET /fapi/v2/balance",
+        "GET /fapi/v3/balance",
+        "GET /fapi/v2/positionRisk",
+        "GET /fapi/v3/positionRisk",
+        "GET /fapi/v1/symbolConfig",
+        "GET /fapi/v1/userTrades",
+        "GET /fapi/v1/allOrders",
+        "GET /fapi/v1/allAlgoOrders",
+    ),
+    (5, 5, 1): (
+        "POST /fapi/v1/batchOrders",
+        "PUT /fapi/v1/batchOrders",
+    ),
+    (10, 10, 0): (
+        "GET /fapi/v1/depth",
+        "POST /fapi/v1/countdownCancelAll",
+    ),
+    (20, 20, 0): (
+        "GET /fapi/v1/aggTrades",
+        "GET /api/v3/exchangeInfo",
+        "GET /fapi/v1/commissionRate",
+    ),
+    (30, 30, 0): (
+        "GET /fapi/v1/income",
+        "GET /fapi/v1/multiAssetsMargin",
+        "GET /fapi/v1/positionSide/dual",
+    ),
+}
+"""What a call weighs with a symbol and without one, and how many orders it counts as; by the venue's own pages."""
+
+
+def test_every_call_weighs_what_the_venue_says() -> None:
+    """A client that keeps to a budget here keeps to it there."""
+    told = dict[tuple[int, int, int], list[str]]()
+    for (method, path), route in ROUTES.items():
+        weights = (route.weight(Params({"symbol": BTC})), route.weight(Params({})), route.orders(Params({})))
+        told.setdefault(weights, []).append(f"{method} {path}")
+    assert {weights: sorted(names) for weights, names in told.items()} == {
+        weights: sorted(names) for weights, names in WEIGHTS.items()
+    }

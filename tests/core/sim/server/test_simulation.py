@@ -74,3 +74,42 @@ def test_one_seed_fixes_everything_that_a_client_sees() -> None:
     assert first.virtual_s == second.virtual_s
     assert sum("done" in event for event in first.events) + sum("failed" in event for event in first.events) == ORDERS
     assert any("failed" in event for event in first.events)
+
+
+async def silent_sockets(world: Any) -> None:
+    """A client that pings each 10 s; its sockets fall silent, and only later they answer no pings any more."""
+    servers: list[ExchangeServer] = []
+
+    async def exchange(_node: Any) -> None:
+        servers.append(made(world.clocks))
+        await servers[0].start("10.1.0.1", 443)
+        await servers[0].finished()
+
+    async def bot(_node: Any) -> None:
+        client = ccxt.pro.binanceusdm(
+            {"streaming": {"keepAlive": 10_000, "maxPingPongMisses": 2}, "options": {"fetchCurrencies": False}}
+        )
+        await client.load_markets()
+        await client.watch_trades(BTC_SWAP)
+        for answers in (True, False):
+            servers[0].inject(Fault(FaultKind.SILENT_SOCKET, executed=answers))
+            begun = world.loop.time()
+            try:
+                async with asyncio.timeout(120):
+                    while True:  # the first may be what was on its way
+                        await client.watch_trades(BTC_SWAP)
+            except (TimeoutError, ccxt.BaseError) as error:
+                world.note(type(error).__name__, f"after 120 s: {world.loop.time() - begun >= 120}")
+        await client.close()
+
+    world.start("exchange", exchange, hosts=VENUE_HOSTS)
+    await asyncio.sleep(0.5)
+    await world.start("bot", bot).gone
+    await servers[0].close()
+    world.complaints.clear()
+
+
+def test_a_silent_socket_is_noticed_by_the_library_only_through_its_pings() -> None:
+    """exchange.md 4: staleness is found by keepAlive x misses, or by one's own budget."""
+    told = [event.partition(" bot ")[2] for event in run_world(1, silent_sockets).events if " bot " in event]
+    assert told == ["TimeoutError after 120 s: True", "RequestTimeout after 120 s: False"]

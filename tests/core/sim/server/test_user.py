@@ -14,7 +14,8 @@ import pytest
 
 from core.sim.local.values import FundingTick
 from core.sim.server.faults import Fault, FaultKind
-from core.sim.server.options import Latencies, Span
+from core.sim.server.listen_keys import ListenKeys
+from core.sim.server.options import MINUTE, Latencies, Span
 from tests.core.sim.server.kit import BTC, BTC_SWAP, D, World, raises, serving, told, until
 
 BUY = {"symbol": BTC, "side": "BUY", "type": "MARKET", "quantity": "0.01"}
@@ -240,3 +241,11 @@ async def test_a_stuck_stop_leaves_the_position_naked_until_it_comes_loose(plain
         await until(lambda: heard.named("ALGO_UPDATE")[-1]["o"]["X"] == "FINISHED")
     plain.server.inject(Fault(FaultKind.STUCK_TRIGGER))
     plain.server.clear_faults()
+
+
+def test_a_key_that_is_asked_for_again_is_valid_for_an_hour_from_then_on() -> None:
+    keys = ListenKeys(60 * MINUTE, seed=1)
+    key = keys.create(0)
+    assert keys.create(50 * MINUTE) == key
+    assert [keys.valid(key, minute * MINUTE) for minute in (70, 109, 110)] == [True, True, False]
+    assert keys.create(110 * MINUTE) != key
