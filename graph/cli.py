@@ -171,8 +171,10 @@ def paper(
     """Trade on paper through the whole brain: a made market, or recorded real history.
 
     A run that comes to its end exits with 0, also when it ends halted: `state` in the answer says so, and
-    `brain doctor --state DIR` exits with 5 until a person has unlocked it.
+    `brain doctor --state DIR` exits with 5 until a person has unlocked it. At an exchange (`--broker local`) it exits with 5
+    itself where something stays there that nobody asked to stay, however it was ended.
     """
+    _say_that_it_loads(json=json, quiet=quiet, color=color)
     from graph.commands.paper import PaperRequest, run_paper
 
     request = PaperRequest(
@@ -529,6 +531,7 @@ def live(
         if misplaced:
             raise typer.BadParameter(f"{misplaced[0]} belongs behind {context.invoked_subcommand}, if it has it")
         return
+    _say_that_it_loads(json=json, quiet=quiet, color=color)
     from graph.commands.live import run_live
     from graph.commands.live_run import LiveFlags
 
@@ -573,6 +576,13 @@ def governance_sign(
     from graph.commands.governance import run_sign
 
     raise typer.Exit(run_sign(configs=configs, reviewer=reviewer, no_input=no_input, color=color))
+
+
+def _say_that_it_loads(*, json: bool, quiet: bool, color: str) -> None:
+    """To import what trades can take seconds."""
+    from graph.console import Console
+
+    Console(color=color, json=json, quiet=quiet).stage("loading")
 
 
 def main() -> None:

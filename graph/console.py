@@ -155,11 +155,22 @@ class Console:
         if not self.quiet:
             _tell(self.err, text)
 
+    def stage(self, text: str) -> None:
+        """What a start is busy with, for whoever waits for it at a terminal; a log and a script need not know."""
+        if _is_terminal(self.err) and not self.json:
+            self.info(text)
+
     def warn(self, text: str, *, money: bool = False) -> None:
         """A warning, to stderr and into the JSON answer; one about money is shown even with ``--quiet``."""
         self.warnings.append(text)
         if money or not self.quiet:
             self._to_err(f"warning: {printable(text)}")
+
+    def page(self, text: str) -> None:
+        """A person is called, to stderr and into the JSON answer, even with ``--quiet``; a stderr that is closed ends nothing."""
+        self.warnings.append(text)
+        with contextlib.suppress(OSError):
+            self._to_err(f"page: {printable(text)}")
 
     def error(self, error: BaseException, *, effect: str = "") -> None:
         """An error for people, to stderr, always."""
@@ -201,7 +212,7 @@ class Console:
 
     def _to_err(self, text: str) -> None:
         if self.colored(self.err):
-            text = re.sub(r"^warning(?=:)", paint("warning", Style.WARNING), text)
+            text = re.sub(r"^(warning|page)(?=:)", lambda found: paint(found[0], Style.WARNING), text)
         _tell(self.err, text)
 
 

@@ -16,6 +16,7 @@ from core.journal.writer import way_out
 from core.sim.server.tls import Certificate, make_certificate
 
 _CERT, _KEY = "exchange-cert.pem", "exchange-key.pem"
+_ACCOUNT = "exchange.db"
 
 
 class ExchangeMarket(msgspec.Struct, frozen=True):
@@ -65,7 +66,12 @@ class ExchangeFolder:
     @property
     def account(self) -> Path:
         """The exchange's own state; the server writes it."""
-        return self.root / "exchange.db"
+        return self.root / _ACCOUNT
+
+    @staticmethod
+    def holds_account(root: Path) -> bool:
+        """Whether an exchange has kept its account in ``root``; a folder that is not there is not made by asking."""
+        return (root / _ACCOUNT).is_file()
 
     @property
     def _market(self) -> Path:

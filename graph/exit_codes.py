@@ -29,11 +29,11 @@ _MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "Done; the answer is yes.",
     ExitCode.NO: "Done; the answer is no: a comparison differs, a check found damage, a gate failed.",
     ExitCode.USAGE: "Used or configured wrongly; nothing was started.",
-    ExitCode.REFUSED: "Refused by a safety rule: a lock, a gate for live trading, a governance that was not signed.",
-    ExitCode.SURROUNDINGS: "Something outside is missing or broken: data, exchange, port, disk, key.",
+    ExitCode.REFUSED: "Refused by a safety rule: a lock, a gate for live trading, a governance that was not signed, a key.",
+    ExitCode.SURROUNDINGS: "Something outside is missing or broken: data, exchange, port, disk, clock.",
     ExitCode.PERSON: "A person is needed: trading is halted, or the books cannot be reconciled.",
     ExitCode.BUG: "A fault of Brain itself; a report file was written and is named in the message.",
-    ExitCode.INTERRUPTED: "Stopped by Ctrl-C.",
+    ExitCode.INTERRUPTED: "Stopped by Ctrl-C, or by any signal before a run at an exchange had begun (LIVE-018).",
 }
 
 _USAGE_FAMILIES = ("CLI-", "CFG-")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from configs.errors import ConfigCode
 from core.codes import RefusalCode
+from graph.alert_words import ALERTS, HALTS
 from graph.exit_codes import ExitCode, UsageError
 
 ERROR_CODES: dict[str, str] = {
@@ -34,12 +35,16 @@ ERROR_CODES: dict[str, str] = {
     "DATA-042": "The folder of a download holds what brain data fetch did not write, or recordings of another venue.",
     "DATA-043": "Two downloads into one folder at a time; each keeps the list of what is there.",
     "DATA-044": "The folder of a download cannot be written: the disk is full, or it is not allowed. What was fetched is kept.",
+    "DATA-045": "A venue has nothing of what brain data fetch was asked for in that time; no recording was written.",
     "EXCH-001": "The local exchange cannot listen on the port, most often because it is taken.",
     "EXCH-002": "The local exchange of a paper run plays its market no more, and the run was ended: no stop could trigger there.",
     "STATE-001": "Saved state is absent, damaged or of another run.",
     "STATE-002": "The state folder or file cannot be used.",
     "STATE-003": "The disk is full; everything up to the last commit is there.",
-    "STATE-004": "The state file is damaged, or is not a state file.",
+    "STATE-004": (
+        "The state file is damaged, or is not a state file. For a session at an exchange: look there first, then restore the file"
+        " from a copy, or close what is open there; another folder knows neither positions nor locks."
+    ),
     "STATE-005": "The state folder holds no run.",
     "STATE-006": "A record was there already or is incomplete; nothing of the commit was written.",
     "STATE-007": "The state file was made by another version of Brain.",
@@ -53,6 +58,14 @@ ERROR_CODES: dict[str, str] = {
     "STATE-012": "A snapshot of the portfolio has another version.",
     "STATE-013": "Another daemon on this machine trades with the same API key.",
     "STATE-014": "The local exchange cannot write its account down: the disk is full, or it is not allowed.",
+    "STATE-015": (
+        "The key traded last in another folder, which still has something open, halted or lost, or knows orders that the one"
+        " that was named does not."
+    ),
+    "STATE-016": (
+        "The account of the local exchange at which a paper session trades is gone, or older than the session: what the session"
+        " holds and has ordered is not there."
+    ),
     "JRN-001": "The session journal is damaged or incomplete; nothing was written to it. The message says where it stops.",
     "JRN-002": "The session journal cannot be read or written: the disk is full, or it is not allowed.",
     "JRN-003": "There is no such session, more than one is meant, or it has no journal.",
@@ -95,7 +108,7 @@ ERROR_CODES: dict[str, str] = {
     "LIVE-015": "The account could not be asked: no network, or the exchange does not answer as it should.",
     "LIVE-016": "The futures account holds no USDT to begin with.",
     "LIVE-017": "The exchange has another position by now than the person who accepted it was shown.",
-    "LIVE-018": "A signal ended the command before its run had begun; nothing was sent.",
+    "LIVE-018": "A signal ended the command before its run had begun; nothing was opened.",
     "LIVE-019": "The account is in multi-assets mode, where coins other than USDT margin positions.",
     "VENUE-001": "The exchange has no module here.",
     "VENUE-002": "The exchange does not list a symbol.",
@@ -153,7 +166,19 @@ def did_you_mean(word: str, choices: Iterable[str], limit: int = 3) -> tuple[str
 
 def known_codes() -> tuple[str, ...]:
     """Every code that :func:`explain` has a text for, sorted within its kind."""
-    return (*sorted(ERROR_CODES), *sorted(c.value for c in ConfigCode), *sorted(c.value for c in RefusalCode))
+    words = {*ALERTS, *HALTS} - {c.value.lower() for c in RefusalCode}
+    return (*sorted(ERROR_CODES), *sorted(c.value for c in ConfigCode), *sorted(c.value for c in RefusalCode), *sorted(words))
+
+
+def _told(wanted: str) -> list[str]:
+    """What a word means as a halt at the exchange, and as an alert: one may be both."""
+    word = wanted.lower()
+    told = []
+    if word in HALTS:
+        told.append(f"{word}: a halt; nothing is opened at the exchange, exits and stops go on.\n{HALTS[word]}")
+    if word in ALERTS:
+        told.append(f"{word}: an alert; a person is told.\n{ALERTS[word]}")
+    return told
 
 
 def explain(code: str) -> str:
@@ -165,12 +190,14 @@ def explain(code: str) -> str:
     wanted = code.strip().upper()
     if wanted in RefusalCode.__members__:
         refusal = RefusalCode[wanted]
-        return f"{refusal.value}: a refusal; something was wanted and not done.\n{refusal.meaning}"
+        return "\n".join([f"{refusal.value}: a refusal; something was wanted and not done.\n{refusal.meaning}", *_told(wanted)])
     if wanted in {c.value for c in ConfigCode}:
         return f"{wanted}: {FAMILIES['CFG']}.\n{ConfigCode(wanted).meaning}"
     family = wanted.partition("-")[0]
     if wanted in ERROR_CODES:
         return f"{wanted}: {FAMILIES[family]}.\n{ERROR_CODES[wanted]}"
+    if told := _told(wanted):
+        return "\n".join(told)
     if wanted.isdigit() and int(wanted) in {c.value for c in ExitCode}:
         return f"{wanted}: an exit code.\n{ExitCode(int(wanted)).meaning}"
     if family in FAMILIES and wanted.partition("-")[2].isdigit():

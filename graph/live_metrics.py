@@ -59,13 +59,17 @@ class LiveMetrics:
         series["brain_strategies_active"].set(float(self._strategies_active()))
         series["brain_refused_tool_calls_total"].set(float(sum(board.refused_calls.values())))
         series["brain_records_lost_total"].set(float(self.records_lost()))
-        halts = [halt.kind for halt in self.halts()]
-        series["brain_halts"].values[:] = [float(halts.count(kind)) for kind in HaltKind]
+        self.on_halts()
         series["brain_export_lag_seconds"].set(export_lag_s)
         issues = self._context.market.feed.counters.all()
         metrics.on_data_issues(issues)
         self._telemetry.set_data_issues(issues)
         metrics.on_kpis(assess(self._telemetry, self._timings()))
+
+    def on_halts(self) -> None:
+        """What is halted now; it comes and goes between bars."""
+        halts = [halt.kind for halt in self.halts()]
+        self._metrics.series["brain_halts"].values[:] = [float(halts.count(kind)) for kind in HaltKind]
 
     def _timings(self) -> Timings:
         score = self._regime_score

@@ -19,7 +19,7 @@ from core.monitor.store import in_use
 from core.venues.keys import Keys
 from graph.account_lock import account_file, held
 from graph.evidence import gather
-from graph.session_dir import SessionDir
+from graph.session_dir import SessionDir, writable
 from graph.soundness import OnBars
 from graph.version import source_digest
 
@@ -141,9 +141,12 @@ def _why_no_secret(text: str) -> str:
 
 
 def _state(number: int, state: Path) -> Item:
-    asked, remedy = "no other daemon in the state folder", "stop it first"
+    asked, remedy = "a state folder that can be written, and no other daemon in it", "stop it first"
     if state.exists() and not state.is_dir():
         return Item(number, "state_folder", asked, f"{state} is no folder", Verdict.FAIL, remedy="brain live --state DIR")
+    if not writable(state):
+        remedy = "let this account write there; another folder knows neither positions nor locks"
+        return Item(number, "state_folder", asked, f"{state}: cannot be written", Verdict.FAIL, remedy=remedy)
     busy = SessionDir.holds_one(state) and in_use(SessionDir(state, create=False).database)
     return Item(number, "state_folder", asked, f"{state}: {'in use' if busy else 'free'}", _passes(not busy), remedy=remedy)
 

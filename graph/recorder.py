@@ -33,13 +33,21 @@ _LOUD = {
 }
 
 
+_LOG_LEVELS = {AlertLevel.INFO: "INFO", AlertLevel.WARNING: "WARNING", AlertLevel.PAGE: "CRITICAL"}
+
+
 class RunRecorder:
-    """Implements the recorder port of the brain and the order log of the order manager."""
+    """Implements the recorder port of the brain and the order log of the order manager.
+
+    Attributes:
+        on_page: told code and text of what calls a person, at once; it must raise nothing, since anybody may call one.
+    """
 
     def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
         self._telemetry = telemetry
         self.on_plan_time: Callable[[float], None] = lambda _: None
+        self.on_page: Callable[[str, str], None] = lambda _code, _text: None
         self._head = EMPTY_HASH
         self.last_refusal: Refusal | None = None
 
@@ -141,9 +149,10 @@ class RunRecorder:
     def alert(self, ts: int, level: AlertLevel, code: str, text: str) -> None:
         """Something that a person should know."""
         self._store.record_alert(Alert(ts, level, code, text))
-        logger.log("INFO" if level is AlertLevel.INFO else "WARNING", "{}: {}", code, text)
-        if level is not AlertLevel.INFO:
-            self._telemetry.on_warning()
+        logger.log(_LOG_LEVELS[level], "{}: {}", code, text)
+        self._telemetry.on_alert(level)
+        if level is AlertLevel.PAGE:
+            self.on_page(code, text)
 
     def snapshot(self) -> dict[str, Any]:
         return {"head": self._head.hex()}

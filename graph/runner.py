@@ -73,6 +73,9 @@ class Daemon:
         options: pace and end.
         governance_changed: asked between bars whether the locked file was touched.
         identity: facts besides source and configuration that a resumed session must share.
+
+    Attributes:
+        outside: what a real venue holds that belongs to no plan, in words; whoever has one puts its own here.
     """
 
     run_type: type[Run] = Run
@@ -122,6 +125,7 @@ class Daemon:
         self.resumed_from = 0
         self.warming = True
         self._warmed = False
+        self.outside: Callable[[], tuple[str, ...]] = lambda: ()
 
     # --- control ------------------------------------------------------------------------------------------
 
@@ -153,6 +157,11 @@ class Daemon:
     def halts(self) -> tuple[Halt, ...]:
         """What at the venue keeps entries from being sent, and where; only a real venue has any."""
         return ()
+
+    def look_at_halts(self) -> tuple[Halt, ...]:
+        """What is halted now, for the metrics too: it comes and goes between bars."""
+        self._live.on_halts()
+        return self.halts
 
     @property
     def not_written(self) -> str | None:

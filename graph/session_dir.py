@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -53,6 +54,18 @@ class AcceptRequest:
 Request = TypeVar("Request", UnlockRequest, AcceptRequest)
 
 
+def writable(root: Path) -> bool:
+    """Whether a session may be kept in ``root``, or go on there; it need not be there yet."""
+    there = root
+    try:
+        while not there.exists():
+            there = there.parent
+        files = [one for one in (root / _DATABASE, root / _ORDERS) if one.exists()]
+    except PermissionError:
+        return False
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK) and all(os.access(one, os.W_OK) for one in files)
+
+
 class SessionDir:
     """Layout of a run's folder.
 
@@ -91,6 +104,11 @@ class SessionDir:
     def holds_one(cls, root: Path) -> bool:
         """Whether ``root`` holds a session's records."""
         return (root / _DATABASE).is_file()
+
+    @classmethod
+    def at_exchange(cls, root: Path) -> bool:
+        """Whether ``root`` holds a session that has an outbox of orders."""
+        return os.path.isfile(root / _ORDERS)  # noqa: PTH113 - of a folder that may not be looked into nothing is known
 
     @classmethod
     def holds_journal(cls, root: Path) -> bool:

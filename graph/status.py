@@ -2,54 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Any
 
 from core.codes import RefusalCode
 from core.exec.live.halts import Halt
 from core.types import REGIME_CODES, Regime, TradingState
-from graph.commands.common import say_time
+from graph.commands.common import remedy_of, say_time
 from graph.console import Console
 from graph.runner import Daemon
 
 _EVERY_SECONDS = 0.25
 _LINE_EVERY_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 5.0
+"""A halt wakes whoever shows it; that one was lifted nobody tells."""
 OnProgress = Callable[[], None]
 PAPER, LIVE = "PAPER", "LIVE"
 """What the panel of a run is headed with."""
 
 
 @contextmanager
-def watch(daemon: Daemon, console: Console, title: str = PAPER) -> Iterator[OnProgress]:
-    """Show the run of ``daemon`` until the block ends; the value is to be called after every bar."""
+def watch(daemon: Daemon, console: Console, title: str = PAPER, *, first_bar: str = "") -> Iterator[Ticker]:
+    """Show the run of ``daemon`` until the block ends; the value is to be called after every bar.
+
+    ``first_bar`` says when that is due, where it is waited for.
+    """
+
+    def say_line() -> None:
+        console.info(line(daemon, console.zone))
+
     total = daemon.expected_bars
+    if first_bar and (total is not None or not console.animated):
+        console.stage(first_bar)
     if total is not None:
         with console.progress(total, "trading on paper") as progress:
-            ticker = _Ticker(daemon, lambda done: _advance(progress, daemon, done, console.zone), begin=progress.go_on_from)
-            yield ticker.tick
+            ticker = Ticker(daemon, lambda done: _advance(progress, daemon, done, console.zone), begin=progress.go_on_from)
+            if not console.animated:
+                ticker.say_halts = say_line
+            yield ticker
             ticker.show()
     elif console.animated:
         from rich.console import Console as RichConsole
         from rich.live import Live
 
         screen = RichConsole(file=console.err, force_terminal=True, no_color=not console.colored(console.err))
-        with Live(_panel(daemon, console.zone, title), console=screen, auto_refresh=False) as live:
-            ticker = _Ticker(daemon, lambda _: live.update(_panel(daemon, console.zone, title), refresh=True))
-            yield ticker.tick
+
+        def drawn() -> Any:
+            waits = daemon.bars == daemon.resumed_from
+            return _panel(daemon, console.zone, title, first_bar if waits else "")
+
+        with Live(drawn(), console=screen, auto_refresh=False) as live:
+            ticker = Ticker(daemon, lambda _: live.update(drawn(), refresh=True))
+            yield ticker
             ticker.show()
     else:
-        yield _Ticker(daemon, lambda _: console.info(line(daemon, console.zone)), _LINE_EVERY_SECONDS).tick
+        yield Ticker(daemon, lambda _: say_line(), _LINE_EVERY_SECONDS)
 
 
-class _Ticker:
+class Ticker:
     """Calls ``show`` at most every ``every`` seconds of wall time, with the bars since the last call.
 
     ``begin`` is told before how many the session had when it was gone on with.
+
+    Attributes:
+        say_halts: shows a halt that came or went between two bars.
     """
 
     def __init__(
@@ -62,8 +84,10 @@ class _Ticker:
         self._daemon, self._show, self._every, self._begin = daemon, show, every, begin
         self._last_bars = -1
         self._due = 0.0
+        self._woken = asyncio.Event()
+        self.say_halts = self.show
 
-    def tick(self) -> None:
+    def __call__(self) -> None:
         """A bar is done."""
         now = time.monotonic()
         if now >= self._due:
@@ -78,6 +102,32 @@ class _Ticker:
         done, self._last_bars = self._daemon.bars - self._last_bars, self._daemon.bars
         self._show(done)
 
+    def wake(self) -> None:
+        """Somebody was called: look at once what is halted."""
+        self._woken.set()
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """While the block lasts, a halt is shown and counted when it comes and when it goes, not only after the next bar."""
+        task = asyncio.create_task(self._follow(), name="halts between bars")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        shown = self._daemon.look_at_halts()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+                    await self._woken.wait()
+            self._woken.clear()
+            halts = self._daemon.look_at_halts()
+            if halts != shown:
+                self.say_halts()
+            shown = halts
+
 
 def _advance(progress: Any, daemon: Daemon, done: int, zone: tzinfo) -> None:
     state = verdict(daemon)
@@ -87,7 +137,13 @@ def _advance(progress: Any, daemon: Daemon, done: int, zone: tzinfo) -> None:
 
 
 def _equity(daemon: Daemon) -> float:
-    return daemon.parts.telemetry.equity or 0.0
+    marked = daemon.parts.telemetry.equity
+    return daemon.parts.context.ledger.starting_equity if marked is None else marked
+
+
+def _time(daemon: Daemon, zone: tzinfo, between: str) -> str:
+    now_ms = daemon.parts.clock.now_ms()
+    return f"{say_time(now_ms, zone)}{between}bar {daemon.bars}" if now_ms else "no bar yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +174,8 @@ def verdict(daemon: Daemon) -> Verdict:
     if view.day_lock:
         return Verdict("▲", "reducing", f"day lock at {view.day_pnl_pct:+.2f} %", "entries open again with the next trading day")
     if daemon.bars == 0:
-        return Verdict("○", "starting", "no bar has been decided yet")
+        starting = Verdict("○", "starting", "no bar has been decided yet")
+        return starting if halted is None else replace(starting, reason=halted.reason, remedy=halted.remedy)
     if view.state is not TradingState.ACTIVE:
         return Verdict("▲", view.state.value, "equity is not known yet")
     if status is not None and status.health.paused:
@@ -141,8 +198,7 @@ def _halted(daemon: Daemon) -> Verdict | None:
         return None
     where = {halt.symbol for halt in halts}
     everywhere = "" in where or where >= set(daemon.parts.context.market.symbols)
-    waits = any(halt.kind.by_person or halt.kind.of_position for halt in halts)
-    remedy = "look at the exchange, then `brain accept --state DIR`" if waits else "it goes on by itself when that is settled"
+    remedy = remedy_of(halts)
     if everywhere:
         return Verdict("■", "halted", say_halts(halts), remedy)
     return Verdict("▲", "active", f"but nothing is opened on {say_halts(halts)}", remedy)
@@ -164,20 +220,27 @@ def _short(symbol: str) -> str:
     return base if ":" in symbol else f"{base} spot"
 
 
+def outside(daemon: Daemon) -> str:
+    """What the exchange holds that belongs to no plan, so that "flat" hides none of it; empty: nothing."""
+    held = daemon.outside()
+    return f"outside our plans: {'; '.join(held)}; nothing is opened there" if held else ""
+
+
 def line(daemon: Daemon, zone: tzinfo = UTC) -> str:
     """The run in one line, for logs and screen readers."""
     view, t = daemon.parts.context.governor.view, daemon.parts.telemetry
-    held = ", ".join(f"{_short(s)} {p.side.value}" for s, p in daemon.parts.context.ledger.positions.items()) or "flat"
+    ours = ", ".join(f"{_short(s)} {p.side.value}" for s, p in daemon.parts.context.ledger.positions.items())
+    held = ", ".join(text for text in (ours, outside(daemon)) if text) or "flat"
     now = verdict(daemon)
     return (
-        f"{say_time(daemon.parts.clock.now_ms(), zone)}  bar {daemon.bars}  "
+        f"{_time(daemon, zone, '  ')}  "
         f"{now.word}{f' ({now.reason})' if now.reason else ''}  "
         f"equity {_equity(daemon):.2f} USD  day {view.day_pnl_pct:+.2f} %  72 h {view.dd_72h_pct:.2f} % down  "
         f"trades {t.stats.n}  {held}"
     )
 
 
-def _panel(daemon: Daemon, zone: tzinfo, title: str) -> Any:
+def _panel(daemon: Daemon, zone: tzinfo, title: str, first_bar: str = "") -> Any:
     """State and why, equity against its limits, what was done and refused, markets, positions; never by colour alone."""
     from rich.panel import Panel
     from rich.table import Table
@@ -186,8 +249,7 @@ def _panel(daemon: Daemon, zone: tzinfo, title: str) -> Any:
     view, limits = context.governor.view, context.config.governance
     facts = Table.grid(padding=(0, 2))
     facts.add_column(no_wrap=True)
-    now_ms = daemon.parts.clock.now_ms()
-    facts.add_row("time", f"{say_time(now_ms, zone)}, bar {daemon.bars}" if now_ms else "before the first bar")
+    facts.add_row("time", _time(daemon, zone, ", ") + (f"; {first_bar}" if first_bar else ""))
     facts.add_row("state", f"{now}" + (f"\n{now.remedy}" if now.remedy else ""))
     facts.add_row("equity", f"{_equity(daemon):.2f} USD, {t.stats.n} trades, {t.stats.sum_r:+.2f} R")
     day = f"day {view.day_pnl_pct:+.2f} of -{limits.max_daily_loss_pct} %"
@@ -238,6 +300,7 @@ def _positions(daemon: Daemon, zone: tzinfo) -> str:
             f"{_short(symbol)} {position.side.value} {position.qty} since {say_time(position.opened_ts, zone)}, "
             f"{r_now:+.2f} R, stop {position.stop}, {position.plan.strategy}"
         )
+    lines += [text for text in (outside(daemon),) if text]
     return "\n".join(lines) or "no open position"
 
 

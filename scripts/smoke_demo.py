@@ -169,7 +169,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     try:
         keys = Keys.of(load_environment(None, os.environ if environ is None else environ))
     except BrainError as error:
-        sys.stderr.write(f"error[{error.code}]: {error.what}\n   = effect: nothing was sent\n")
+        way_out = f"   = help: {error.help}\n" if error.help else ""
+        sys.stderr.write(f"error[{error.code}]: {error.what}\n   = effect: nothing was sent\n{way_out}")
         return 2
     try:
         clean = asyncio.run(_run(keys, asked.symbol))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.tracing import untraced
+from tests.support.watchdog import bounded
 
 if TYPE_CHECKING:
     from core.data.warmup import WarmReport
@@ -92,6 +93,29 @@ def _quick_starts() -> Iterator[None]:
     collector = SimpleNamespace(collect=int, freeze=int, unfreeze=int)
     with mock.patch.object(Market, "warm", uncounted), mock.patch.object(runner, "gc", collector):
         yield
+
+
+# --- what never ends ---------------------------------------------------------------------------------------
+
+_STUCK_AFTER_S = 600.0
+"""Several times as long as the longest of them has taken on a machine that does much else."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    with _bounds(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that waits for what never comes fails and names itself; only a year of real bars may take as long as it likes."""
+    with _bounds(item):
+        return (yield)
+
+
+def _bounds(item: pytest.Item) -> AbstractContextManager[None]:
+    return nullcontext() if item.get_closest_marker("acceptance") is not None else bounded(_STUCK_AFTER_S)
 
 
 # --- who runs what -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -12,11 +13,19 @@ import msgspec
 from configs.environment import load_environment
 from configs.loader import default_folder, load
 from configs.validators import Configuration, Environment
+from core.exec.live.halts import Halt, HaltKind
 from core.monitor.reader import StoreReader
 from core.types import TradingState
 from graph.session_dir import SessionDir
 
 ENV_FILE = Path(".env")
+_SETTLES = {
+    HaltKind.FOREIGN_ORDER: "cancel that order at the exchange, and it goes on by itself",
+    HaltKind.UNCOVERED: "look at the exchange at once; it goes on by itself when the position is covered, or closed",
+    HaltKind.MARGIN: "close what is open there, or set it at the exchange, then start again",
+    HaltKind.UNPROVEN: "meet what is not met, then start again",
+}
+"""What settles a halt that no person's word does; the others are looked at again and again."""
 
 
 def read_environment() -> Environment:
@@ -39,6 +48,17 @@ def secrets_of(environment: Environment) -> tuple[str, ...]:
     """Values that must never be written anywhere."""
     values = (environment.api_key, environment.api_secret, environment.openai_api_key)
     return tuple(value.get_secret_value() for value in values if value.get_secret_value())
+
+
+def remedy_of(halts: Sequence[Halt], state: str = "DIR") -> str:
+    """What a person can do about ``halts`` of the session in ``state``, each thing once: only what settles them."""
+    return "; ".join(dict.fromkeys(_remedy(halt.kind, state) for halt in halts))
+
+
+def _remedy(kind: HaltKind, state: str) -> str:
+    if kind.by_person or kind.of_position:
+        return f"look at the exchange, then `brain accept --state {state}`"
+    return _SETTLES.get(kind, "it goes on by itself when that is settled")
 
 
 def who_asks() -> str:

@@ -67,6 +67,12 @@ def _fetch(request: FetchRequest, console: Console) -> Answer:
     wanted = _read(request)
     with held(request.out):
         files = asyncio.run(_download(wanted, request, console))
+    if not files:
+        raise SourceError(
+            f"{wanted.venue} has nothing of what was asked for since {say(wanted.start)}: no recording was written",
+            help="give another --from, --to or --tf, or other --symbols",
+            code="DATA-045",
+        )
     lines = [f"{name:32} {rows:>10,} rows" for name, rows in files.items()]
     lines.append(f"look at them: brain data check {request.out}")
     return Answer({"out": str(request.out), "exchange": wanted.venue, "files": files}, "\n".join(lines))
@@ -82,6 +88,8 @@ def _read(request: FetchRequest) -> _Wanted:
     end = None if request.end is None else parse_time(request.end, _EXAMPLE)
     if end is not None and end <= start:
         raise UsageError(f"--to was {request.end}, expected a time after --from {request.start}", help=_EXAMPLE)
+    if request.address is None and start >= SystemClock().now_ms():  # a local exchange may play another time
+        raise UsageError(f"--from was {request.start}, expected a time that is over", help=_EXAMPLE)
     return _Wanted(_VENUES[request.exchange], symbols, _timeframes(request.timeframes), start, end)
 
 
@@ -112,7 +120,7 @@ async def _download(wanted: _Wanted, request: FetchRequest, console: Console) ->
     client = make_client(wanted.venue, None, Wiring(plain=request.address, budget=budget))
     try:
         clock = VenueClock(SystemClock(), step_ms=settings.step_ms, every_s=settings.clock_every_s, read_ntp=lambda: None)
-        await _reach(client, clock, wanted)
+        await _reach(client, clock, wanted, request.address)
         rest = VenueRest(client, clock.now, settings.last_row_ms)
         download = Download(rest, wanted.venue, request.out, np.random.default_rng(0))
         series = series_of(wanted.symbols, wanted.timeframes)
@@ -122,7 +130,7 @@ async def _download(wanted: _Wanted, request: FetchRequest, console: Console) ->
         await client.close()
 
 
-async def _reach(client: Any, clock: Any, wanted: _Wanted) -> None:
+async def _reach(client: Any, clock: Any, wanted: _Wanted, address: str | None) -> None:
     """Load the venue's markets and measure its time.
 
     Raises:
@@ -132,9 +140,12 @@ async def _reach(client: Any, clock: Any, wanted: _Wanted) -> None:
         await client.load_markets()
         await clock.measure(client)
     except Exception as error:
+        first = "check the network and the venue's status page"
+        if address is not None:
+            first = f"is a local exchange running at {address}? brain exchange --http starts one and tells its address"
         raise SourceError(
             f"{wanted.venue} cannot be used: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}",
-            help="check the network and the venue's status page, then run the same command again",
+            help=f"{first}; then run the same command again",
             code="DATA-040",
         ) from error
     missing = [symbol for symbol in wanted.symbols if ":" in symbol and symbol not in client.markets]

@@ -7,8 +7,7 @@ hands in another way as a value.
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +32,10 @@ from graph.account_lock import account_file, holding, last_folder, remember
 from graph.commands.common import secrets_of
 from graph.commands.drive import Driven, drive
 from graph.commands.left_behind import refuse_left_behind
-from graph.commands.paper_answer import data_of, summary_of
+from graph.commands.paper_answer import answer_at_exchange
 from graph.console import NOTHING_STARTED, Answer, Console
 from graph.engines import EngineKind, build_engine
-from graph.exit_codes import ExitCode, UsageError
+from graph.exit_codes import UsageError
 from graph.live.assembly import LiveRequest, Reach, live_daemon
 from graph.live.daemon import LiveDaemon
 from graph.parse import parse_backup, parse_entering, parse_symbols
@@ -143,6 +142,7 @@ class Desk:
     log: LogHandle
     stage: Stage
     keys: Keys
+    on_stage: Callable[[str], None]
     wallet_usd: float = 0.0
     servers: list[MetricsServer] = field(default_factory=list)
 
@@ -160,13 +160,14 @@ class Desk:
             sizing=flags.sizing,
             on_balance=self._note,
             entering=flags.entering,
+            on_stage=self.on_stage,
         )
 
     def _note(self, held: BalanceSeen) -> None:
         self.wallet_usd = float(held.wallet)
 
     def ready(self, daemon: LiveDaemon) -> str:
-        """The daemon stands: nothing was sent yet. The exporter's port must bind (X38)."""
+        """The daemon stands: nothing was opened yet. The exporter's port must bind (X38)."""
         unmet = (*self.trading.unmet, *self._other_money(daemon.parts.context.ledger.starting_equity))
         if unmet:
             daemon.broker.open_nothing(f"{'; '.join(unmet)} is not met; what is open is watched, and the next start looks again")
@@ -208,7 +209,7 @@ def trade(trading: Trading, console: Console, stage: Stage, reach: Reach | None 
 
     Raises:
         StateError: another daemon trades the account or has the folder.
-        BrainError: the account may not be traded as it is; nothing was sent.
+        BrainError: the account may not be traded as it is; nothing was sent but what covers what was open.
     """
     reach = reach or Reach(SystemClock(), Keys.of(trading.environment))
     with at_desk(trading, console, stage, reach) as desk:
@@ -237,17 +238,13 @@ def at_desk(trading: Trading, console: Console, stage: Stage, reach: Reach) -> I
         stack.callback(log.close)
         store = Store(folder.database)
         stack.callback(store.close)
-        desk = Desk(trading, folder, store, log, stage, reach.keys)
+        desk = Desk(trading, folder, store, log, stage, reach.keys, console.stage)
         stack.callback(desk.end)
         logger.info("live trading begins: {}, {}", trading.flags.sizing, ", ".join(trading.flags.base_tf))
         yield desk
 
 
 def _answer(driven: Driven, desk: Desk, console: Console) -> Answer:
-    code = ExitCode.INTERRUPTED if driven.signal_seen == signal.SIGINT else ExitCode.DONE
-    code = ExitCode.PERSON if driven.daemon.unasked else code
-    data = data_of(driven.result, driven.daemon, desk.folder)
     how = desk.trading.flags.entering
     chosen = {"sizing": desk.trading.flags.sizing.value, "entry": how.entry.value, "slices": how.slices}
-    more = {**chosen, "left_open": driven.daemon.left, "in_doubt": driven.daemon.unknown}
-    return Answer({**data, **more}, summary_of(driven.result, driven.daemon, desk.folder, console.zone), code)
+    return answer_at_exchange(driven, desk.folder, console.zone, chosen)

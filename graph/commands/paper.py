@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,11 +24,11 @@ from core.risk.canary import Sizing
 from core.types import Timeframe
 from graph.assembly import Assembly, assemble
 from graph.commands.common import read_configuration, read_environment, secrets_of
-from graph.commands.drive import drive, drive_direct
-from graph.commands.paper_answer import data_of, summary_of
+from graph.commands.drive import code_of_end, drive, drive_direct
+from graph.commands.paper_answer import answer_at_exchange, data_of, summary_of
 from graph.console import NOTHING_STARTED, Answer, Console, run_command
 from graph.engines import EngineKind, build_engine
-from graph.exit_codes import ExitCode, UsageError
+from graph.exit_codes import UsageError
 from graph.explanations import did_you_mean
 from graph.journaling import open_journal
 from graph.opening import EQUITY, SIZING, refuse_other_broker
@@ -148,9 +147,9 @@ class _Desk:
         return f"session {self.folder.root}, engine {self.kind.value}, metrics {served}"
 
     def answer(self, result: RunResult, daemon: Daemon, signal_seen: int | None) -> Answer:
-        """The run is over."""
-        code = ExitCode.INTERRUPTED if signal_seen == signal.SIGINT else ExitCode.DONE
-        return Answer(data_of(result, daemon, self.folder), summary_of(result, daemon, self.folder, self.console.zone), code)
+        """A run inside this process is over."""
+        text = summary_of(result, daemon, self.folder, self.console.zone)
+        return Answer(data_of(result, daemon, self.folder), text, code_of_end(signal_seen))
 
 
 def _paper(request: PaperRequest, console: Console, stage: _Stage) -> Answer:
@@ -205,13 +204,15 @@ def _run_local(desk: _Desk, source: Source | None) -> Answer:
         handover=request.handover,
         sizing=request.sizing,
         entering=request.entering,
+        on_stage=desk.console.stage,
     )
     making = made_daemon(live, source, build_engine(desk.kind), desk.store, parse_backup(request.backup))
 
     def ready(daemon: Daemon) -> str:
         return f"{desk.ready(daemon)}, orders to a local exchange in real time, entries {request.entering}"
 
-    return desk.answer(*asyncio.run(drive(making, desk.console, ready, handover=request.handover)))
+    driven = asyncio.run(drive(making, desk.console, ready, handover=request.handover))
+    return answer_at_exchange(driven, desk.folder, desk.console.zone)
 
 
 def _identity(request: PaperRequest) -> dict[str, str]:

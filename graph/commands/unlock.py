@@ -7,7 +7,7 @@ from pathlib import Path
 from core.errors import LockedError
 from core.exec.live.outbox_reader import standing
 from core.types import TradingState
-from graph.commands.common import last_alert, open_reader, saved_state, who_asks
+from graph.commands.common import last_alert, open_reader, remedy_of, saved_state, who_asks
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode, UsageError
 from graph.session_dir import SessionDir, UnlockRequest
@@ -56,4 +56,4 @@ def _halts(state: Path) -> str:
     """What no unlock settles: the exchange's own matters."""
     halts = standing(SessionDir(state, create=False).orders).halts
     lines = [f"\nnothing is opened on {halt.where}: {halt.text}" for halt in halts]
-    return "".join([*lines, f"\nhelp: brain accept --state {state}"]) if lines else ""
+    return "".join([*lines, f"\nhelp: {remedy_of(halts, str(state))}"]) if lines else ""

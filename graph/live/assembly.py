@@ -32,7 +32,7 @@ from core.types import Timeframe
 from core.venues.binance_account import BinanceAccount
 from core.venues.client import Wiring
 from core.venues.keys import Keys
-from core.venues.words import BalanceSeen
+from core.venues.words import ZERO, BalanceSeen
 from graph.assembly import Assembly, assemble, instruments_for
 from graph.engines import Engine
 from graph.identity import Known
@@ -84,6 +84,7 @@ class LiveRequest:
     """What is to be run.
 
     ``equity``: USD at the first start; None: what the account holds then. ``on_balance``: told what the account holds now.
+    ``on_stage``: told what the start is busy with.
     """
 
     config: Configuration
@@ -99,6 +100,7 @@ class LiveRequest:
     crash: OnCrashPoint = never
     on_balance: Callable[[BalanceSeen], None] = lambda _: None
     entering: Entering = field(default_factory=Entering)
+    on_stage: Callable[[str], None] = lambda _: None
 
 
 @asynccontextmanager
@@ -116,7 +118,7 @@ async def live_daemon(
     Raises:
         StateError: the folder is in use, or of another run.
         SourceError: the exchange cannot be reached, or does not list a symbol.
-        BrainError: the account may not be traded as it is; nothing was sent.
+        BrainError: the account may not be traded as it is; nothing was sent but what covers what was open.
     """
     async with AsyncExitStack() as stack:
         if store is None:
@@ -128,11 +130,13 @@ async def live_daemon(
         books = _Books()
         broker = _broker(request, reach, books)
         stack.push_async_callback(broker.stop)
+        request.on_stage("asking the account what it is and holds")
         held = await broker.check()
         request.on_balance(held)
         begun = _begun(request, held, known)
         books.source = source = _source(request, reach, begun.start)
         stack.push_async_callback(source.close)
+        request.on_stage(f"fetching the past of {', '.join(request.base_tf)}")
         await source.prepare(history=begun.start is None)
         venue = JournaledLive(broker, journal)
         books.parts = parts = assemble(
@@ -150,9 +154,18 @@ async def live_daemon(
             handover=request.handover,
             leave_within_s=request.leave_within_s,
         )
+        daemon.outside = lambda: _outside(broker)
         if known is not None:
             daemon.refuse_another(known)
         yield daemon
+
+
+def _outside(broker: LiveBroker) -> tuple[str, ...]:
+    """What is held there beyond the books; where they have more than the exchange, a halt tells it."""
+    held = broker.held
+    beyond = {symbol: qty for symbol, qty in broker.apart.items() if qty * held.get(symbol, ZERO) > ZERO}
+    stop = {symbol: "under a stop" if broker.covered(symbol) else "WITHOUT A STOP that is known" for symbol in beyond}
+    return tuple(f"{qty} {symbol}, {stop[symbol]}" for symbol, qty in beyond.items())
 
 
 def _facts(request: LiveRequest, reach: Reach) -> dict[str, str]:

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from loguru import logger
 
-from core.clock import Clock
+from core.clock import Clock, rfc3339_seconds
 from core.data.sources.base import Source, SourceInfo
 from core.errors import StateError
 from core.monitor.store import Store
@@ -44,10 +45,11 @@ async def daemon_at_local(request: LiveRequest, source: Source, engine: Engine, 
         StateError: the folder is in use, or of another run.
         SourceError: the source has no perpetual.
     """
-    folder = ExchangeFolder(request.folder.root / "exchange")
+    folder = _folder_of(request, store)
     with folder.held():
         _same_market(folder, _played(request, source.info))
-        clock = PacedClock(_begin(folder, source), 1.0, asyncio.get_running_loop().time)
+        clock = PacedClock(_begin(folder, source, _last_decided(store)), 1.0, asyncio.get_running_loop().time)
+        request.on_stage("opening the local exchange")
         # nobody's clock but this one counts: the market's time is not the host's
         options = ServerOptions(check_time=False, state_file=folder.account)
         instruments = instruments_for(request.config, source.info.symbols)
@@ -73,7 +75,7 @@ async def daemon_at_real_market(request: LiveRequest, real: Reach, engine: Engin
         StateError: the folder is in use, or of another run.
         SourceError: the market cannot be reached.
     """
-    folder = ExchangeFolder(request.folder.root / "exchange")
+    folder = _folder_of(request, store)
     with folder.held():
         _same_market(folder, _heard(request))
         instruments = instruments_for(request.config, tuple(request.base_tf))
@@ -83,6 +85,7 @@ async def daemon_at_real_market(request: LiveRequest, real: Reach, engine: Engin
         relay.stakes = Stakes(venue.exchange, instruments)
         try:
             async with _served(venue, folder) as wiring:
+                request.on_stage("connecting to the market: waiting for the first price and the first book of each symbol")
                 await relay.start()
                 reach = replace(real, keys=LOCAL_KEYS, orders=wiring())
                 async with (
@@ -139,10 +142,46 @@ def _same_market(folder: ExchangeFolder, market: ExchangeMarket) -> None:
         )
 
 
-def _begin(folder: ExchangeFolder, source: Source) -> int:
+def _folder_of(request: LiveRequest, store: Store) -> ExchangeFolder:
+    """Where the exchange of the session is; it is made with the session, and never again.
+
+    Raises:
+        StateError: a session goes on, and its exchange's account is gone.
+    """
+    root, decided = request.folder.root / "exchange", _last_decided(store)
+    if decided and not ExchangeFolder.holds_account(root):
+        raise _lost(f"the exchange of the session in {root.parent}, which went up to {rfc3339_seconds(decided)}, is gone", root)
+    return ExchangeFolder(root)
+
+
+def _last_decided(store: Store) -> int:
+    """Time (ms) of the session's last decision; 0 before the first."""
+    ((ts,),) = store.query("SELECT COALESCE(MAX(ts), 0) FROM decisions")
+    return int(ts)
+
+
+def _begin(folder: ExchangeFolder, source: Source, decided: int) -> int:
+    """Where the market goes on.
+
+    Raises:
+        StateError: that is before what the session has ``decided``: it would wait for its last bar, and for fills that
+            this account never had.
+    """
     state = StateFile(folder.account).load()
     played = int(state["position"][0]) if state is not None and state["position"] else source.info.start
-    return max(played, folder.time())
+    begin = max(played, folder.time())
+    if begin < decided:
+        went, stands = rfc3339_seconds(decided), rfc3339_seconds(begin)
+        raise _lost(f"the session in {folder.root.parent} went up to {went}, its exchange only up to {stands}", folder.root)
+    return begin
+
+
+def _lost(what: str, root: Path) -> StateError:
+    return StateError(
+        what,
+        help=f"put {root} back as it was when the session stopped, or begin another session with another --state DIR",
+        code="STATE-016",
+    )
 
 
 @asynccontextmanager

@@ -38,6 +38,7 @@ def test_a_run_over_real_sockets_starts_and_ends_when_asked_to(tmp_path: Path) -
     answer = until_started(tmp_path)
     assert answer["ok"], answer
     assert answer["data"]["open_positions"] == 0
+    assert (answer["data"]["left_open"], answer["data"]["in_doubt"]) == ({}, [])
     assert (tmp_path / "session" / "exchange" / "exchange.db").is_file()
     meta = dict(rows(tmp_path / "session", "SELECT key, value FROM meta"))
     assert (meta["entry"], meta["slices"]) == ("across", "4")

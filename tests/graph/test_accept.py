@@ -29,6 +29,7 @@ from tests.support.run import Ran
 FOUND, CONFIRM = "What did you find at the exchange? ", "Type ACCEPT to go on: "
 FLAT = Halt(ETH, HaltKind.POSITION, "", "position of it is 0 at the exchange", 1, "0")
 TWIN = Halt("", HaltKind.OTHER_DAEMON, "", "another daemon")
+FOREIGN = Halt(ETH, HaltKind.FOREIGN_ORDER, "7", "none of ours")
 LOOKED_FOR = Halt(ETH, HaltKind.DOUBT, "an-order", "nobody can tell")
 REQUEST = AcceptRequest("liquidated", "owner", (Accepted(ETH, "position", "", "0"), Accepted("", "other_daemon", "", "")))
 
@@ -120,6 +121,7 @@ def test_doctor_and_unlock_say_what_the_exchange_halts(ran: Ran, tmp_path: Path)
         ((), "", "", False),
         ((TWIN,), "the whole account: another daemon", "halted", True),
         ((FLAT, LOOKED_FOR), f"but nothing is opened on ETH: {FLAT.text}; and 1 more", "active", True),
+        ((FOREIGN,), "but nothing is opened on ETH: none of ours", "active", False),
         ((LOOKED_FOR,), "but nothing is opened on ETH: nobody can tell", "active", False),
     ],
 )
@@ -135,6 +137,7 @@ def test_the_line_and_the_panel_show_halts(halts: Any, said: str, word: str, wai
     assert found.word == everywhere
     assert said.removeprefix("but nothing is opened on ") in found.reason
     assert ("brain accept" in found.remedy) == waits
+    assert ("cancel that order at the exchange" in found.remedy) == (halts == (FOREIGN,))
 
 
 def test_the_metrics_count_halts_by_reason(ran: Ran) -> None:

@@ -206,6 +206,8 @@ def test_colour_and_redrawing_are_for_terminals_that_want_them(tmp_path: Path) -
     bar = at_terminal(*run, environ={"NO_COLOR": "1"}, program=soon_warm)
     assert bar.code == 0
     assert "trading on paper" in bar.out
+    assert bar.out.startswith("loading")
+    assert "warming up features and regimes from the past" in bar.out
     assert f"{ESC}[?25l" in bar.out  # redrawn in place, with the cursor hidden
     assert not re.search(rf"{ESC}\[[0-9;]+m", bar.out)
 
@@ -258,6 +260,8 @@ def test_every_command_and_flag_has_a_help_text() -> None:
 
 def test_the_page_of_commands_names_every_command_flag_and_exit_code() -> None:
     text = render_commands()
+    assert "    brain accept [SYMBOL] [flags]" in text
+    assert "    brain explain CODE [flags]" in text
     for words in ("## brain paper", "## brain governance sign", "`--until-bars N`", "`--unlock-after DURATION`", "| `130` |"):
         assert words in text
     assert text.count("| `--color WHEN` |") == text.count("## brain ")

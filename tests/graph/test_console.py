@@ -143,6 +143,20 @@ def test_only_the_answer_goes_to_stdout() -> None:
     assert said(console) == ("the answer\n", "a hint\nwarning: a warning\n")
 
 
+def test_a_page_is_said_even_with_quiet_and_a_stderr_that_is_gone_ends_nothing() -> None:
+    """Whoever calls a person may be in the midst of protecting a position."""
+    console = Console(stdout=io.StringIO(), stderr=io.StringIO(), quiet=True, color="never")
+    console.page("symbol_halted: BTC")
+    assert said(console) == ("", "page: symbol_halted: BTC\n")
+    assert console.warnings == ["symbol_halted: BTC"]
+
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    Console(stdout=io.StringIO(), stderr=Gone()).page("x")
+
+
 def test_quiet_keeps_errors_and_warnings_about_money() -> None:
     console = make(quiet=True)
     console.info("hint")
@@ -567,6 +581,18 @@ def test_a_bar_that_goes_on_begins_where_it_stood() -> None:
         progress.go_on_from(90)
         progress.advance(5)
     assert "95/100" in stream.getvalue()
+
+
+def test_what_a_start_is_busy_with_is_for_whoever_waits_at_a_terminal() -> None:
+    """A log, a script and --quiet need not know."""
+    consoles = {
+        "warming up\n": [make(terminal=True), make(terminal=True, environ={"ACCESSIBLE": "1"})],
+        "": [make(), make(terminal=True, quiet=True), make(terminal=True, json=True)],
+    }
+    for expected, ones in consoles.items():
+        for console in ones:
+            console.stage("warming up")
+            assert said(console) == ("", expected)
 
 
 def test_a_question_is_never_asked_where_nobody_can_answer() -> None:

@@ -40,6 +40,11 @@ def test_a_download_from_a_local_exchange_is_resumed_checked_and_left_alone(tmp_
             "spot_1h/BTCUSDT.parquet": 47,
         }
         assert "fetching from binanceusdm: " in said.err
+        later = ("--from", "2999-01-01", "--to", "2999-01-02", *local[:2], "--out", f"{out}-later", *local[4:])
+        nothing = brain(*ASK, *later, "--json")
+        assert (nothing.code, nothing.answer["error"]["code"]) == (4, "DATA-045")
+        assert "has nothing of what was asked for since 2999-01-01 00:00: no recording" in nothing.answer["error"]["what"]
+        assert "brain data check" not in nothing.out
         again = brain(*ASK, *local, "--quiet")
         assert (again.code, again.err) == (0, "")
         assert "perp_1h/BTCUSDT.parquet" in again.out
@@ -70,6 +75,7 @@ def test_a_folder_with_faults_is_told_with_the_exit_code_and_in_json(tmp_path: P
         (("--tf", "7m"), "--tf was '7m', expected some of 1m, 5m"),
         (("--to", "2025-01-01"), "expected a time after --from"),
         (("--symbols", "what"), "symbol was 'what'"),
+        (("--from", "2999-01-01", "--to", "2999-02-01"), "--from was 2999-01-01, expected a time that is over"),
     ],
 )
 def test_misuse_is_told_before_anything_is_asked_for(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
@@ -94,6 +100,9 @@ def test_a_venue_that_cannot_be_reached_is_told_with_the_remedy(tmp_path: Path) 
         said = brain(*ASK, "--out", str(tmp_path / "out"), "--address", address, "--json")
     assert (said.code, said.answer["error"]["code"]) == (4, "DATA-040")
     assert "binanceusdm cannot be used" in said.answer["error"]["what"]
+    help_text = said.answer["error"]["help"]
+    assert help_text.startswith(f"is a local exchange running at {address}? brain exchange --http starts one")
+    assert "status page" not in help_text
 
 
 def test_a_folder_that_is_not_there_gets_advice_that_the_command_can_follow(tmp_path: Path) -> None:

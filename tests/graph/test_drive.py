@@ -12,13 +12,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from core.monitor.telemetry import RunResult
+from core.types import Timeframe
 from graph import journaling
-from graph.commands.drive import EndedEarly, drive
+from graph.commands.drive import Driven, EndedEarly, drive
 from graph.console import Console
+from graph.exit_codes import ExitCode
 from graph.live.daemon import LiveDaemon
 from tests.support.commands import paper, short_past
 
@@ -48,6 +52,75 @@ def test_a_signal_before_the_daemon_stands_takes_down_what_was_made_and_is_told(
     with pytest.raises(EndedEarly, match=f"ended by {number.name} before the run had begun") as ended:
         asyncio.run(drive(making(number, taken_down, deaf=deaf), console, lambda _: "stands", handover=False))
     assert (ended.value.code, ended.value.exit_code, taken_down) == ("LIVE-018", 130, ["made parts"])
+
+
+@asynccontextmanager
+async def standing(warming: bool, ends: asyncio.Event, taken_down: list[str]) -> AsyncIterator[LiveDaemon]:
+    """One whose run waits: for its last bar to come again (``warming``), or for what the exchange has."""
+
+    async def run(_: Any) -> str:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(ends.wait(), PATIENCE_S)
+        return "a result"
+
+    yield cast(
+        LiveDaemon,
+        SimpleNamespace(
+            parts=SimpleNamespace(
+                recorder=SimpleNamespace(),
+                source=SimpleNamespace(info=SimpleNamespace(missing=())),
+                journal=SimpleNamespace(torn=None, begun=True),
+                context=SimpleNamespace(ledger=SimpleNamespace(positions={}), market=SimpleNamespace(base_tf=(Timeframe.M5,))),
+            ),
+            broker=SimpleNamespace(account=lambda: SimpleNamespace(ts=0)),
+            expected_bars=None,
+            recovery=None,
+            stays=(),
+            outside=tuple,
+            look_at_halts=tuple,
+            warming=warming,
+            warm=lambda: (),
+            run=run,
+            stop=ends.set,
+        ),
+    )
+    taken_down.append("the daemon")
+
+
+@pytest.mark.parametrize("warming", [True, False])
+def test_a_signal_is_answered_while_a_session_is_brought_to_where_it_stopped_and_while_the_exchange_is_asked(
+    warming: bool,
+) -> None:
+    """X34: nothing that a start waits for is waited for in silence, or for longer than a person wants."""
+    taken_down: list[str] = []
+    console = Console(stdout=StringIO(), stderr=StringIO())
+    making = standing(warming, asyncio.Event(), taken_down)
+    if warming:
+        with pytest.raises(EndedEarly, match="ended by SIGTERM before the run had begun"):
+            asyncio.run(drive(making, console, lambda _: "stands", handover=False))
+        return
+    driven = asyncio.run(drive(making, console, lambda _: "stands", handover=False))
+    assert (driven.signal_seen, taken_down) == (signal.SIGTERM, ["the daemon"])
+    assert cast(StringIO, console.err).getvalue() == (
+        "stands\nwaiting at most 30 s until it is known what the exchange has; once more ends it at once\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "unasked", "code"),
+    [
+        (None, False, ExitCode.DONE),
+        (signal.SIGTERM, False, ExitCode.DONE),
+        (signal.SIGINT, False, ExitCode.INTERRUPTED),
+        (None, True, ExitCode.PERSON),
+        (signal.SIGTERM, True, ExitCode.PERSON),
+        (signal.SIGINT, True, ExitCode.PERSON),
+    ],
+)
+def test_what_stays_unasked_for_needs_a_person_however_the_run_was_ended(seen: int | None, unasked: bool, code: ExitCode) -> None:
+    daemon = cast(LiveDaemon, SimpleNamespace(unasked=unasked))
+    assert Driven(cast(RunResult, None), daemon, seen).code is code
 
 
 def test_under_nohup_the_end_of_the_terminal_ends_nothing() -> None:

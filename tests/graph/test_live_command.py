@@ -21,7 +21,7 @@ from core.monitor.provenance import COUNTS
 from core.monitor.store import Store
 from core.risk.canary import Sizing
 from core.venues.keys import Keys
-from graph import readiness
+from graph import readiness, session_dir
 from graph.account_lock import account_file, holding
 from graph.commands import live
 from graph.commands.live import WORD
@@ -214,6 +214,16 @@ def test_a_state_folder_in_use_is_refused(home: Path) -> None:
     finally:
         store.close()
     assert missing(asked(home)) == ["review_signed"]
+
+
+def test_a_state_folder_that_cannot_be_written_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Demand 12 passed, and the start ended with STATE-002 behind all the demands."""
+    (home / "live").mkdir(exist_ok=True)
+    monkeypatch.setattr(session_dir.os, "access", lambda _path, mode: not mode & os.W_OK)
+    said = asked(home)
+    assert missing(said) == ["review_signed", "state_folder"]
+    (item,) = [item for item in said.answer["data"]["items"] if item["key"] == "state_folder"]
+    assert (item["seen"], "let this account write there" in item["remedy"]) == (f"{home / 'live'}: cannot be written", True)
 
 
 def test_an_account_in_use_is_refused(home: Path) -> None:
@@ -495,7 +505,9 @@ def test_the_smoke_test_sends_nothing_without_keys(capsys: pytest.CaptureFixture
     """The demo exchange is the owner's to run; here only that it refuses."""
     monkeypatch.setattr(smoke_demo, "_run", lambda *_: pytest.fail("nothing may be sent"))
     assert smoke_demo.main([], {}) == 2
-    assert "nothing was sent" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nothing was sent" in said
+    assert "= help: set them in the environment or in .env" in said
 
 
 def test_the_smoke_test_refuses_any_address_but_the_demos() -> None:

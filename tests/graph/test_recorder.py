@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.canonical import EMPTY_HASH, chain, encode
 from core.codes import RefusalCode
+from core.monitor.logger import LogSettings, configure
+from core.monitor.metrics import MetricLabels, Metrics
 from core.monitor.reader import StoreReader
 from core.monitor.schema import AlertLevel
 from core.monitor.store import Store
@@ -185,6 +187,26 @@ def test_what_the_governor_does_is_an_alert_as_loud_as_it_matters(
     RunRecorder(store, telemetry).governor_event(GovernorEvent(kind, 1_000, 288.0, (("peak_72h", 300.0),)))
     assert alerts(store) == [(level.value, kind.value, "equity 288.00 USD, peak_72h 300.00")]
     assert (telemetry.daily_locks, telemetry.kill_switches, telemetry.warnings) == counted
+
+
+def test_a_page_is_critical_in_the_log_told_at_once_and_counted_apart(tmp_path: Path, store: Store, telemetry: Telemetry) -> None:
+    """E6, I5: it must not look like ordinary news."""
+    recorder, called = RunRecorder(store, telemetry), list[tuple[str, str]]()
+    recorder.on_page = lambda code, text: called.append((code, text))
+    log = configure(LogSettings(folder=tmp_path))
+    try:
+        for level in AlertLevel:
+            recorder.alert(1_000, level, "code", f"a {level.value}")
+    finally:
+        log.close()
+    lines = (tmp_path / "brain.log").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[1] for line in lines] == ["INFO", "WARNING", "CRITICAL"]
+    assert called == [("code", "a page")]
+    assert (telemetry.alerts, telemetry.warnings) == ({"info": 1, "warning": 1, "page": 1}, 2)
+    metrics = Metrics(MetricLabels((), (), (BTC,), ("breakout_4h",), ()), telemetry, 3.5)
+    metrics.refresh()
+    series = metrics.series["brain_alerts_total"]
+    assert dict(zip(series.keys, series.values, strict=True)) == {("info",): 1.0, ("warning",): 1.0, ("page",): 1.0}
 
 
 def test_an_order_that_expires_is_a_refusal_and_one_that_is_rejected_is_told_by_execution(

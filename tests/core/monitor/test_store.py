@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -382,6 +383,39 @@ def test_verify_finds_damage_inside_the_file(path: Path) -> None:
     path.write_bytes(content)
     with StoreReader(path) as reader, pytest.raises(StateError, match="damaged"):
         reader.verify()
+
+
+@pytest.mark.parametrize(
+    ("damage", "mend"),
+    [
+        (None, "restore the file from a copy"),
+        ("UPDATE snapshots SET sha256 = 'x'", "restore the file from a copy"),
+        ("PRAGMA user_version = 99", "use the newer program"),
+        ("ALTER TABLE meta ADD COLUMN more TEXT", "use the build that made it"),
+    ],
+)
+def test_records_of_a_session_at_an_exchange_are_never_answered_with_another_folder(
+    damage: str | None, mend: str, path: Path
+) -> None:
+    """X43: a new folder knows neither its positions nor its locks; elsewhere nothing is lost by one."""
+    with Store(path) as store:
+        store.save_snapshot(3, {"equity": 300.0})
+        store.commit()
+    if damage is None:
+        path.write_bytes(b"this is no database" * 200)
+    else:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(damage)
+
+    def way_out() -> str:
+        with pytest.raises(StateError) as refused, StoreReader(path) as reader:
+            reader.load_snapshot()
+        return refused.value.help
+
+    assert "another folder" in way_out()
+    (path.parent / "orders.sqlite").touch()
+    knows = "another folder knows neither positions nor locks"
+    assert way_out() == f"look at the exchange first, then {mend}, or close what is open there; {knows}"
 
 
 def test_an_absent_file_is_said_by_name(path: Path) -> None:

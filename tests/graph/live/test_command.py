@@ -5,6 +5,7 @@ The command's own desk and driver; only the way to the exchange is handed in, wh
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -254,3 +255,22 @@ def test_a_journal_that_a_crash_had_torn_is_told_at_the_next_start(tmp_path: Pat
     assert [told.count(said) for told in command.said] == [0, 1]
     daemon = command.driven[1].daemon
     assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
+
+
+def test_a_start_says_what_it_waits_for(tmp_path: Path) -> None:
+    """Each of these asks somebody else, or looks through months of history."""
+    said = list[str]()
+
+    async def story(stand: Stand, command: Command) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Console, "stage", lambda _, text: said.append(text))
+            await one_life(stand, command, 2.5)
+
+    lived(tmp_path / "session", story)
+    assert [text for text in said if not text.startswith("first bar at ")] == [
+        "asking the account what it is and holds",
+        f"fetching the past of {ETH}",
+        "warming up features and regimes from the past",
+        "making exchange and books agree",
+    ]
+    assert re.fullmatch(r"first bar at \d\d:\d\d:\d\d UTC", said[-1])

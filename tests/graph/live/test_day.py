@@ -41,7 +41,11 @@ def troubles(stand: Stand) -> list[network.Fault | Callable[[], object]]:
     """What the seed chooses from: each is over by itself."""
 
     def venue(kind: FaultKind, **how: object) -> Callable[[], object]:
-        return lambda: stand.venue.server.inject(Fault(kind, **how))  # type: ignore[arg-type]
+        def happen() -> None:
+            world.note("venue's fault", kind.name)
+            stand.venue.server.inject(Fault(kind, **how))  # type: ignore[arg-type]
+
+        return happen
 
     def clock_wrong_by(ms: int) -> None:
         world.jump_clock("bot", ms - world.clocks.skew_ms["bot"])  # a start would refuse more than 1.5 s
@@ -93,15 +97,29 @@ def lived(to: Path, seed: int, hours: int, every_s: float) -> Seen:
         for position in stand.venue.exchange.positions():
             assert books.get(position.symbol, Decimal(0)) == position.qty, position.symbol
         stand.session.rename(to)
-        told = [event for event in stand.world.events if "fault" in event or "killed" in event or "clock" in event]
-        found.append(Seen(to, stand.daemon.parts.recorder.decisions_hash, stand.daemon.bars, stand.daemon.seq, len(told)))
+        lives = check_trouble(stand, hours * HOUR_S / every_s)
+        found.append(Seen(to, stand.daemon.parts.recorder.decisions_hash, stand.daemon.bars, stand.daemon.seq, lives))
 
     trade(day(hours), story, seed=seed, bars=hours, keeps=True)
     found[0].alerts = rows(to, "SELECT level, code, message FROM alerts")
     return found[0]
 
 
+def check_trouble(stand: Stand, meant: float) -> int:
+    """That the day was what it says: about so many troubles, of every sort, and kills of both sides. The bot's lives."""
+    told = [event.split(maxsplit=2)[2] for event in stand.world.events if event.split()[1] == "world"]
+    sorts = {sort: sum(event.startswith(sort) for event in told) for sort in ("fault", "venue's fault", "clock", "killed")}
+    assert sum(sorts.values()) > 0.6 * meant, sorts
+    assert min(sorts.values()) > 0.05 * meant, sorts
+    assert {"killed bot", "killed venue"} <= set(told)
+    return stand.world.nodes["bot"].life.number
+
+
 def check(seen: Seen) -> None:
+    assert seen.lives > 1
+    purposes = [purpose for (purpose,) in rows(seen.session, "SELECT purpose FROM fills")]
+    assert "entry" in purposes
+    assert {"stop", "take", "exit"} & set(purposes)
     pages = [alert for alert in seen.alerts if alert[0] == "page" and alert[1] not in NOT_CRITICAL]
     assert [page for page in pages if LINK_GONE not in page[2]] == []
     check_record(seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,7 +19,12 @@ from core.types import Order
 from core.types import OrderPurpose as Purpose
 from core.types import OrderSide as Side
 from core.types import OrderType as Type
+from graph.commands.drive import Driven
+from graph.commands.paper_answer import answer_at_exchange
+from graph.console import Answer
+from graph.exit_codes import ExitCode
 from graph.live.daemon import LEAVE_WITHIN_S, LiveDaemon
+from graph.session_dir import SessionDir
 from tests.agents.making import ETH
 from tests.graph.live.kit import Stand, trade
 from tests.graph.live.test_live_daemon import VENUE_ETH, rows, won
@@ -58,6 +64,33 @@ def test_what_was_bought_by_hand_stays_and_is_told_and_the_end_is_no_success(tmp
     assert (daemon.left, daemon.unasked, len(daemon.stays)) == ({ETH: "0.300"}, True, 2)
     assert told == [("warning", text) for text in daemon.stays]
     assert f"0.300 {ETH}" in daemon.stays[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_answer_of_a_run_that_leaves_something_unasked_for_is_5_and_says_what_it_is(number: int, tmp_path: Path) -> None:
+    """Issue 4, point 6: one answer for paper and live."""
+    answers = list[Answer]()
+
+    def look(daemon: LiveDaemon, stand: Stand) -> None:
+        if daemon.bars == 2:
+            stand.venue.exchange.place(NewOrder(VENUE_ETH, OrderSide.BUY, OrderType.MARKET, Decimal("0.300")))
+            daemon.broker._audit.want("")
+        if daemon.bars == 4:
+            say = daemon._say_what_is_left
+
+            def said() -> None:
+                say()
+                driven = Driven(daemon.parts.telemetry.result(), daemon, number)
+                answers.append(answer_at_exchange(driven, SessionDir.at(stand.session), UTC, {"more": 1}))
+
+            daemon._say_what_is_left = said  # type: ignore[method-assign]
+            daemon.stop()
+
+    ended(tmp_path / "session", look)
+    (answer,) = answers
+    assert answer.code is ExitCode.PERSON
+    assert (answer.data["left_open"], answer.data["in_doubt"], answer.data["more"]) == ({ETH: "0.300"}, (), 1)
+    assert "4 bars (" in answer.text
 
 
 @pytest.mark.parametrize("bought_at", [4, 13])

@@ -23,6 +23,8 @@ from graph.live.paper import daemon_at_local, daemon_at_real_market
 from graph.opening import refuse_other_broker
 from graph.session_dir import SessionDir
 from tests.core.sim.server.kit import BTC_SWAP, ETH_SWAP, until
+from tests.support.commands import paper as brain_paper
+from tests.support.commands import short_past
 from tests.support.run import EQUITY, short_configuration
 
 
@@ -45,6 +47,21 @@ def traded(tmp_path: Path) -> Path:
     return tmp_path / "session"
 
 
+async def start(asked: LiveRequest, source: Source | None) -> None:
+    """Without a source beside a real market."""
+    engine, store = build_engine(EngineKind.DIRECT), Store(asked.folder.database)
+    making = (
+        daemon_at_real_market(asked, Reach(SystemClock(), LOCAL_KEYS), engine, store)
+        if source is None
+        else daemon_at_local(asked, source, engine, store)
+    )
+    try:
+        async with making:
+            raise AssertionError("it began")
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize(
     ("source", "asked", "said"),
     [
@@ -57,17 +74,8 @@ def traded(tmp_path: Path) -> Path:
 )
 async def test_an_account_meets_no_market_but_its_own(source: Source | None, asked: Any, said: str, traded: Path) -> None:
     """Prices of another would fill what rests there, before anybody looks at the session."""
-    engine, store = build_engine(EngineKind.DIRECT), Store(traded / "brain.sqlite")
-    other = request(traded, **asked)
-    making = (
-        daemon_at_real_market(other, Reach(SystemClock(), LOCAL_KEYS), engine, store)
-        if source is None
-        else daemon_at_local(other, source, engine, store)
-    )
     with pytest.raises(StateError) as error:
-        async with making:
-            raise AssertionError("it began")
-    store.close()
+        await start(request(traded, **asked), source)
     assert error.value.code == "STATE-010"
     assert said in error.value.what
     assert (traded / "exchange" / "exchange.db").read_bytes() == b"an account"
@@ -114,3 +122,34 @@ def test_a_session_of_another_broker_is_named_as_such(before: str | None, local:
         refuse_other_broker(store, folder, local=local)
     assert error.value.help == "give another --state DIR"
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("kept", "real", "said"),
+    [
+        (None, False, "is gone"),
+        (None, True, "is gone"),
+        ("market", False, "is gone"),
+        ("account", False, "its exchange only up to"),
+    ],
+)
+def test_a_session_whose_exchange_is_gone_or_older_than_itself_is_refused_at_once(
+    kept: str | None, real: bool, said: str, tmp_path: Path
+) -> None:
+    """X32: it would wait for its last bar to come again, for minutes or days, and its positions would be nowhere."""
+    session = tmp_path / "session"
+    with short_past():
+        assert brain_paper(session, bars=3).code == 0
+        source = made()
+        if kept is not None:
+            folder = ExchangeFolder(session / "exchange")
+            paper._same_market(folder, paper._played(request(session), source.info))
+            if kept == "account":
+                folder.account.touch()
+                folder.keep_time(source.info.start + 1)
+        with pytest.raises(StateError) as error:
+            asyncio.run(start(request(session), None if real else source))
+    assert (error.value.code, said in error.value.what) == ("STATE-016", True)
+    assert str(session / "exchange") in error.value.help
+    assert "another --state DIR" in error.value.help
+    assert (session / "exchange").exists() == (kept is not None)  # what is put back must not meet an empty folder

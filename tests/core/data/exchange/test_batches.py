@@ -412,7 +412,6 @@ def test_what_is_asked_of_the_venue_stays_within_datas_own_budget() -> None:
     tell(story, settings=ExchangeSettings(weight_per_minute=50))
 
 
-
 @pytest.mark.parametrize("kind", [FaultKind.THROTTLE, FaultKind.BAN])
 def test_after_429_or_418_nothing_is_asked_for_as_long_as_the_venue_said(kind: FaultKind) -> None:
     """B7: Retry-After is honoured by data's own budget; bars go on by the stream."""

@@ -34,7 +34,7 @@ def test_what_another_cross_position_must_keep_backs_this_one_no_more():
     house.mark("81.94")
     assert (house.position().qty, house.position(ETH).qty) == (5, 5)
     house.mark("81.93")
-    assert (house.position().qty, house.position(ETH).qty) == (0, 5)
+    assert (house.position().qty, house.position(ETH).qty) == (0, 0)  # cross positions end together
 
 
 def kinds(house) -> dict:

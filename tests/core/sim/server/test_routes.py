@@ -504,27 +504,19 @@ WEIGHTS = {
         "DELETE /fapi/v1/algoOrder",
         "DELETE /fapi/v1/algoOpenOrders",
     ),
-    (1, 1, 1): (
-        "PUT /fapi/v1/order",
-    ),
+    (1, 1, 1): ("PUT /fapi/v1/order",),
     (1, 2, 0): (
         "GET /fapi/v1/ticker/price",
         "GET /fapi/v2/ticker/price",
     ),
-    (1, 10, 0): (
-        "GET /fapi/v1/premiumIndex",
-    ),
+    (1, 10, 0): ("GET /fapi/v1/premiumIndex",),
     (1, 40, 0): (
         "GET /fapi/v1/ticker/24hr",
         "GET /fapi/v1/openOrders",
         "GET /fapi/v1/openAlgoOrders",
     ),
-    (2, 2, 0): (
-        "GET /api/v3/klines",
-    ),
-    (2, 5, 0): (
-        "GET /fapi/v1/ticker/bookTicker",
-    ),
+    (2, 2, 0): ("GET /api/v3/klines",),
+    (2, 5, 0): ("GET /fapi/v1/ticker/bookTicker",),
     (5, 5, 0): (
         "GET /fapi/v1/trades",
         "GET /fapi/v1/klines",
