@@ -33,7 +33,7 @@ _LOUD = {
 }
 
 
-_LOG_LEVELS = {AlertLevel.INFO: "INFO", AlertLevel.WARNING: "WARNING", AlertLevel.PAGE: "CRITICAL"}
+LOG_LEVELS = {AlertLevel.INFO: "INFO", AlertLevel.WARNING: "WARNING", AlertLevel.PAGE: "CRITICAL"}
 
 
 class RunRecorder:
@@ -149,7 +149,7 @@ class RunRecorder:
     def alert(self, ts: int, level: AlertLevel, code: str, text: str) -> None:
         """Something that a person should know."""
         self._store.record_alert(Alert(ts, level, code, text))
-        logger.log(_LOG_LEVELS[level], "{}: {}", code, text)
+        logger.log(LOG_LEVELS[level], "{}: {}", code, text)
         self._telemetry.on_alert(level)
         if level is AlertLevel.PAGE:
             self.on_page(code, text)

@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 from core.clock import Clock
-from core.errors import AccountRefused, BrainError, Unanswered
+from core.errors import BrainError, Unanswered
 from core.exec.instrument import venue_id
 from core.venues import binance_words as words
 from core.venues.client import Wiring, make_client
-from core.venues.errors import NOT_KNOWN, OF_TIME, UNCHANGED, LeftAlone, code_of
+from core.venues.errors import NOT_KNOWN, OF_TIME, UNCHANGED, LeftAlone, code_of, not_listed
 from core.venues.keys import Keys
 from core.venues.timing import measure_offset
 from core.venues.words import (
@@ -115,8 +115,8 @@ class BinanceAccount:
 
     async def markets(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         await self._client.load_markets()
-        self._look_over(self._client.markets.values(), symbols)
-        return tuple(self.limits(symbol) for symbol in symbols)
+        listed = self._look_over(self._client.markets.values())
+        return tuple(self.limits(symbol) for symbol in symbols if symbol in listed)
 
     async def open(self) -> None:
         if self._stream is None:
@@ -127,21 +127,17 @@ class BinanceAccount:
     async def reload(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
         # not ccxt's own reload: every order would wait for that, and fail with it
         markets = await self._client.fetch_markets()
-        self._look_over(markets, symbols)
+        listed = self._look_over(markets)
+        if missing := [symbol for symbol in symbols if symbol not in listed]:
+            raise not_listed(missing)
         self._client.set_markets(markets)
         return tuple(self.limits(symbol) for symbol in symbols)
 
-    def _look_over(self, markets: Iterable[Any], symbols: Sequence[str]) -> None:
+    def _look_over(self, markets: Iterable[Any]) -> dict[str, str]:
         # of every market: what is held on one that is not traded here must be known by its name, too
         listed = {market["symbol"]: market["id"] for market in markets if market["linear"]}
-        missing = [symbol for symbol in symbols if symbol not in listed]
-        if missing:
-            raise AccountRefused(
-                f"{', '.join(missing)} not listed at {self._client.id}",
-                help="take it out of configs/symbols.yaml, or give --symbols",
-                code="VENUE-002",
-            )
         self._names = {name: symbol for symbol, name in listed.items()}
+        return listed
 
     def limits(self, symbol: str) -> Limits:
         return _limits(symbol, self._client.markets[symbol])

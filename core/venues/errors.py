@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from core.errors import AccountRefused, BrainError, Unanswered
 
@@ -24,6 +25,15 @@ class LeftAlone(Exception):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"the exchange wants to be left alone for {retry_after_s:.0f} s")
         self.retry_after_s = retry_after_s
+
+
+def not_listed(symbols: Sequence[str]) -> BrainError:
+    """The refusal of symbols that the venue does not trade."""
+    return AccountRefused(
+        f"{', '.join(symbols)} not listed at the exchange",
+        help="take it out of configs/symbols.yaml, or give --symbols",
+        code="VENUE-002",
+    )
 
 
 def code_of(error: BaseException) -> int | None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
+from loguru import logger
+
 from configs.validators import Configuration
 from core.clock import Clock
 from core.data.blocks import Book
@@ -41,6 +43,7 @@ from graph.live.daemon import LEAVE_WITHIN_S, LiveDaemon
 from graph.live.venue import JournaledLive
 from graph.opening import EQUITY, SIZING, facts_of_entering, gap_fill_of
 from graph.provenance import provenance_of
+from graph.recorder import LOG_LEVELS
 from graph.runner import RunOptions
 from graph.session_dir import SessionDir
 
@@ -128,6 +131,7 @@ async def live_daemon(
         stack.callback(journal.close)
         known = _known(request.folder, store) if journal.begun else None
         books = _Books()
+        stack.callback(books.close)
         broker = _broker(request, reach, books)
         stack.push_async_callback(broker.stop)
         request.on_stage("asking the account what it is and holds")
@@ -139,7 +143,7 @@ async def live_daemon(
         request.on_stage(f"fetching the past of {', '.join(request.base_tf)}")
         await source.prepare(history=begun.start is None)
         venue = JournaledLive(broker, journal)
-        books.parts = parts = assemble(
+        parts = assemble(
             request.config, source, store, begun.equity, journal, venue, request.sizing, gap_fill_of(request.identity)
         )
         daemon = LiveDaemon(
@@ -154,6 +158,7 @@ async def live_daemon(
             handover=request.handover,
             leave_within_s=request.leave_within_s,
         )
+        books.meet(parts)
         daemon.outside = lambda: _outside(broker)
         if known is not None:
             daemon.refuse_another(known)
@@ -243,10 +248,24 @@ def _options(request: LiveRequest, reach: Reach) -> LiveOptions:
 
 
 class _Books:
-    """What the broker asks of the run, which is made after it."""
+    """What the broker asks of the run, which is made after it; what the broker tells before that is told to it then."""
 
-    parts: Assembly | None = None
-    source: ExchangeSource | None = None
+    def __init__(self) -> None:
+        self.parts: Assembly | None = None
+        self.source: ExchangeSource | None = None
+        self._early: list[tuple[str, str, str]] = []
+
+    def meet(self, parts: Assembly) -> None:
+        """Here is the run."""
+        self.parts = parts
+        for level, code, text in self._early:
+            self.alert(level, code, text)
+        self._early.clear()
+
+    def close(self) -> None:
+        """There was none: what nobody was told of is in the log at least."""
+        for level, code, text in self._early:
+            logger.log(LOG_LEVELS[AlertLevel(level)], "{}: {}", code, text)
 
     def book(self, symbol: str) -> Book | None:
         """The order book as it is now."""
@@ -259,5 +278,7 @@ class _Books:
 
     def alert(self, level: str, code: str, text: str) -> None:
         """Tell a person, on record."""
-        if self.parts is not None:
+        if self.parts is None:
+            self._early.append((level, code, text))
+        else:
             self.parts.recorder.alert(self.parts.clock.now_ms(), AlertLevel(level), code, text)

@@ -204,10 +204,14 @@ class Audit:
     def _traded(self) -> list[str]:
         """Symbols that may have fills: those that hold something, and those with orders that are not over.
 
-        At first all that were ever filled: this record may be older than what was traded since, and flat before and after it.
+        At first all of ours that were ever filled: this record may be older than what was traded since, and flat before and
+        after it.
         """
         active = {row.symbol for row in (*self._outbox.live(), *self._outbox.unresolved())}
-        before = () if self.compared_ms else [row.symbol for row in self._outbox.rows.values() if row.filled]
+        traded = self._desk.instruments
+        before = (
+            () if self.compared_ms else [row.symbol for row in self._outbox.rows.values() if row.filled and row.symbol in traded]
+        )
         return sorted({*active, *self._outbox.holdings(), *self.seen, *before})
 
     # --- orders -----------------------------------------------------------------------------------

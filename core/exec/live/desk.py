@@ -144,7 +144,7 @@ class Desk:
     def keep(self, part: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Let ``part`` run for ever; where it fails, a person is called, the account halts, and it is begun anew.
 
-        The halt goes when it has run well for some minutes.
+        The halt goes when it has run well for :data:`_RUNS_WELL_S`.
         """
         self.start(self._kept(part, name), name)
 

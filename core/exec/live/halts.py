@@ -38,7 +38,7 @@ class HaltKind(StrEnum):
     NOT_COMPARED = "not_compared"
     """The exchange could not be compared: it was."""
     PART_FAILED = "part_failed"
-    """A part of the broker came to its end by a mistake: it has run again for some minutes, the next start, or a person."""
+    """A part of the broker came to its end by a mistake: it has run again for about two hours, the next start, or a person."""
     UNPROVEN = "unproven"
     """What trading there demands is not met any more, so what is open is only watched: the next start that finds it met."""
 

@@ -13,6 +13,8 @@ from msgspec import Struct
 from core.errors import StateError
 from core.exec.live.halts import Halt
 from core.exec.live.outbox_schema import SCHEMA_VERSION
+from core.exec.live.states import OPENING, State
+from core.types import OrderPurpose
 from core.venues.words import ZERO
 
 _SIGNS = {"buy": 1, "sell": -1}
@@ -21,13 +23,15 @@ _SIGNS = {"buy": 1, "sell": -1}
 class Standing(Struct, frozen=True):
     """Why nothing is opened, and signed positions by symbol: ``held`` by the fills on record, ``booked`` as the books know.
 
-    ``sent_ms``: when it last sent an order; 0: never.
+    ``sent_ms``: when it last sent an order; 0: never. ``in_flight``: orders that may be filled yet, in words, oldest first:
+    those of which nobody knows what became, and those that rest at the venue and open something.
     """
 
     halts: tuple[Halt, ...]
     held: dict[str, Decimal]
     booked: dict[str, Decimal]
     sent_ms: int = 0
+    in_flight: tuple[str, ...] = ()
 
 
 def standing(path: Path) -> Standing:
@@ -60,4 +64,14 @@ def _standing(db: sqlite3.Connection) -> Standing:
     for row in db.execute("SELECT symbol, qty FROM offsets"):
         held[row["symbol"]] = held.get(row["symbol"], ZERO) + Decimal(row["qty"])
     sent_ms = db.execute("SELECT COALESCE(MAX(sent_ms), 0) FROM orders").fetchone()[0]
-    return Standing(halts, held, booked, sent_ms)
+    return Standing(halts, held, booked, sent_ms, _in_flight(db))
+
+
+def _in_flight(db: sqlite3.Connection) -> tuple[str, ...]:
+    rows = db.execute("SELECT symbol, side, qty, purpose, state FROM orders ORDER BY rowid")
+    return tuple(f"{row['side']} {row['qty']} {row['symbol']}" for row in rows if _may_be_filled(row))
+
+
+def _may_be_filled(row: sqlite3.Row) -> bool:
+    state = State(row["state"])
+    return state.doubtful or (state.open and OrderPurpose(row["purpose"]) in OPENING)

@@ -44,7 +44,7 @@ class Account(Protocol):
         ...
 
     async def markets(self, symbols: Sequence[str]) -> tuple[Limits, ...]:
-        """Load the markets; the filters of ``symbols``. Orders can be sent from then on."""
+        """Load the markets; the filters of those of ``symbols`` that are listed. Orders can be sent from then on."""
         ...
 
     async def open(self) -> None:

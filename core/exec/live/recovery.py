@@ -29,13 +29,13 @@ from core.exec.live.outcome import Advice, Outcome, outcome
 from core.exec.live.resolver import Resolver
 from core.exec.live.sender import Sender
 from core.exec.live.states import Row, State
-from core.venues.errors import NO_ANSWER, OF_TIME, code_of, unusable
+from core.venues.errors import NO_ANSWER, OF_TIME, code_of, not_listed, unusable
 from core.venues.words import BalanceSeen, Limits, SymbolMode
 
 _PAUSE_S, _PAUSE_MOST_S = 0.25, 30.0
 _CALM = 2
 """So many questions may stay without an answer before a person is called."""
-_COVERED_WITHIN_S, _LOOK_S = 5.0, 0.01
+_REACHED_WITHIN_S, _COVERED_WITHIN_S, _LOOK_S = 10.0, 5.0, 0.01
 
 Answer = TypeVar("Answer")
 
@@ -70,7 +70,7 @@ class Recoverer:
         self._limits: tuple[Limits, ...] = ()
         self._doubtful: tuple[Row, ...] = ()
         self._fates: list[asyncio.Task[None]] = []
-        self._called_back = False
+        self._reached = self._audited = self._called_back = False
         self.unproven = ""
 
     async def check(self) -> BalanceSeen:
@@ -83,6 +83,9 @@ class Recoverer:
         """
         try:
             if self._open:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_REACHED_WITHIN_S):
+                        await self._insist(self._reach, "markets")
                 await self._protect()
             return await self._ask()
         except BrainError:
@@ -107,13 +110,18 @@ class Recoverer:
                 not to be trusted, a market is not listed. Nothing was sent but what covers what was open.
         """
         desk = self._desk
-        await self._insist(self._protect, "markets")
+        if self._open:
+            await self._insist(self._reach, "markets")
+            await self._protect()
         await self._insist(self._ask, "account")
-        self._look_again()
+        await self._insist(self._reach, "markets")
+        self._check_listed()
+        if self.unproven:
+            desk.halt("", HaltKind.UNPROVEN, self.unproven)
         await self._insist(desk.account.open, "stream")
         await self._insist(self._set_one_way, "mode")
         differences = await self._compare()
-        desk.keep(self._audit.keep, "audit")
+        self._keep_audit()
         await self._await()
         desk.at(CrashPoint.RESOLVED)
         if self._doubtful:
@@ -133,19 +141,19 @@ class Recoverer:
 
     @property
     def _open(self) -> bool:
-        """Whether anything is held, or may be, by what is on record."""
-        return bool(self._outbox.holdings() or self._outbox.unresolved())
+        """Whether anything is held, or may be, by what is on record: an order that rests may have been filled unheard."""
+        return bool(self._outbox.holdings() or self._outbox.unresolved() or self._outbox.live())
 
-    async def _protect(self) -> None:
-        """Cover what is open, before anything is asked that a stop does not need: the key's scope, a stream, the right time.
-
-        Once the markets are known orders can be sent; asked again this does nothing.
-        """
-        if self._limits:
+    async def _reach(self) -> None:
+        """Know the markets: orders can be sent from then on, and what is open is watched over. Asked again this does nothing."""
+        if self._reached:
             return
         desk = self._desk
-        await desk.account.set_clock()
+        with suppress(Exception):  # without the right time an order may be refused, without the markets none can be sent
+            await desk.account.set_clock()
         self._limits = await desk.account.markets(tuple(desk.instruments))
+        self._reached = True
+        self._look_again()
         desk.born_ms = desk.now()
         self._sender.limits = {limit.symbol: limit for limit in self._limits}
         self._compare_filters()
@@ -154,9 +162,18 @@ class Recoverer:
         desk.keep(self._sender.keep_clock, "clock")
         desk.keep(self._sender.keep_filters, "filters")
         desk.keep(self._guardian.keep, "guardian")
-        if self._open:
+
+    async def _protect(self) -> None:
+        """Cover what is open, before anything is asked that a stop does not need: the key's scope, a stream, the right time."""
+        if self._reached and not self._audited:
             await self._compare()
+            self._keep_audit()
             await self._cover()
+
+    def _keep_audit(self) -> None:
+        if not self._audited:
+            self._audited = True
+            self._desk.keep(self._audit.keep, "audit")
 
     async def _insist(self, ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
         """Ask until the venue answers; a person is called where it does not. ``what``: tells questions apart, "" the audit's.
@@ -204,8 +221,6 @@ class Recoverer:
             resolved = halt.kind is HaltKind.DOUBT and (row is None or not row.state.doubtful)
             if resolved or halt.kind in (HaltKind.PART_FAILED, HaltKind.REFUSED, HaltKind.UNPROVEN):
                 desk.lift(halt.symbol, halt.kind, halt.ref)
-        if self.unproven:
-            desk.halt("", HaltKind.UNPROVEN, self.unproven)
         for symbol in desk.instruments:
             self._intake.compare_books(symbol)
 
@@ -232,6 +247,10 @@ class Recoverer:
                 self._warnings.append(
                     f"{least}, the account carries {carried:.2f} USD: nothing can be opened there; pay in, or leave it out"
                 )
+
+    def _check_listed(self) -> None:
+        if missing := [symbol for symbol in self._desk.instruments if symbol not in self._sender.limits]:
+            raise not_listed(missing)
 
     async def _check_scope(self) -> None:
         scope = await self._desk.account.scope()

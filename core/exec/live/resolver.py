@@ -36,19 +36,13 @@ class Resolver:
     async def resolve(self, row: Row) -> None:
         """Until ``row`` is in doubt no more. Whatever happens to it meanwhile by another way ends this too."""
         options, loop = self._desk.options, asyncio.get_running_loop()
-        margin_ms = options.algo_margin_ms if row.is_algo else options.margin_ms
-        # an earlier life may have sent it long after it wrote it down, with its last breath
-        fence_ms = max(row.sent_ms, self._desk.born_ms) + row.recv_window_ms + margin_ms
-        # and by a clock that nobody sets: a step of the other would end it while the order may still arrive
-        waits_s = max(0, fence_ms - self._desk.now()) / 1000.0
-        fence_s = self._fences.setdefault((row.client_id, row.sent_ms), loop.time() + waits_s)
         begun, misses, looks = loop.time(), 0, 0
         if row.state is State.SENT:
             self._desk.outbox.move(row, State.UNKNOWN, self._desk.now(), note="no reply on record")
         while row.state.doubtful:
+            passed = self._passed(row)
             gone, wait_s = await self._look(row)
             misses += gone
-            passed = self._desk.now() > fence_ms and loop.time() >= fence_s
             if gone and misses >= options.least_misses and passed and await self._no_trace(row):
                 what = f"it never reached the exchange: {misses} look-ups past the receive window, and no trace of it"
                 self._desk.outbox.move(
@@ -60,6 +54,19 @@ class Resolver:
             if row.state.doubtful:
                 await asyncio.sleep(max(wait_s, options.look_up_every_s * min(looks, _SLOWEST)))
         self._desk.lift(row.symbol, HaltKind.DOUBT, row.client_id)
+
+    def _passed(self, row: Row) -> bool:
+        """Whether nothing of an order can arrive any more: by the venue's time, and by a clock that nobody sets.
+
+        A step of the first would say so while the order may still arrive. One that waited for its turn leaves later than it
+        was written down, and an earlier life may have sent it with its last breath.
+        """
+        options, time_s = self._desk.options, asyncio.get_running_loop().time()
+        margin_ms = options.algo_margin_ms if row.is_algo else options.margin_ms
+        fence_ms = max(row.sent_ms, self._desk.born_ms) + row.recv_window_ms + margin_ms
+        waits_s = max(0, fence_ms - self._desk.now()) / 1000.0
+        fence_s = self._fences.setdefault((row.client_id, row.sent_ms), time_s + waits_s)
+        return self._desk.now() > fence_ms and time_s >= fence_s
 
     def halt(self, row: Row) -> None:
         """It takes too long to find out about ``row``."""

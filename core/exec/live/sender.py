@@ -29,10 +29,11 @@ from core.venues.words import Limits, OrderSeen
 
 _NEVER_WAS = (State.REJECTED, State.THROTTLED, State.ABSENT)
 _CLOCK_PAUSE_S = 1.0
+_LOST = "it was called back, or given up for lost, before it left"
 
 
 class _Withheld(Exception):
-    """An entry is not to leave any more, now that its turn has come."""
+    """An order is not to leave any more, now that its turn has come."""
 
     def __init__(self, code: RefusalCode, message: str) -> None:
         super().__init__(message)
@@ -129,15 +130,23 @@ class Sender:
         """Whether an order is to be cancelled, or the books were answered that it is: no part of it may follow."""
         return any(row.cancel_wanted or row.cancel_answer is not None for row in self._outbox.family(told_as))
 
-    def _withhold(self, row: Row) -> None:
-        """Look again when an entry leaves: it may have waited for its turn since it was admitted.
+    def _leaves(self, row: Row) -> None:
+        """Look again when an order leaves: it may have waited for its turn since it was admitted.
 
         Raises:
-            _Withheld: it is too old, not wanted any more, or nothing may be opened by now.
+            _Withheld: it was given up for lost; or it is an entry and too old, not wanted any more, looked for already, or
+                nothing may be opened by now.
         """
+        if row.opens:
+            self._withhold(row)
+        elif row.state.over:
+            raise _Withheld(RefusalCode.ORDER_ABSENT, _LOST)
+        row.sent_ms = self._desk.now()
+
+    def _withhold(self, row: Row) -> None:
         refused = refuse_stale(row.order, self._desk.now(), self._desk.options.entry_valid_ms) or self.shut(row.symbol)
-        if row.cancel_wanted or row.state.over:
-            refused = RefusalCode.ENTRY_NOT_FILLED, "it was called back, or given up for lost, before it left"
+        if row.cancel_wanted or row.state is not State.SENT:
+            refused = RefusalCode.ENTRY_NOT_FILLED, _LOST
         if refused is not None:
             raise _Withheld(*refused)
 
@@ -212,10 +221,8 @@ class Sender:
         self._outbox.add(row, row.sent_ms, must=not row.reduce_only)
 
     async def _fly(self, row: Row) -> None:
-        flight = Flight()
-        if row.opens:
-            flight.on_leaving = partial(self._withhold, row)
-        else:  # an entry would be too old by then: it was refused before
+        flight = Flight(on_leaving=partial(self._leaves, row))
+        if not row.opens:  # an entry would be too old by then: it was refused before
             await self._desk.until_welcome()
         try:
             seen = await self._hand_over(row, flight)

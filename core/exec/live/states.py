@@ -45,6 +45,8 @@ class State(StrEnum):
         return self in (State.SENT, State.UNKNOWN)
 
 
+OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
+"""What orders are for whose fills open risk."""
 _THERE = (State.PARTIAL, State.DONE)
 NEXT: dict[State, tuple[State, ...]] = {
     # an event of the account's stream may come before the reply
@@ -141,7 +143,7 @@ class Row(Struct):
     @property
     def opens(self) -> bool:
         """Whether its fills open risk."""
-        return self.purpose in (OrderPurpose.ENTRY, OrderPurpose.ADD)
+        return self.purpose in OPENING
 
     @property
     def order(self) -> Order:

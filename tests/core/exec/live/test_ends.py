@@ -210,3 +210,41 @@ def test_an_entry_that_was_given_up_for_lost_before_it_left_is_not_sent():
         assert (b.venue_ids(), b.broker.halted) == ([], {})
 
     tell(story, options=PATIENT)
+
+
+def test_a_slice_that_is_looked_for_before_it_left_does_not_leave_any_more():
+    """The further slices want to know what became of the first; it left while that was found out, and came after the verdict."""
+
+    async def story(b: Bench):
+        await asyncio.sleep(61.0)
+        budget = b.broker._account._client.wiring.budget
+        budget._spent.clear()
+        budget._spent.append((b.world.loop.time() - 55.0, budget.limit))
+        budget._sum = budget.limit
+        b.inject(F.LATE, method="POST", path="/fapi/v1/order", delay_ms=2_500)
+        await b.broker.place(b.order())
+        await b.hear(30.0)
+        assert b.rows() == {f"{ENTRY}.0": State.ABSENT}
+        assert (b.held(), b.broker.halted) == (D(0), {})
+        assert b.updates(ENTRY)[-1][0] is REJECTED
+
+    tell(story, options=LiveOptions(leverage=3, slices=2))
+
+
+def test_a_stop_that_was_given_up_for_lost_before_it_left_is_not_sent_and_one_that_leaves_late_is_looked_for_as_long():
+    async def story(b: Bench):
+        await b.enter()
+        full_budget(b)
+        given_up, late = b.stop(), b.stop(f"{ENTRY[:-2]}s2", price="49400.0")
+        for stop in (given_up, late):
+            await b.broker.place(stop)
+        rows, outbox = b.broker._outbox.rows, b.broker._outbox
+        written_ms = rows[late.client_id].sent_ms
+        outbox.move(rows[given_up.client_id], State.UNKNOWN, 1)
+        outbox.move(rows[given_up.client_id], State.ABSENT, 1)
+        await b.hear(70.0)
+        assert [algo.client_id for algo in b.algos() if not algo.close_position] == [late.client_id]
+        assert rows[late.client_id].sent_ms > written_ms + 50_000
+        assert b.broker.halted == {}
+
+    tell(story)

@@ -20,6 +20,7 @@ def test_it_shows_what_the_broker_knows_and_disturbs_nothing():
         assert found.halts == b.broker.halts
         assert [halt.kind for halt in found.halts] == [HaltKind.BOOKS]
         assert (found.held, found.booked) == ({BTC: D("0.030")}, {BTC: D("0.010")})
+        assert found.in_flight == ()  # its stop stands, and opens nothing
         b.broker._outbox.settle(BTC, D("-0.005"), 1, "a person")
         assert standing(path).held == {BTC: D("0.025")}
         assert standing(path.with_name("none.sqlite")) == Standing((), {}, {})

@@ -645,3 +645,106 @@ def test_settings_are_not_touched_on_a_symbol_that_is_flat_while_an_order_of_our
         assert (config.leverage, config.margin_type) == (3, MarginType.ISOLATED)
 
     tell(story, options=LiveOptions(leverage=3, post_only=True, rest_s=30.0))
+
+
+def _half_recorded(b: Bench) -> None:
+    """The process dies between the reply to an entry and the word of its fill."""
+    b.broker._intake.trade = lambda _: None  # type: ignore[method-assign]
+    b.broker._guardian.look = lambda: None  # type: ignore[method-assign]
+
+
+def test_an_entry_whose_fill_was_not_written_down_is_covered_though_the_account_cannot_be_asked():
+    async def story(b: Bench):
+        _half_recorded(b)
+        await b.broker.place(b.order())
+        await b.broker.stop()
+        assert (b.held(), b.algos()) == (D("0.010"), [])
+        b.inject(F.HTML, method="GET", path="/sapi/v1/account/apiRestrictions", times=0, executed=False)
+        b.make()
+        with pytest.raises(Unanswered):
+            await b.broker.check()
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_an_entry_that_comes_to_be_filled_while_a_start_waits_is_covered_at_once():
+    """The account's stream does not stand yet; what is found tells that all must be compared."""
+
+    async def story(b: Bench):
+        crash = {"left": True}
+
+        def dies(at: CrashPoint) -> None:
+            if at is CrashPoint.SENT_AFTER and crash.pop("left", False):
+                raise Dead
+
+        b.broker._outbox._crash = b.broker._desk._crash = dies
+        placing = asyncio.create_task(b.broker.place(b.order()))
+        await asyncio.sleep(0.05)
+        placing.cancel()
+        b.world.complaints.clear()
+        await asyncio.gather(placing, return_exceptions=True)
+        await b.broker.stop()
+        b.make()
+        await b.broker.check()
+        await asyncio.sleep(0.2)
+        b.venue.place(NewOrder("BTCUSDT", OrderSide.BUY, OrderType.MARKET, D("0.010"), None, client_id=ENTRY))
+        await asyncio.sleep(2.0)
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+@pytest.mark.parametrize("path", ["/fapi/v1/time", "/fapi/v1/exchangeInfo"])
+def test_one_answer_that_says_nothing_keeps_no_position_without_its_stop(path):
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.inject(F.REJECT, method="GET", path=path, code=-1001)
+        b.make()
+        await b.broker.check()
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_an_exchange_that_tells_no_markets_is_waited_for_in_bounded_time():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.inject(F.REJECT, method="GET", path="/fapi/v1/exchangeInfo", code=-1001, times=0)
+        b.make()
+        begun = asyncio.get_running_loop().time()
+        await b.broker.check()
+        assert 10.0 <= asyncio.get_running_loop().time() - begun < 12.0
+        assert not b.broker._recoverer._reached
+
+    tell(story)
+
+
+def test_what_is_open_is_covered_though_another_symbol_is_not_listed():
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.symbols = (BTC, "XYZ/USDT:USDT")
+        with pytest.raises(AccountRefused, match="XYZ/USDT:USDT not listed"):
+            await b.start()
+        assert [algo.close_position for algo in b.algos()] == [True]
+
+    tell(story)
+
+
+def test_a_key_that_is_refused_while_what_is_open_is_covered_stays_refused():
+    """Only what an earlier life was refused is looked at anew by a start."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.stop()
+        b.venue.cancel_all_algos("BTCUSDT")
+        b.inject(F.REJECT, method="POST", path=ALGO, code=-2015)
+        recovery = await b.start()
+        assert [where for where, _ in recovery.halted] == [""]
+
+    tell(story)
