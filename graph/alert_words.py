@@ -19,8 +19,8 @@ HALTS: dict[str, str] = {
     ),
     "doubt": "Nobody can tell what became of an order. It goes when that is found, or proven absent; it is looked for.",
     "margin": (
-        "Leverage or margin type are not as configured, and something is open."
-        " It goes at the next start that finds it flat, or as configured."
+        "Leverage or margin type are not as configured: something is open or rests there, or the exchange refuses the change."
+        " It goes at the next start that finds it as configured, or can set it."
     ),
     "uncovered": ("A position could be neither covered by a stop nor closed: look at once. It goes when it is covered, or flat."),
     "not_compared": "The exchange could not be compared several times in a row. It goes when it could be.",
@@ -65,7 +65,7 @@ ALERTS: dict[str, str] = {
     "order_lost": "The exchange has forgotten an order of ours.",
     "paused": "A health gate closed for the whole system: nothing is opened, exits go on.",
     "recovered": "A start found exchange and books in agreement.",
-    "recovery": "What a start found at the exchange and a person should know; a page: something is halted.",
+    "recovery": "What a start found at the exchange and a person should know; a page: a halt from before it is still there.",
     "report_lost": "A daily report cannot be written; it is tried again.",
     "resumed": "A health gate opened again for the whole system.",
     "selection_tightened": "The selection of signals became stricter.",

@@ -48,7 +48,7 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _usage(name: str, command: Any) -> str:
     names = [(p.metavar or p.name.upper(), p.required) for p in command.params if _is_argument(p)]
-    arguments = [argument if needed else f"[{argument}]" for argument, needed in names]
+    arguments = [argument if needed or argument.startswith("[") else f"[{argument}]" for argument, needed in names]
     required = [f"{p.opts[0]} {p.metavar or p.name.upper()}" for p in command.params if p.required and not _is_argument(p)]
     optional = ["[flags]"] if any(not p.required for p in command.params) else []
     return " ".join([name, *arguments, *required, *optional])

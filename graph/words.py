@@ -27,13 +27,13 @@ class WordKind(StrEnum):
     SHUTDOWN = "shutdown"
     """The run ends and closes what is open; said between two bars."""
     TRANSFER = "transfer"
-    """The owner paid in or took out ``text`` USD (negative); known up to the time (ms) in ``ref``."""
+    """The owner paid in or took out ``text`` USD (negative), at the time (ms) in ``ref``."""
     ACCEPTED = "accepted"
     """A person settled what halted: ``who``, and what and why in ``text``. What the books hear of it are the venue's events."""
     UNEXPLAINED = "unexplained"
     """The account holds ``text`` USD more than the books, and nobody knows why; transfers up to ``ref`` (ms) are in it."""
     LATE_TRANSFER = "late_transfer"
-    """Of what was unexplained up to ``ref`` (ms), the owner had paid in ``text`` USD, or taken out: it was no result."""
+    """The owner had paid in ``text`` USD, or taken out, at the time (ms) in ``ref``: what was unexplained by it is no result."""
 
 
 Note = TypeVar("Note")

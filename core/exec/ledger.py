@@ -35,6 +35,9 @@ from core.types import (
 SEEN_KEPT = 256
 """How many event ids are remembered against duplicates; repeats come within moments, or after a restart."""
 
+TRANSFERS_KEPT_MS = 144 * 3_600_000
+"""A transfer that is listed later than one made so long after it is looked for no more: twice what any limit looks back."""
+
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
 
 
@@ -78,6 +81,7 @@ class _State:
     moved: float = 0.0
     moved_ts: int = 0
     unlisted: list[Unlisted] = field(default_factory=list)
+    transfers: list[tuple[int, float]] = field(default_factory=list)
 
 
 class Ledger:
@@ -122,45 +126,69 @@ class Ledger:
 
     @property
     def moved_ts(self) -> int:
-        """Time (ms) up to which money that came in or left is in the books; 0: none has."""
+        """Time (ms) up to which every transfer is in the books, or too old to be looked for; behind it, ``transfers`` are."""
         return self._state.moved_ts
 
+    @property
+    def transfers(self) -> tuple[tuple[int, float], ...]:
+        """What the owner moved behind ``moved_ts`` and the books know of: (ms, USD), as it was listed."""
+        return tuple(self._state.transfers)
+
     def move(self, amount: float, ts: int | None = None) -> None:
-        """Money (USD) came in (positive) or left that no fill and no funding tells of; ``ts`` (ms): known up to then."""
+        """Money (USD) came in (positive) or left that no fill and no funding tells of; with ``ts`` (ms) by such a transfer."""
         self._state.moved += amount
-        self._state.moved_ts = self._state.moved_ts if ts is None else ts
+        if ts is not None:
+            self._list(amount, ts)
+
+    def _list(self, amount: float, ts: int) -> None:
+        self._state.transfers.append((ts, amount))
+        self._forget_transfers(ts - TRANSFERS_KEPT_MS)
+
+    def _forget_transfers(self, upto: int) -> None:
+        self._state.moved_ts = max(self._state.moved_ts, upto)
+        self._state.transfers = [one for one in self._state.transfers if one[0] > self._state.moved_ts]
 
     @property
     def unlisted(self) -> tuple[Unlisted, ...]:
-        """What counted as a result though transfers in it may still be listed, oldest first."""
+        """What counted as a result though transfers in it may still be listed, oldest first; the last one is always kept."""
         return tuple(self._state.unlisted)
+
+    def counted_with(self, ts: int) -> Unlisted | None:
+        """What counted as a result with a transfer of ``ts`` (ms) in it; None: nothing did, or it is too old to be kept."""
+        return next((one for one in self._state.unlisted if one.after < ts <= one.upto), None)
 
     def count(self, amount: float, upto: int, counted_ts: int, equity: float, oldest_ts: int) -> None:
         """Money (USD) that nobody explains counts as a result; transfers up to ``upto`` (ms) are in it.
 
         Args:
             amount: positive where there is more than the books had.
-            upto: known up to then.
+            upto: transfers made up to then and not listed yet are in it, but for those of what counted before.
             counted_ts: the last bar (ms) before it counts.
             equity: at that bar, USD.
             oldest_ts: what counted before that (ms) matters no more.
         """
-        self._state.unlisted = [one for one in self._state.unlisted if one.counted_ts >= oldest_ts]
-        self._state.unlisted.append(Unlisted(self.moved_ts, upto, counted_ts, equity))
-        self.move(amount, upto)
+        unlisted = self._state.unlisted
+        after = unlisted[-1].upto if unlisted else 0
+        self._state.unlisted = [one for one in unlisted if one.counted_ts >= oldest_ts]
+        self._state.unlisted.append(Unlisted(after, upto, counted_ts, equity))
+        self.move(amount)
+        self._forget_transfers(upto - TRANSFERS_KEPT_MS)
 
-    def list_late(self, upto: int, amount: float) -> tuple[int, float]:
-        """Of what counted as a result, ``amount`` more was moved by the owner; the money itself is in the books already.
+    def list_late(self, ts: int, amount: float) -> tuple[int, float]:
+        """Of what counted as a result, the owner moved ``amount`` at ``ts`` (ms); the money itself is in the books already.
 
         Returns:
             Time (ms) of the last bar before it counted, and the share of equity that was left (or came) by it.
 
         Raises:
-            KeyError: nothing with this ``upto`` counted.
+            ContractError: nothing counted with it.
         """
-        one = {one.upto: one for one in self._state.unlisted}[upto]
+        one = self.counted_with(ts)
+        if one is None:
+            raise ContractError(f"a transfer of {ts} was listed late, expected that it had counted as a result")
         before = one.equity + one.listed
         one.listed += amount
+        self._list(amount, ts)
         return one.counted_ts, max(0.0, one.equity + one.listed) / before if before > 0.0 else 1.0
 
     # --- plans ------------------------------------------------------------------------------------
@@ -343,8 +371,9 @@ class Ledger:
     def snapshot(self) -> dict[str, Any]:
         """State as JSON-like values."""
         state: dict[str, Any] = msgspec.to_builtins(self._state)
-        if not self._state.unlisted:
-            del state["unlisted"]  # as in sessions from before it was kept
+        for kept in ("unlisted", "transfers"):
+            if not state[kept]:
+                del state[kept]  # as in sessions from before it was kept
         return state
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from core.monitor.schema import Alert, AlertLevel, EquityPoint
 from core.types import TradeRecord
 
 RECOVERED, RECOVERY, HALTED = "recovered", "recovery", "symbol_halted"
-"""Codes of the alerts of a start at which exchange and books agreed, of what it had to say besides (a page: they did not agree),
-and of a symbol or account on which nothing is opened any more."""
+"""Codes of the alerts of a start at which exchange and books agreed, of what it had to say besides (other than a warning: they
+did not agree), and of a symbol or account on which nothing is opened any more."""
 _FUTURE_MS = 60_000
 """What a clock that is off may explain; a bar later than that was not seen on the wall's clock."""
 _ALIKE = 2.0
@@ -181,8 +181,8 @@ def starts_of(alerts: Iterable[Alert]) -> tuple[Start, ...]:
     for alert in alerts:
         if alert.code == RECOVERED:
             starts.append(Start(agreed=True))
-        elif alert.code == RECOVERY and alert.level is AlertLevel.PAGE and (not starts or starts[-1].agreed):
-            starts.append(Start(agreed=False))  # one for each difference; all are of one start
+        elif alert.code == RECOVERY and alert.level is not AlertLevel.WARNING and (not starts or starts[-1].agreed):
+            starts.append(Start(agreed=False))  # several may be of one start; a warning may stand beside an agreement
         elif alert.code == HALTED and starts:
             starts[-1] = replace(starts[-1], halted=alert.message)
     return tuple(starts)

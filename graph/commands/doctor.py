@@ -21,14 +21,16 @@ from configs.validators import Environment
 from core.clock import SystemClock
 from core.errors import StateError
 from core.exec.live.outbox_reader import Standing, standing
+from core.journal.reader import JournalReader
 from core.monitor.provenance import Orders
 from core.monitor.reader import StoreReader
 from core.monitor.store import in_use
-from core.types import TradingState
+from core.types import Timeframe, TradingState
 from core.venues.words import ZERO
 from graph.commands.common import last_alert, open_reader, read_environment, remedy_of, saved_state, say_time
 from graph.console import Answer, Console, run_command
 from graph.exit_codes import ExitCode
+from graph.opening import info_of
 from graph.session_dir import SessionDir, writable
 
 SCHEMA = "brain.doctor/1"
@@ -47,8 +49,8 @@ _NEEDED = (
 )
 _FREE_BYTES = 1_000_000_000
 """Half a year of records and logs of a busy paper run stays well below this."""
-_SILENT_S = 900.0
-"""At an exchange a bar of five minutes is written as it closes: after three of them something hangs."""
+_SILENT_BARS = 3
+"""At an exchange a bar is written as it closes: after so many without a word something hangs."""
 _NEEDS_A_PERSON = {"session", "daemon"}
 
 
@@ -195,13 +197,23 @@ def _daemon(folder: SessionDir, reader: StoreReader, stands: Standing, *, runs: 
     bar = f"last bar {say_time(last[0][0], _zone())}" if last else "no bar yet"
     seen = f"{'running' if runs else 'not running'}, {bar}, written {_ago(silent_s)} ago"
     if runs:
-        hangs = folder.orders.is_file() and silent_s > _SILENT_S
+        hangs = folder.orders.is_file() and silent_s > _SILENT_BARS * _bar_s(folder)
         return Check("daemon", not hangs, seen, f"read {folder.logs}; where it has just been started, look again in a minute")
     held = [f"{qty} {symbol}" for symbol, qty in sorted(stands.held.items()) if qty]
+    held += [f"{order} (in flight)" for order in stands.in_flight]
     if held and reader.get_meta("orders_go_to") == Orders.VENUE:
         seen = f"{seen}; nobody watches {', '.join(held)} but stops at the exchange"
         return Check("daemon", False, seen, f"brain live --state {folder.root}")
     return Check("daemon", True, seen)
+
+
+def _bar_s(folder: SessionDir) -> float:
+    """How long the session's shortest bar is (s); where its journal does not say, as long as those of a run by default."""
+    try:
+        base_tf = info_of(JournalReader(folder.journal).opening()).base_tf
+    except StateError:
+        return Timeframe.M5.ms / 1000.0
+    return min(tf.ms for tf in base_tf.values()) / 1000.0
 
 
 def _written_s(folder: SessionDir) -> float:

@@ -34,9 +34,10 @@ def holds_session(state: Path) -> bool:
 def refuse_left_behind(last: Path | None, state: Path, governance: Governance, now_ms: int) -> None:
     """Refuse to trade in ``state`` while the key's ``last`` folder is another one that has something left, or knows more.
 
-    Left are positions, halts, a lock; and half or more of what may be lost in a day or in 72 hours, since all of it begins
-    anew. A session in ``state`` does not know of orders that another one has sent since. One that holds something itself is
-    gone on with all the same: that must be watched, and the broker halts the account where it meets orders of the other.
+    Left are positions, orders in flight, halts, a lock; and half or more of what may be lost in a day or in 72 hours, since
+    all of it begins anew. A session in ``state`` does not know of orders that another one has sent since. One that holds
+    something itself, or may yet, is gone on with all the same: that must be watched, and the broker halts the account where it
+    meets orders of the other.
 
     Raises:
         StateError: it has, or does, or nobody can tell.
@@ -67,8 +68,9 @@ def refuse_left_behind(last: Path | None, state: Path, governance: Governance, n
 
 
 def _left(found: Standing) -> list[str]:
-    """What an outbox says is open or halted."""
+    """What an outbox says is open, may come to be open yet, or is halted."""
     left = [f"{qty} {symbol}" for symbol, qty in sorted(found.held.items()) if qty]
+    left += [f"an order in flight ({order})" for order in found.in_flight]
     return left + [f"a halt of {halt.where}" for halt in found.halts if halt.kind is not HaltKind.UNPROVEN]
 
 

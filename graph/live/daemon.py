@@ -15,6 +15,7 @@ from core.errors import BrainError
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.live.halts import Halt
 from core.exec.live.recovery import Recovery
+from core.exec.live.states import OPENING
 from core.journal.records import Word
 from core.monitor.paper_sessions import RECOVERED, RECOVERY
 from core.monitor.schema import AlertLevel
@@ -52,6 +53,7 @@ class LiveDaemon(Daemon):
         left: what was still held at the exchange at the end, with its signed quantity; also what is in no books.
         unknown: entries of which nobody knew at the end what became.
         unverified: why the exchange was not compared once more at the very end; empty: it was.
+        orders: whether orders rested there at the end that no position needs.
         stays: all that in sentences for a person.
         on_recovery: told what the start found, for whoever watches.
 
@@ -89,6 +91,7 @@ class LiveDaemon(Daemon):
         self.unknown: tuple[str, ...] = ()
         self.unverified = _NOT_WAITED_FOR
         self._gone: tuple[str, ...] = ()
+        self.orders = False
         self.stays: tuple[str, ...] = ()
         self.on_recovery: Callable[[Recovery], None] = lambda _: None
 
@@ -115,16 +118,17 @@ class LiveDaemon(Daemon):
 
     async def _through(self, after_ts: int | None) -> None:
         """Nothing is opened before exchange and outbox agree; where they do not, what is concerned stays halted (F6)."""
+        before = self.broker.halts
         self.recovery = await self._begun()
         self._refuse_broken()
         if self.recovery is None:
             self._say_what_is_left()
             return
-        self._tell(self.recovery)
+        self._tell(self.recovery, before)
         self.on_recovery(self.recovery)
         if not self._journal.catching_up:
-            await self._acceptance.look(self._parts.clock.now_ms())
-            await self._money.look(self._parts.clock.now_ms(), settled=True)
+            await self._acceptance.look(self.broker.account().ts)
+            await self._money.look(self.broker.account().ts, settled=True)
         # 0: cut off before its first bar, it begins where it would have begun
         await super()._through(after_ts or None)
         self._refuse_broken()
@@ -154,23 +158,28 @@ class LiveDaemon(Daemon):
         if self._broken is not None:
             raise self._broken
 
-    def _tell(self, recovery: Recovery) -> None:
+    def _tell(self, recovery: Recovery, before: tuple[Halt, ...]) -> None:
+        """What the start found. Of halts that came with it a page has told; those from ``before`` are told of here."""
         for sentence in (*recovery.actions, *recovery.warnings):
             logger.info("recovery: {}", sentence)
         alert, ts = self._parts.recorder.alert, self.broker.account().ts
         for sentence in recovery.warnings:
             alert(ts, AlertLevel.WARNING, RECOVERY, sentence)
-        for symbol, why in recovery.halted:
-            alert(ts, AlertLevel.PAGE, RECOVERY, f"nothing is opened on {symbol or 'the whole account'}: {why}")
+        for halt in self.broker.halts:
+            if halt in before:
+                alert(ts, AlertLevel.PAGE, RECOVERY, f"nothing is opened on {halt.where}: {halt.text}")
         if recovery.agreed:
             alert(ts, AlertLevel.INFO, RECOVERED, "exchange and books agree")
+        else:
+            where = ", ".join(symbol or "the whole account" for symbol, _ in recovery.halted)
+            alert(ts, AlertLevel.INFO, RECOVERY, f"the start settled not everything: nothing is opened on {where}")
 
     async def _bar(self, batch: Batch) -> None:
         await super()._bar(batch)
         if not self._journal.catching_up:
-            await self._acceptance.look(batch.ts)
+            await self._acceptance.look(self.broker.account().ts)
         if not (self._journal.catching_up or self._parts.context.orders.pending()):
-            await self._money.look(batch.ts)
+            await self._money.look(self.broker.account().ts)
 
     def heard(self, ts: int) -> Iterator[Word]:
         """As of every run, and what became of the account's money otherwise than by trading."""
@@ -208,7 +217,7 @@ class LiveDaemon(Daemon):
             await self._hear_while(lambda: not looking.done(), by - time(), looking)
             if looking.done():
                 await self._hear(looking)  # what it brought last
-                await self._hear_while(self._resting, by - time())
+                await self._hear_while(lambda: any(self._resting()), by - time())
             elif self._hurry.is_set():
                 self.unverified = _NOT_WAITED_FOR
         finally:
@@ -226,10 +235,14 @@ class LiveDaemon(Daemon):
                 self.unverified = f"it could not be in time: {type(error).__name__}"
                 await asyncio.sleep(_LOOK_S)
 
-    def _resting(self) -> list[str]:
-        """Orders at the exchange, by their ids, on symbols of which nothing is held, nor should be."""
-        held = {*self.broker.held, *self.broker.apart}
-        return [order.client_id for order in self.broker.open_orders() if order.symbol not in held]
+    def _resting(self) -> tuple[list[str], list[str]]:
+        """Orders at the exchange that no position needs, by their ids: those that open something, and others that it is flat of.
+
+        Flat: nothing is held of the symbol, nor should be.
+        """
+        held, orders = {*self.broker.held, *self.broker.apart}, self.broker.open_orders()
+        opening = [order.client_id for order in orders if order.purpose in OPENING]
+        return opening, [order.client_id for order in orders if order.purpose not in OPENING and order.symbol not in held]
 
     async def _hear_while(self, waits: Callable[[], object], within_s: float, *others: asyncio.Future[Any]) -> None:
         late, hurry = asyncio.ensure_future(asyncio.sleep(within_s)), asyncio.ensure_future(self._hurry.wait())
@@ -279,7 +292,7 @@ class LiveDaemon(Daemon):
     def unasked(self) -> bool:
         """Whether something stays at the exchange although its end was asked for, or nobody knows what it is."""
         asked = self._at_end or self._handover or self._hurry.is_set() or not self._stop.is_set()
-        return bool(self.unknown or self._gone) or (bool(self.left or self.unverified) and not asked)
+        return bool(self.unknown or self._gone or self.orders) or (bool(self.left or self.unverified) and not asked)
 
     def _say_what_is_left(self) -> None:
         held, apart = self.broker.held, self.broker.apart
@@ -289,12 +302,18 @@ class LiveDaemon(Daemon):
         bare = [f"{qty} {symbol}" for symbol, qty in held.items() if not self.broker.covered(symbol)]
         covered = [f"{qty} {symbol}" for symbol, qty in held.items() if self.broker.covered(symbol)]
         strange = [f"{qty} {symbol}" for symbol, qty in apart.items() if symbol in held]
+        opening, idle = self._resting()
+        self.orders = bool(opening or idle)
         found = (
             (covered, "left at the exchange under their stops: {}; the next start with this --state goes on with them"),
             (bare, "left at the exchange WITHOUT A STOP that is known: {}; close them there, or start again"),
             (strange, "of this {} belong to no plan, so no end of a run closes them; sell or keep them at the exchange"),
             (self._gone, "the books still have {}, and the exchange has not: look there, then `brain accept`"),
-            (self._resting(), "orders left at the exchange although nothing is held there: {}; cancel them, or start again"),
+            (
+                opening,
+                "orders left at the exchange that would open something, with nobody to watch: {}; cancel them, or start again",
+            ),
+            (idle, "orders left at the exchange although nothing is held there: {}; cancel them, or start again"),
             (self.unknown, "left in doubt: {}; filled by now, they have no stop: look there, or start again"),
         )
         stays = [text.format(", ".join(which)) for which, text in found if which]
@@ -302,7 +321,7 @@ class LiveDaemon(Daemon):
             stays.append(f"{'so it is' if stays else 'nothing is left'} {self._as_known()}")
         self.stays = tuple(stays)
         for text in self.stays:
-            calm = self._handover and not (bare or self._gone or self.unknown or self.unverified)
+            calm = self._handover and not (bare or self.orders or self._gone or self.unknown or self.unverified)
             level = AlertLevel.INFO if calm else AlertLevel.WARNING
             self._parts.recorder.alert(self.broker.account().ts, level, "left_open", text)
 

@@ -7,6 +7,7 @@ or takes out, a fee paid in another coin or a trade by hand on a foreign symbol 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from decimal import Decimal
 
 from loguru import logger
@@ -24,10 +25,12 @@ TOLERANCE_PCT = 0.1
 _SAME_USD = 0.005
 _STANDS_MS = 600_000
 """For so long a difference stays as it is before it counts as a result: the venue may list a transfer late."""
-_LOOKED_WITHIN_MS = 60_000
-"""What a look at a bar has seen came at most so long after it."""
+_CLOCKS_MS = 60_000
+"""What a look has seen came at most so long after it, by the exchange's own stamps."""
+_ASK_EVERY_MS = 30_000
+"""Several questions of 30 weight each; bars that are told after a gap come within moments."""
 _BACK_EVERY_MS = 300_000
-"""Several questions of 30 weight each."""
+"""As long as nothing differs."""
 _WITHIN_S = 3.0
 """A bar waits no longer for an answer: nothing else is heard meanwhile, not even that it is to stop."""
 _OWED = frozenset({HaltKind.POSITION, HaltKind.BOOKS, HaltKind.DOUBT, HaltKind.NOT_COMPARED})
@@ -45,7 +48,7 @@ class Money:
 
     def __init__(self, broker: LiveBroker, ledger: Ledger, since: int) -> None:
         self._broker, self._ledger, self._since = broker, ledger, since
-        self._seen, self._seen_ts, self._back_ts = 0.0, 0, 0
+        self._seen, self._seen_ts, self._asked_ts = 0.0, 0, 0
         self.due: list[Word] = []
 
     async def look(self, ts: int, *, settled: bool = False) -> None:
@@ -53,55 +56,72 @@ class Money:
 
         A fill and the money that it brings come as two words: a transfer counts where the difference stood at the look before
         too, or where everything is ``settled``, after a recovery. What no transfer explains has to stand for longer.
+
+        Args:
+            ts: the exchange's time (ms), since it is the exchange that stamps transfers; a bar may be told long after its own.
+            settled: nothing is still to be told.
         """
-        await self._look_back(ts)
         difference = self._difference()
         stands = settled or abs(difference - self._seen) < _SAME_USD
         if abs(difference - self._seen) >= _SAME_USD:
             self._seen, self._seen_ts = difference, ts
-        if not difference or not stands or self.due:
+        differs = bool(difference) and stands
+        if self.due or not self._asks(ts, differs):
             return
-        transfers = await self._transfers(self._ledger.moved_ts)
+        transfers = await self._unknown()
         if transfers is None:
             return
-        moved = sum((transfer.amount for transfer in transfers), Decimal(0))
-        if transfers:
-            self.due.append(Word(ts, WordKind.TRANSFER.value, text=str(moved), ref=str(transfers[-1].ts)))
-        self._seen = difference - float(moved)
-        self._take_over(ts, transfers[-1].ts if transfers else self._ledger.moved_ts)
+        self._take_back(ts, transfers)
+        if differs:
+            self._seen = difference - self._move(ts, transfers)
+            self._take_over(ts)
 
-    async def _look_back(self, ts: int) -> None:
-        """Transfers that were listed only after they had counted as a result: as long as that is in any limit."""
-        counted = [one for one in self._ledger.unlisted if ts - one.counted_ts <= DRAWDOWN_WINDOW_MS]
-        if not counted or self.due or ts < self._back_ts:
-            return
-        self._back_ts = ts + _BACK_EVERY_MS
-        transfers = await self._transfers(max(counted[0].after, ts - 2 * DRAWDOWN_WINDOW_MS))
-        for one in counted if transfers else ():
-            moved = sum((float(seen.amount) for seen in transfers or () if one.after < seen.ts <= one.upto), 0.0)
-            if abs(moved - one.listed) >= _SAME_USD:
-                text = f"{moved - one.listed:.8f}"
-                self.due.append(Word(ts, WordKind.LATE_TRANSFER.value, text=text, ref=str(one.upto)))
+    def _asks(self, ts: int, differs: bool) -> bool:
+        """Without a difference, as long as something counts in any limit that may turn out to be a transfer."""
+        wanted = differs or any(ts - one.counted_ts <= DRAWDOWN_WINDOW_MS for one in self._ledger.unlisted)
+        if not wanted or ts - self._asked_ts < (_ASK_EVERY_MS if differs else _BACK_EVERY_MS):
+            return False
+        self._asked_ts = ts
+        return True
 
-    async def _transfers(self, after: int) -> tuple[TransferSeen, ...] | None:
-        """What the exchange lists behind ``after`` (ms); None where it does not answer: it is asked again at the next bar."""
+    async def _unknown(self) -> list[TransferSeen] | None:
+        """What the exchange lists and the books do not know; None where it does not answer: it is asked again at a later bar."""
         try:
             async with asyncio.timeout(_WITHIN_S):
-                return await self._broker.transfers(max(self._since, after) + 1)
+                listed = await self._broker.transfers(max(self._since, self._ledger.moved_ts) + 1)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing is known
             logger.warning("the account's transfers could not be asked for: {}", type(error).__name__)
             return None
+        known = Counter(self._ledger.transfers)
+        unknown = list[TransferSeen]()
+        for one in listed:
+            if known[one.ts, float(one.amount)]:
+                known[one.ts, float(one.amount)] -= 1
+            else:
+                unknown.append(one)
+        return unknown
 
-    def _take_over(self, ts: int, known_ts: int) -> None:
-        """What has stood for long enough, and can be no fill that is still to be told.
+    def _take_back(self, ts: int, transfers: list[TransferSeen]) -> None:
+        """Those that counted as a result: as long as that is in any limit."""
+        for one in transfers:
+            counted = self._ledger.counted_with(one.ts)
+            if counted is not None and ts - counted.counted_ts <= DRAWDOWN_WINDOW_MS:
+                self.due.append(Word(ts, WordKind.LATE_TRANSFER.value, text=str(one.amount), ref=str(one.ts)))
 
-        Transfers are known up to ``known_ts``; one that made this difference, and is listed later, must not move money again.
-        """
+    def _move(self, ts: int, transfers: list[TransferSeen]) -> float:
+        """USD of those that did not; what is paid in comes first, since nothing stays in proportion to an equity below zero."""
+        upto = max((one.upto for one in self._ledger.unlisted), default=0)
+        new = sorted((one for one in transfers if one.ts > upto), key=lambda one: -one.amount)
+        self.due += [Word(ts, WordKind.TRANSFER.value, text=str(one.amount), ref=str(one.ts)) for one in new]
+        return float(sum((one.amount for one in new), Decimal(0)))
+
+    def _take_over(self, ts: int) -> None:
+        """What has stood for long enough, and can be no fill that is still to be told."""
         if any(halt.kind in _OWED for halt in self._broker.halts):
             self._seen_ts = ts
         elif self._matters(self._seen) and ts - self._seen_ts >= _STANDS_MS:
-            known_ts = max(known_ts, self._seen_ts + _LOOKED_WITHIN_MS)
-            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{self._seen:.8f}", ref=str(known_ts)))
+            upto = self._seen_ts + _CLOCKS_MS
+            self.due.append(Word(ts, WordKind.UNEXPLAINED.value, text=f"{self._seen:.8f}", ref=str(upto)))
             self._seen = 0.0
 
     def heard(self) -> list[Word]:

@@ -13,11 +13,14 @@ import pytest
 from core.errors import StateError
 from core.exec.live.halts import Halt, HaltKind
 from core.exec.live.outbox import Outbox
+from core.exec.live.states import Row
 from core.monitor.store import Store
+from core.types import OrderPurpose, OrderSide, OrderType
 from graph import session_dir
 from graph.commands import doctor
 from graph.session_dir import SessionDir
 from tests.support.commands import Said, brain
+from tests.support.paper_month import record
 
 ETH = "ETH/USDT:USDT"
 HOUR_S = 3_600.0
@@ -104,6 +107,18 @@ def test_a_dead_daemon_of_live_that_left_a_position_needs_a_person(tmp_path: Pat
         store.close()
 
 
+def test_a_dead_daemon_of_live_whose_last_order_may_be_filled_yet_needs_a_person(tmp_path: Path) -> None:
+    """The account is flat by the record, and nobody would hear of a fill."""
+    folder = session(tmp_path, orders_go_to="venue")
+    outbox = Outbox(folder.orders)
+    sent = Row("an-id", "an-id", "plan", ETH, OrderSide.BUY, OrderType.LIMIT, OrderPurpose.ENTRY, Decimal(1), None, False, 1)
+    outbox.add(sent, 1, must=True)
+    outbox.close()
+    said = asked(folder)
+    assert said.code == 5
+    assert row(said, "daemon").endswith(f"ago; nobody watches buy 1 {ETH} (in flight) but stops at the exchange")
+
+
 def test_a_daemon_at_an_exchange_that_writes_nothing_any_more_needs_a_person(tmp_path: Path) -> None:
     folder = session(tmp_path)
     store = Store(folder.database)
@@ -118,6 +133,23 @@ def test_a_daemon_at_an_exchange_that_writes_nothing_any_more_needs_a_person(tmp
     assert row(said, "daemon") == "FAIL running, no bar yet, written 3 h ago"
     os.utime(folder.database, (long_ago, long_ago))
     assert row(asked(folder), "daemon") == "ok not running, no bar yet, written 3 h ago"
+
+
+@pytest.mark.parametrize(("hours", "hangs"), [(2.9, False), (3.1, True)])
+def test_bars_of_an_hour_are_written_once_an_hour(hours: float, hangs: bool, tmp_path: Path) -> None:
+    """K1: by what five minutes would allow it was said to hang between any two bars."""
+    folder = SessionDir(record(tmp_path, "hourly"))
+    Outbox(folder.orders).close()
+    store = Store(folder.database)
+    try:
+        long_ago = time.time() - hours * HOUR_S
+        for file in folder.root.glob("brain.sqlite*"):
+            os.utime(file, (long_ago, long_ago))
+        said = asked(folder)
+    finally:
+        store.close()
+    assert row(said, "daemon").startswith("FAIL running" if hangs else "ok running")
+    assert said.code == (5 if hangs else 0)
 
 
 def test_records_that_cannot_be_read_are_one_row_of_the_list(tmp_path: Path) -> None:

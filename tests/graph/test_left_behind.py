@@ -10,7 +10,7 @@ import pytest
 from core.errors import StateError
 from core.exec.live.halts import Halt, HaltKind
 from core.exec.live.outbox import Outbox
-from core.exec.live.states import Row
+from core.exec.live.states import Row, State
 from core.monitor.store import Store
 from core.risk.governor import Governor, day_start_ms
 from core.types import OrderPurpose, OrderSide, OrderType, TradingState
@@ -112,12 +112,14 @@ def test_where_its_limits_cannot_be_read_nobody_can_tell(tmp_path: Path) -> None
         begin_anew(tmp_path / "last", tmp_path / "new")
 
 
-def sent(root: Path, ts: int) -> Path:
-    """A flat folder whose session sent an order at ``ts``."""
+def sent(root: Path, ts: int, *then: State, purpose: OrderPurpose = OrderPurpose.ENTRY) -> Path:
+    """A flat folder whose session sent an order at ``ts``, of which it heard ``then``."""
     outbox = Outbox(SessionDir(folder(root)).orders)
-    row = Row("an-id", "an-id", "plan", BTC, OrderSide.BUY, OrderType.LIMIT, OrderPurpose.ENTRY, Decimal(1), None, False, ts)
+    row = Row("an-id", "an-id", "plan", BTC, OrderSide.BUY, OrderType.LIMIT, purpose, Decimal(1), None, False, ts)
     row.sent_ms = ts
     outbox.add(row, ts, must=True)
+    for state in then:
+        outbox.move(row, state, ts)
     outbox.close()
     return root
 
@@ -126,7 +128,29 @@ def test_a_folder_whose_session_holds_something_is_gone_on_with_whatever_another
     """It must be watched; orders of the other that it does not know halt the account at its start."""
     own = folder(record(tmp_path, "own"), held="0.1")
     begin_anew(folder(tmp_path / "last", held="0.2"), own)
-    begin_anew(sent(tmp_path / "later", MIDNIGHT), own)
+    begin_anew(sent(tmp_path / "later", MIDNIGHT, State.DONE), own)
+
+
+@pytest.mark.parametrize("then", [(), (State.UNKNOWN,), (State.ACK,), (State.UNKNOWN, State.FOUND)])
+def test_an_order_in_flight_is_left_too(then: tuple[State, ...], tmp_path: Path) -> None:
+    """F6: killed with an entry unanswered a folder looks flat until its next start, and nobody would know of the fill."""
+    last = sent(tmp_path / "last", 1, *then)
+    with pytest.raises(StateError, match=r"still has an order in flight \(buy 1 BTC/USDT:USDT\)$"):
+        begin_anew(last, tmp_path / "new")
+    own = record(tmp_path, "own")
+    begin_anew(folder(tmp_path / "other", held="0.2"), sent(own, 1, *then))
+
+
+@pytest.mark.parametrize(
+    ("purpose", "then"),
+    [
+        (OrderPurpose.ENTRY, (State.REJECTED,)),
+        (OrderPurpose.ADD, (State.UNKNOWN, State.ABSENT)),
+        (OrderPurpose.STOP, (State.ACK,)),  # reduce-only: it opens nothing
+    ],
+)
+def test_an_order_that_opens_nothing_any_more_is_not(purpose: OrderPurpose, then: tuple[State, ...], tmp_path: Path) -> None:
+    begin_anew(sent(tmp_path / "last", 1, *then, purpose=purpose), tmp_path / "new")
 
 
 def test_the_same_folder_is_gone_on_with_whatever_it_has_and_however_it_is_named(
@@ -151,9 +175,9 @@ def test_an_older_folder_is_refused_where_another_has_sent_orders_since_it_decid
     own = record(tmp_path, "own")
     with open_reader(own) as reader:
         ((decided,),) = reader.query("SELECT MAX(ts) FROM decisions")
-    begin_anew(sent(tmp_path / "before", decided - 1), own)
+    begin_anew(sent(tmp_path / "before", decided - 1, State.DONE), own)
     with pytest.raises(StateError) as refused:
-        begin_anew(sent(tmp_path / "after", decided + 1), own)
+        begin_anew(sent(tmp_path / "after", decided + 1, State.DONE), own)
     last = tmp_path / "after"
     left = f"since the session in {own} was left, which knows nothing of these orders"
     assert refused.value.what == f"the key has traded with {last} {left}"
@@ -169,4 +193,4 @@ def test_a_session_whose_records_are_lost_may_know_nothing_of_what_was_sent_sinc
     SessionDir.at(own).database.unlink()
     begin_anew(folder(tmp_path / "idle"), own)
     with pytest.raises(StateError, match="knows nothing of these orders"):
-        begin_anew(sent(tmp_path / "last", 1), own)
+        begin_anew(sent(tmp_path / "last", 1, State.DONE), own)

@@ -9,6 +9,7 @@ from types import FrameType
 
 _AGAIN_S = 30.0
 """Whatever is under way may swallow it once."""
+_TOO_LONG = "it was not over after {:g} s of real time"
 
 
 class Stuck(KeyboardInterrupt):
@@ -20,19 +21,25 @@ def bounded(seconds: float) -> Iterator[None]:
     """Let nothing in here take longer than this, in real time. Only in the main thread.
 
     Raises:
-        AssertionError: it did.
+        AssertionError: it did, also where that was taken for a person's interrupt, and answered.
     """
-    before = signal.signal(signal.SIGALRM, _stuck)
+    late: list[Stuck] = []
+
+    def end_it(_number: int, _frame: FrameType | None) -> None:
+        late.append(Stuck())
+        raise late[-1]
+
+    before = signal.signal(signal.SIGALRM, end_it)
     around = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
     try:
         yield
-    except Stuck as error:
-        raise AssertionError(f"it was not over after {seconds:g} s of real time") from error
+    except BaseException as error:
+        if not late:
+            raise
+        raise AssertionError(_TOO_LONG.format(seconds)) from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
         signal.setitimer(signal.ITIMER_REAL, *around)
-
-
-def _stuck(_number: int, _frame: FrameType | None) -> None:
-    raise Stuck
+    if late:
+        raise AssertionError(_TOO_LONG.format(seconds)) from late[0]

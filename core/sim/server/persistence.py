@@ -117,5 +117,8 @@ class StateFile:
     def _unusable(self, why: str) -> StateError:
         return StateError(
             f"the local exchange's state {self._path} cannot be read: {why}",
-            help=f"move the file away to begin with a new account: mv {self._path} {self._path}.old",
+            help=(
+                "restore the file from a copy; without one begin anew: `brain paper` with another --state DIR,"
+                f" `brain exchange` after mv {self._path} {self._path}.old"
+            ),
         )

@@ -441,23 +441,42 @@ def test_money_that_no_fill_tells_of_is_in_the_wallet_and_outlives_a_restart():
     books = made_ledger()
     books.move(-100.0, T0)
     books.move(0.5)
-    assert (books.wallet, books.moved_ts) == (900.5, T0)
+    assert (books.wallet, books.transfers) == (900.5, ((T0, -100.0),))
     again = made_ledger()
     again.restore(json.loads(json.dumps(books.snapshot())))
-    assert (again.wallet, again.moved_ts, again.starting_equity) == (900.5, T0, 1_000.0)
+    assert (again.wallet, again.transfers, again.starting_equity) == (900.5, ((T0, -100.0),), 1_000.0)
+
+
+def test_transfers_are_remembered_as_long_as_an_older_one_may_still_be_listed():
+    """X11: six days; what is older is looked for no more, whatever came after it."""
+    books, day = made_ledger(), 86_400_000
+    for at in (T0, T0 + 3 * day, T0 + 2 * day):
+        books.move(1.0, at)
+    assert (books.moved_ts, len(books.transfers)) == (T0 - 3 * day, 3)
+    books.move(1.0, T0 + 6 * day)
+    assert (books.moved_ts, [ts for ts, _ in books.transfers]) == (T0, [T0 + 3 * day, T0 + 2 * day, T0 + 6 * day])
+    books.count(-1.0, T0 + 8 * day, T0 + 9 * day, 1_000.0, 0)
+    assert (books.moved_ts, [ts for ts, _ in books.transfers]) == (T0 + 2 * day, [T0 + 3 * day, T0 + 6 * day])
+
+
+def test_a_snapshot_from_before_transfers_were_remembered_one_by_one_knows_all_up_to_its_time():
+    books = made_ledger()
+    books.restore(made_ledger().snapshot() | {"moved": -100.0, "moved_ts": T0})
+    assert (books.wallet, books.moved_ts, books.transfers) == (900.0, T0, ())
+    assert "transfers" not in books.snapshot()
 
 
 def test_what_counted_as_a_result_and_was_moved_by_the_owner_leaves_a_share_and_moves_no_money_again():
     """X11: of 1,000 USD 200 and then 300 more turn out to have been taken out; of what came later nothing is in it."""
     books = made_ledger()
-    books.move(0.0, T0)
     books.count(-600.0, T0 + 9, T0 + 5, 1_000.0, 0)
-    assert (books.wallet, books.moved_ts) == (400.0, T0 + 9)
+    assert (books.wallet, books.transfers) == (400.0, ())
     assert books.list_late(T0 + 9, -200.0) == (T0 + 5, pytest.approx(0.8))
     again = made_ledger()
     again.restore(json.loads(json.dumps(books.snapshot())))
-    assert again.unlisted == books.unlisted == (Unlisted(T0, T0 + 9, T0 + 5, 1_000.0, -200.0),)
-    assert again.list_late(T0 + 9, -300.0) == (T0 + 5, pytest.approx(500.0 / 800.0))
+    assert again.unlisted == books.unlisted == (Unlisted(0, T0 + 9, T0 + 5, 1_000.0, -200.0),)
+    assert again.transfers == ((T0 + 9, -200.0),)
+    assert again.list_late(T0 + 1, -300.0) == (T0 + 5, pytest.approx(500.0 / 800.0))
     assert again.list_late(T0 + 9, -900.0) == (T0 + 5, 0.0)
     assert again.wallet == 400.0
 
@@ -470,6 +489,6 @@ def test_what_counted_long_ago_or_out_of_nothing_changes_no_share():
     assert books.list_late(20, -1.0) == (15, 1.0)
     books.count(-1.0, 30, 25, 1_000.0, 6)
     assert [(one.after, one.upto) for one in books.unlisted] == [(10, 20), (20, 30)]
-    with pytest.raises(KeyError):
+    with pytest.raises(ContractError, match="a transfer of 10 was listed late"):
         books.list_late(10, -1.0)
     assert "unlisted" not in made_ledger().snapshot()

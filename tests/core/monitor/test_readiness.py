@@ -276,6 +276,8 @@ def test_starts_are_read_from_the_alerts_as_they_are_written() -> None:
         alert("recovery", "position 3, books 4", level=page),
     ]
     assert starts_of(told) == (Start(True, "BTC/USDT:USDT: it does not agree"), Start(False))
+    new_halts_only = [told[2], told[3], alert("recovery", "the start settled not everything", level=AlertLevel.INFO)]
+    assert starts_of(new_halts_only) == (Start(True, "BTC/USDT:USDT: it does not agree"), Start(False))
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,10 @@ def test_a_restart_with_positions_and_without_evidence_watches_them_and_opens_no
     assert "NO ENTRIES (demand 7: a day without a critical error)" in command.said[1]
     assert "LIVE at Binance USD-M with 199." in command.said[1]
     halted = "the whole account: demand 7: a day without a critical error is not met"
-    assert f"nothing is opened on {halted}" in command.said[1]
+    assert command.said[1].count(f"page: symbol_halted: {halted}") == 1
     (told,) = rows(tmp_path / "session", "SELECT message FROM alerts WHERE code = 'symbol_halted'")
     assert told[0].startswith(halted)
+    assert not rows(tmp_path / "session", "SELECT 1 FROM alerts WHERE code = 'recovery' AND level = 'page'")  # told once
     daemon = command.driven[1].daemon
     assert again(tmp_path / "session") == (daemon.bars, daemon.seq, daemon.parts.recorder.decisions_hash)
 

@@ -235,11 +235,35 @@ def test_orders_that_are_being_called_back_at_the_end_are_waited_for_and_told_if
 
     daemon, told = ended(tmp_path / "session", look, at_end)
     assert (daemon.left, daemon.unverified) == ({}, "")
-    assert bool(resting[0]) == bool(told) == (not gone_after)
+    assert bool(resting[0]) == bool(told) == daemon.unasked == (not gone_after)
     if told:
         ((_, text),) = told
         assert text.startswith("orders left at the exchange although nothing is held there: ")
         assert text.endswith("; cancel them, or start again")
+
+
+@pytest.mark.parametrize("bars", [4, 14])
+def test_a_handover_is_no_success_where_an_order_rests_that_would_open_something(
+    bars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filled after the end it would have no stop, beside a position (bar 14) as without one."""
+    there, stopped = LiveBroker.open_orders, list[bool]()
+
+    def resting(broker: LiveBroker, symbol: str | None = None) -> tuple[Order, ...]:
+        return (*there(broker, symbol), *([ENTRY] if stopped else []))
+
+    def look(daemon: LiveDaemon, _: Stand) -> None:
+        if daemon.bars == bars:
+            stopped.append(True)
+            daemon.stop()
+
+    monkeypatch.setattr(LiveBroker, "open_orders", resting)
+    daemon, told = ended(tmp_path / "session", look, handover=True)
+    assert (list(daemon.left), daemon.unasked) == ([ETH] if bars == 14 else [], True)
+    assert told == [("warning", text) for text in daemon.stays]
+    assert daemon.stays[-1] == (
+        "orders left at the exchange that would open something, with nobody to watch: k0-e0; cancel them, or start again"
+    )
 
 
 def unexplained(daemon: LiveDaemon) -> None:

@@ -13,6 +13,7 @@ from tests.agents.making import ETH
 from tests.graph.live.kit import QUIET, Stand, trade
 from tests.graph.live.test_live_daemon import VENUE_ETH, rows, won
 from tests.support.run import short_configuration
+from tests.support.simulation.disk import Loss
 
 ENTERED = 14
 """Bars until the entry of that market is filled and held."""
@@ -49,3 +50,28 @@ def test_the_broker_of_a_run_has_its_limits_its_books_its_stops_and_its_voice() 
     trade(won(), story, bars=ENTERED, config=config.model_copy(update={"governance": limits}))
     assert (len(held), leverage) == (1, [2])
     assert [message for message in told if "a person must hear this" in message]
+
+
+@pytest.mark.slow
+def test_a_page_tells_of_a_halt_once_in_every_life() -> None:
+    """F6: of a halt that comes by the broker, of one from an earlier life by the start; whoever counts pages counts it once."""
+    told = list[tuple[str, str, str]]()
+    why = "a person must hear this"
+
+    def look(daemon: LiveDaemon) -> None:
+        if not daemon.halts:
+            daemon.broker._desk.halt("", HaltKind.CONTRADICTED, why)
+            daemon.stop()
+
+    async def story(stand: Stand) -> None:
+        stand.look = look
+        await stand.start().gone
+        await stand.world.restart("bot", Loss.KILL).gone
+        told.extend(rows(stand.session, "SELECT level, code, message FROM alerts WHERE message LIKE '%whole account%'"))  # type: ignore[arg-type]
+
+    trade(won(), story, bars=3)
+    assert told == [
+        ("page", "symbol_halted", f"the whole account: {why}"),
+        ("page", "recovery", f"nothing is opened on the whole account: {why}"),
+        ("info", "recovery", "the start settled not everything: nothing is opened on the whole account"),
+    ]

@@ -152,4 +152,5 @@ def test_a_file_that_cannot_be_used_is_an_error_with_a_way_out(harm: str, tmp_pa
     with pytest.raises(StateError, match="cannot be read") as error:
         StateFile(tmp_path / "state.db").load()
     assert error.value.help is not None
-    assert "mv" in error.value.help
+    assert "restore the file from a copy" in error.value.help
+    assert f"`brain exchange` after mv {tmp_path / 'state.db'} " in error.value.help  # a session of paper would miss its account
