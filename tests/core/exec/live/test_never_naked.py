@@ -665,6 +665,7 @@ def test_the_receive_window_runs_from_when_an_order_left():
         real, late = b.broker._account.send, []
 
         async def arrives(ask):
+            FLIGHT.set(None)  # it left long before
             await asyncio.sleep(2.5)
             await real(ask)
 
