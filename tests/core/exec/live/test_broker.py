@@ -42,6 +42,23 @@ def test_a_batch_brings_prices_books_and_rates_and_takes_away_what_happened():
     tell(story)
 
 
+def test_what_waits_is_told_between_two_batches_as_long_as_it_may_be():
+    async def story(b: Bench):
+        heard = []
+
+        async def on_events(events):
+            heard.extend(events)
+
+        await b.broker.place(b.order())
+        await asyncio.sleep(0.5)
+        await b.broker.deliver(on_events, lambda: False)
+        assert heard == []
+        await b.broker.deliver(on_events)
+        assert [type(event) for event in heard] == [Fill, OrderUpdate]
+
+    tell(story)
+
+
 def test_the_account_is_marked_to_the_last_prices():
     async def story(b: Bench):
         account = b.broker.account()
