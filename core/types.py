@@ -307,6 +307,11 @@ class OrderPurpose(StrEnum):
     TAKE = "take"
     EXIT = "exit"
 
+    @property
+    def opens(self) -> bool:
+        """Whether its fills open risk."""
+        return self in (OrderPurpose.ENTRY, OrderPurpose.ADD)
+
 
 class OrderStatus(StrEnum):
     """Life of an order."""

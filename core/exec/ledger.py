@@ -38,8 +38,6 @@ SEEN_KEPT = 256
 TRANSFERS_KEPT_MS = 144 * 3_600_000
 """A transfer that is listed later than one made so long after it is looked for no more: twice what any limit looks back."""
 
-_OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
-
 
 @dataclass(slots=True)
 class _Expected:
@@ -242,7 +240,7 @@ class Ledger:
             return False
         if isinstance(event, FundingPayment):
             self._apply_funding(event)
-        elif event.purpose in _OPENING:
+        elif event.purpose.opens:
             self._apply_opening(event)
         else:
             self._apply_closing(event)

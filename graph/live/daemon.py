@@ -15,7 +15,6 @@ from core.errors import BrainError
 from core.exec.broker_ccxt import LiveBroker
 from core.exec.live.halts import Halt
 from core.exec.live.recovery import Recovery
-from core.exec.live.states import OPENING
 from core.journal.records import Word
 from core.monitor.paper_sessions import RECOVERED, RECOVERY
 from core.monitor.schema import AlertLevel
@@ -241,8 +240,8 @@ class LiveDaemon(Daemon):
         Flat: nothing is held of the symbol, nor should be.
         """
         held, orders = {*self.broker.held, *self.broker.apart}, self.broker.open_orders()
-        opening = [order.client_id for order in orders if order.purpose in OPENING]
-        return opening, [order.client_id for order in orders if order.purpose not in OPENING and order.symbol not in held]
+        opening = [order.client_id for order in orders if order.purpose.opens]
+        return opening, [order.client_id for order in orders if not order.purpose.opens and order.symbol not in held]
 
     async def _hear_while(self, waits: Callable[[], object], within_s: float, *others: asyncio.Future[Any]) -> None:
         late, hurry = asyncio.ensure_future(asyncio.sleep(within_s)), asyncio.ensure_future(self._hurry.wait())

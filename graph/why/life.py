@@ -11,8 +11,6 @@ from core.types import ExitReason, Fill, Meta, Order, OrderPurpose, OrderStatus,
 from graph.why.model import Line, Step
 from graph.why.records import Subject
 
-_OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
-
 
 def life(subject: Subject) -> tuple[Step, ...]:
     """What came of it."""
@@ -170,7 +168,7 @@ def _money_so_far(subject: Subject) -> Step:
     gross, still, average = _closed_so_far(subject)
     fees, funding = sum(fill.fee for fill in subject.fills), sum(one.amount for one in subject.funding)
     net = gross - fees + funding
-    closed = sum(fill.purpose not in _OPENING for fill in subject.fills)
+    closed = sum(not fill.purpose.opens for fill in subject.fills)
     said = f"{net:+.4f} USD so far, {closed} closing fills" if closed else "nothing was closed yet"
     lines = (
         Line("gross so far", gross, "USD", "of what was closed, against the average entry"),
@@ -189,7 +187,7 @@ def _closed_so_far(subject: Subject) -> tuple[float, Decimal, float]:
     gross, held, average = 0.0, Decimal(0), 0.0
     for fill in subject.fills:
         price, qty = float(fill.price), float(fill.qty)
-        if fill.purpose in _OPENING:
+        if fill.purpose.opens:
             average = (average * float(held) + price * qty) / float(held + fill.qty)
             held += fill.qty
         else:

@@ -57,7 +57,6 @@ _LONGEST = 200
 """No id is longer."""
 _NEAR = 3
 _PLAN_LETTERS = ("P-", "A-", "C-")
-_OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
 
 
 class Kind(StrEnum):
@@ -439,7 +438,7 @@ def _moved_by_add(order: Order, life: _Life) -> Plan | None:
 
 def _carried_out(order: Order, moves: Sequence[Adjustment]) -> Adjustment | None:
     """The change that ``order`` carries out; None for what follows from a plan alone (entry, first stop, takes, add)."""
-    if order.purpose in _OPENING or order.reason is None or order.reason in (ExitReason.STOP, ExitReason.TAKE):
+    if order.purpose.opens or order.reason is None or order.reason in (ExitReason.STOP, ExitReason.TAKE):
         return None
     same = [move for move in moves if move.ts == order.ts and move.reason is order.reason]
     return same[0] if same else None

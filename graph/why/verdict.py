@@ -64,7 +64,7 @@ def state_of(subject: Subject) -> str:
         return "closed" if subject.kind is Kind.TRADE else "filled"
     if subject.fills:
         return "filled"
-    entries = [order for order in subject.orders if order.purpose in (OrderPurpose.ENTRY, OrderPurpose.ADD)]
+    entries = [order for order in subject.orders if order.purpose.opens]
     answers = [last for order in entries if (last := answer_to(subject.updates, order.client_id)) is not None]
     if answers:
         return "sent" if answers[-1].status is OrderStatus.NEW else answers[-1].status.value

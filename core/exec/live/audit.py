@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from core.clock import rfc3339_seconds
-from core.exec.live.desk import Desk, at_most
+from core.exec.live.desk import Desk, at_most, pause_s
 from core.exec.live.halts import HaltKind, remedy
 from core.exec.live.intake import OURS, Intake
 from core.exec.live.outcome import outcome
@@ -110,7 +110,7 @@ class Audit:
             for text in self.actions:
                 self._desk.alert("warning", "audit", text)
             self.actions.clear()
-            await asyncio.sleep(min(_PAUSE_S * 2.0 ** min(fails, 10), _PAUSE_MOST_S))
+            await asyncio.sleep(pause_s(fails, _PAUSE_S, _PAUSE_MOST_S))
 
     def left_alone(self) -> str:
         """Until when the venue wants to be left alone, in the same words as long as that holds; empty: it does not."""

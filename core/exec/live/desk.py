@@ -200,6 +200,11 @@ def _stranger(limits: Limits) -> Instrument:
     )
 
 
+def pause_s(fails: int, first_s: float, most_s: float) -> float:
+    """How long to wait after so many failures in a row."""
+    return min(first_s * 2.0 ** min(fails, 10), most_s)
+
+
 async def at_most(task: asyncio.Task[None], seconds: float) -> None:
     """Wait for a task, but not longer; it goes on by itself."""
     try:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from core.errors import StateError
 from core.exec.live.halts import Halt
 from core.exec.live.outbox_schema import SCHEMA_VERSION
-from core.exec.live.states import OPENING, State
+from core.exec.live.states import State
 from core.types import OrderPurpose
 from core.venues.words import ZERO
 
@@ -74,4 +74,4 @@ def _in_flight(db: sqlite3.Connection) -> tuple[str, ...]:
 
 def _may_be_filled(row: sqlite3.Row) -> bool:
     state = State(row["state"])
-    return state.doubtful or (state.open and OrderPurpose(row["purpose"]) in OPENING)
+    return state.doubtful or (state.open and OrderPurpose(row["purpose"]).opens)

@@ -21,7 +21,7 @@ from core.exec.instrument import Instrument
 from core.exec.live.audit import Audit, Difference
 from core.exec.live.checks import OTHER_FILTERS
 from core.exec.live.crash import CrashPoint
-from core.exec.live.desk import Desk
+from core.exec.live.desk import Desk, pause_s
 from core.exec.live.guardian import Guardian
 from core.exec.live.halts import HaltKind
 from core.exec.live.intake import Intake
@@ -67,7 +67,6 @@ class Recoverer:
         self._resolver, self._sender, self._audit, self._guardian = resolver, sender, audit, guardian
         self._actions: list[str] = []
         self._warnings: list[str] = []
-        self._limits: tuple[Limits, ...] = ()
         self._doubtful: tuple[Row, ...] = ()
         self._fates: list[asyncio.Task[None]] = []
         self._reached = self._audited = self._called_back = False
@@ -151,11 +150,11 @@ class Recoverer:
         desk = self._desk
         with suppress(Exception):  # without the right time an order may be refused, without the markets none can be sent
             await desk.account.set_clock()
-        self._limits = await desk.account.markets(tuple(desk.instruments))
+        limits = await desk.account.markets(tuple(desk.instruments))
         self._reached = True
         self._look_again()
         desk.born_ms = desk.now()
-        self._sender.limits = {limit.symbol: limit for limit in self._limits}
+        self._sender.limits = {limit.symbol: limit for limit in limits}
         self._compare_filters()
         self._doubtful = tuple(self._outbox.unresolved())
         self._fates = [desk.start(self._find_out(row), f"fate of {row.client_id}") for row in self._doubtful]
@@ -195,7 +194,7 @@ class Recoverer:
                 if fails > _CALM:
                     waits_for = self._audit.left_alone() or why.what
                     self._desk.halt("", HaltKind.NOT_COMPARED, f"the start waits for the exchange: {waits_for}", what)
-                await asyncio.sleep(min(_PAUSE_S * 2.0 ** min(fails, 10), _PAUSE_MOST_S))
+                await asyncio.sleep(pause_s(fails, _PAUSE_S, _PAUSE_MOST_S))
             else:
                 self._desk.lift("", HaltKind.NOT_COMPARED, what)
                 return answer
@@ -241,7 +240,7 @@ class Recoverer:
         if self._intake.wallet is None:
             return
         carried = self._intake.wallet * self._desk.options.leverage
-        for limit in self._limits:
+        for limit in self._sender.limits.values():
             if limit.min_notional > carried:
                 least = f"the smallest order of {limit.symbol} is {limit.min_notional} USD"
                 self._warnings.append(
@@ -315,7 +314,7 @@ class Recoverer:
     def _compare_filters(self) -> None:
         differ = [
             f"{name} of {limit.symbol} is {theirs} at the exchange, {ours} in configs/symbols.yaml"
-            for limit in self._limits
+            for limit in self._sender.limits.values()
             for name, ours, theirs in _filters(self._desk.instruments[limit.symbol], limit)
             if ours != theirs
         ]

@@ -45,8 +45,6 @@ class State(StrEnum):
         return self in (State.SENT, State.UNKNOWN)
 
 
-OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADD)
-"""What orders are for whose fills open risk."""
 _THERE = (State.PARTIAL, State.DONE)
 NEXT: dict[State, tuple[State, ...]] = {
     # an event of the account's stream may come before the reply
@@ -143,7 +141,7 @@ class Row(Struct):
     @property
     def opens(self) -> bool:
         """Whether its fills open risk."""
-        return self.purpose in OPENING
+        return self.purpose.opens
 
     @property
     def order(self) -> Order:
