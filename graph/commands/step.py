@@ -45,22 +45,35 @@ def run_step(request: StepRequest, *, json: bool, color: str) -> int:
     # What the services say while bars are made again was said when they were recorded.
     logger.remove()
     console = Console(color=color, json=json)
-    with _leaving_when_told():
-        return run_command(console, SCHEMA, lambda: asyncio.run(_step(request, console)), effect=EFFECT)
+    told: list[int] = []
+
+    async def step() -> Answer:
+        with _leaving_when_told(told):
+            return await _step(request, console)
+
+    try:
+        return run_command(console, SCHEMA, lambda: asyncio.run(step()), effect=EFFECT)
+    except asyncio.CancelledError:
+        raise SystemExit(128 + told[0]) from None
 
 
 @contextmanager
-def _leaving_when_told() -> Iterator[None]:
-    """Whoever is told to go leaves by the door: the terminal and the folder of temporary files are put in order on the way."""
+def _leaving_when_told(told: list[int]) -> Iterator[None]:
+    """Let signals cancel the task, as asyncio lets Ctrl-C: all is put in order on the way out.
 
-    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+    What a handler raises comes up in whichever task happens to run, and who waits for that one would wait for ever.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None  # noqa: S101 - only in a task
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, leave)
+    def leave(number: int, _: FrameType | None) -> None:
+        if not told:
+            task.cancel()
+            loop.call_soon_threadsafe(lambda: None)  # it may be asleep
+        told.append(number)
+
+    asking = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in asking}
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -195,6 +196,7 @@ class Again:
         while rerun.bar < bar:
             await rerun.next()
             take_up(rerun)
+            await asyncio.sleep(0)  # else many of them could not be cancelled
         if first < bar and self._record.segment_bar(bar) < bar and self._record.changes_at(bar):
             self._anchor(rerun)
             return await self._rebuild(bar)

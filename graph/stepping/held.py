@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 
 from core.data.blocks import Batch
@@ -77,13 +76,13 @@ class Held:
         """
         self.carrier.holding = False
         await self.run.bar(batch)
+        await asyncio.sleep(0)  # else many of them could not be cancelled
 
     async def drop(self) -> None:
         """Forget the bar that is on its way; the run is of no use afterwards."""
         if self._bar is not None and not self._bar.done():
             self._bar.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._bar
+            await asyncio.wait({self._bar})
         self._bar = None
 
     async def _tell(self, order: Order) -> bool:
@@ -96,12 +95,12 @@ class Held:
         bar = self._bar
         assert bar is not None  # noqa: S101 - set by begin
         stopped = asyncio.ensure_future(self.carrier.stopped.wait())
-        await asyncio.wait({bar, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait({bar, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
         if not bar.done():
             return True
-        stopped.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await stopped
         bar.result()
         return False
 

@@ -1,7 +1,8 @@
-"""Telling of a search that takes long enough for a person to wonder."""
+"""A search that takes long: it is told of, and it can be ended."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from core.clock import elapsed_ns
@@ -10,7 +11,7 @@ _WONDERS_NS, _AGAIN_NS = 2_000_000_000, 1_000_000_000
 
 
 class Patience:
-    """Hears how far a search is, and says it once a second from the third on.
+    """Hears in a task how far a search is, and says it once a second from the third on; ends it where the task was cancelled.
 
     Args:
         say: where the words go.
@@ -22,7 +23,14 @@ class Patience:
         self._due = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """``done`` segments of ``total`` are searched."""
+        """``done`` segments of ``total`` are searched.
+
+        Raises:
+            asyncio.CancelledError: the task was cancelled; a search awaits nothing, where it would hear of that.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         if done == 0:
             self._due = self._now() + _WONDERS_NS
         elif self._now() >= self._due:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -20,7 +21,6 @@ from graph.stepping.panes import LEAST, Panes
 from graph.stepping.patience import Patience
 
 _ESCAPE_WAIT_SECONDS = 0.05
-_LOOK_UP_SECONDS = 0.5
 _ARROWS = {"\x1b[C": "n", "\x1b[D": "N", "\x1b[B": "b", "\x1b[A": "B", "\x1bOC": "n", "\x1bOD": "N", "\x1bOB": "b", "\x1bOA": "B"}
 _UP, _DOWN = ("\x1b[A", "\x1bOA"), ("\x1b[B", "\x1bOB")
 KEYS: dict[str, str] = {
@@ -78,7 +78,7 @@ class Terminal:
         with _raw(self._out):
             while True:
                 self._draw(self._said)
-                key = _key()
+                key = await _key()
                 if key in {"", "\x04"} or (key == "q" and not self._open()):
                     return
                 await self._react(key)
@@ -109,7 +109,7 @@ class Terminal:
         elif key in {"p", "P"}:
             await self._breakpoint(after=key == "P")
         elif key in PROMPTS:
-            line = self._type(PROMPTS[key])
+            line = await self._type(PROMPTS[key])
             if line.strip():
                 await self._do(line)
         else:
@@ -144,11 +144,11 @@ class Terminal:
         if line.partition(" ")[0] in TABLES:
             self._selected = self._desk.first
 
-    def _type(self, start: str) -> str:
+    async def _type(self, start: str) -> str:
         line = start
         while True:
             self._draw(f":{line}_")
-            key = _key()
+            key = await _key()
             if key in {"\r", "\n"}:
                 return line
             if key in {"\x1b", ""}:
@@ -183,13 +183,15 @@ def _raw(out: TextIO) -> Iterator[None]:
             termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
-def _key() -> str:
+async def _key() -> str:
     """The next key, or a whole escape sequence; empty where there is nothing more to come."""
-    number = sys.stdin.fileno()
+    number, loop, pressed = sys.stdin.fileno(), asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(number, pressed.set)
     try:
-        # A signal that comes just before a read would wait for the next key.
-        while not select.select([number], [], [], _LOOK_UP_SECONDS)[0]:
-            pass
+        await pressed.wait()
+    finally:
+        loop.remove_reader(number)
+    try:
         first = os.read(number, 1)
     except OSError:  # the other side of the terminal is gone
         return ""

@@ -185,7 +185,11 @@ def test_a_long_search_is_told_of_once_a_second_from_the_third_on(pieces: Record
     clock = iter(range(100))
     said: list[str] = []
     pieces.on_search = Patience(said.append, lambda: next(clock) * 400_000_000)
-    pieces.every(Mark.TRADE)
+
+    async def search() -> None:
+        pieces.every(Mark.TRADE)
+
+    asyncio.run(search())
     assert said == ["searching: 5 of 7 segments"]
 
 

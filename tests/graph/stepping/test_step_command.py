@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
@@ -20,9 +21,13 @@ from pathlib import Path
 
 import pytest
 
+from core.data.blocks import Batch
 from graph.cli import main
+from graph.run import Run
 from graph.sessions import Session
 from graph.stepping.desk import WORDS, words_page
+from graph.stepping.held import Held
+from graph.stepping.patience import Patience
 from graph.stepping.terminal import KEYS, PROMPTS, Terminal
 from tests.support.commands import DEADLINE_SECONDS, Said, brain, command, outside
 from tools.topology import AGENTS
@@ -407,6 +412,57 @@ def test_a_script_is_printed_as_it_happens_and_sigterm_ends_it_too(session: Sess
     assert (child.returncode, err) == (143, b"")
     assert out.count(b"> bar") < 4000
     assert list(tmp_path.glob("brain-*")) == []
+
+
+def test_a_signal_that_comes_while_a_bar_is_made_again_ends_it_too(session: Session, tmp_path: Path) -> None:
+    told = [sys.executable, "-c", "from tests.graph.stepping.test_step_command import main_told_in_a_bar as main; main()"]
+    ran = subprocess.run(
+        [*told, "step", str(session.folder.root.resolve()), "--bar", "3", "--script", "-"],
+        input=b"bar 640\n" * 200,
+        env=outside({"TMPDIR": str(tmp_path)}),
+        cwd=tempfile.gettempdir(),
+        capture_output=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, b"", b"")
+    assert list(tmp_path.glob("brain-*")) == []
+
+
+def main_told_in_a_bar() -> None:
+    """The console command's entry point; it is told to go inside the task of the first bar that it holds."""
+    bar = Run.bar
+
+    async def told(run: Run, batch: Batch) -> object:
+        if asyncio.current_task() in {held._bar for held in begun}:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return await bar(run, batch)
+
+    begun: list[Held] = []
+    begin = Held.begin
+
+    async def known(held: Held, batch: Batch) -> None:
+        begun.append(held)
+        await begin(held, batch)
+
+    Run.bar, Held.begin = told, known  # type: ignore[method-assign, assignment]
+    main()
+
+
+def test_a_search_that_is_under_way_ends_when_told() -> None:
+    said: list[str] = []
+
+    async def search() -> None:
+        patience, task = Patience(said.append), asyncio.current_task()
+        assert task is not None
+        patience(0, 2)
+        task.cancel()
+        patience(1, 2)
+        said.append("it went on")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(search())
+    assert said == []
 
 
 def test_ctrl_c_before_anything_has_begun_is_quiet(tmp_path: Path) -> None:
