@@ -50,10 +50,8 @@ _TRADES_WINDOW_MS, _TRADES_KEPT_MS = 7 * 86_400_000, 180 * 86_400_000
 """The longest time that one question for fills may span, and how far back the venue knows any."""
 _PATIENCE_S = 15.0
 _RECONNECT_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
-_BEATS_A_KEY = 180
-"""The key of the stream is valid for an hour; it is renewed after half of it."""
-_WARM_EVERY_S = 10.0
-"""A connection on which nothing was asked for 15 s is let go of, and to make another takes longer than to send an order."""
+_RENEWED_AFTER_S = 1_800.0
+"""The key of the stream is valid for an hour."""
 
 
 class BinanceAccount:
@@ -164,14 +162,14 @@ class BinanceAccount:
 
     async def _keep_warm(self) -> None:
         """Hold a connection open, on which the next order leaves at once, and the stream's key valid: ccxt renews it once."""
-        beats = 0
+        every_s, age_s = self._client.wiring.warm_every_s, 0.0
         while True:
-            await asyncio.sleep(_WARM_EVERY_S)
-            beats += 1
+            await asyncio.sleep(every_s)
+            age_s += every_s
             with suppress(Exception):  # whether the venue answers, or wants to be left alone, is others' care
                 await self._client.fapiPublicGetPing()
-                if beats >= _BEATS_A_KEY:
-                    beats = 0
+                if age_s >= _RENEWED_AFTER_S:
+                    age_s = 0.0
                     await self._client.fapiPrivatePutListenKey()
 
     async def _until_connected(self) -> None:

@@ -53,6 +53,8 @@ class Wiring:
             answers True, ccxt does not.
         on_link: called with a stream's address and whether it stands now.
         on_error: called with every error that the venue has answered a request with, its number noted on it.
+        warm_every_s: a connection for orders is asked something that often. One on which nothing was asked for 15 s is let go of,
+            and to make another takes longer than to send an order.
         patient: requests wait while the venue wants to be left alone; else they are given up
             (:class:`core.venues.errors.LeftAlone`), except those that hold a stream, which nobody waits for.
         resolver: where the venue's names lead (the local exchange); None: the system's.
@@ -73,6 +75,7 @@ class Wiring:
     budget: Budget = field(default_factory=Budget)
     on_error: OnError | None = None
     patient: bool = True
+    warm_every_s: float = 10.0
 
 
 def make_client(venue: str, keys: Keys | None = None, wiring: Wiring | None = None) -> Any:

@@ -131,7 +131,7 @@ def test_a_key_of_the_stream_that_the_venue_has_forgotten_is_asked_for_anew():
 
 def test_the_key_of_the_stream_is_kept_valid(monkeypatch):
     """F4: ccxt renews it once; the stream would break in the second hour, and whatever is told then be missed."""
-    monkeypatch.setattr(binance_account, "_BEATS_A_KEY", 2)
+    monkeypatch.setattr(binance_account, "_RENEWED_AFTER_S", 20.0)
 
     async def story(b: Bench):
         keys = b.market.server._desk.keys

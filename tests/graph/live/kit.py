@@ -39,11 +39,16 @@ from tests.support.simulation.world import Node, World, run_world
 OPENS_AFTER_S = 0.5
 BEAT_MS = 600_000
 """Marks between trades; with it an hour of market takes a hundredth of a second."""
-QUIET = ExchangeSettings(market_silent_s=900.0, book_silent_s=7_200.0)
+QUIET = ExchangeSettings(market_silent_s=900.0, book_silent_s=7_200.0, clock_every_s=1_800.0)
 """For a market that tells so little."""
-CALM = LiveOptions(watch_every_s=10.0, audit_every_s=900.0)
+CALM = LiveOptions(watch_every_s=10.0, audit_every_s=900.0, clock_every_s=1_800.0)
 """Looks at the position that often where nothing happened; what happens is looked at at once all the same."""
 WANTED = dict.fromkeys(Timeframe, 1_440)
+
+
+def seldom_warm() -> Wiring:
+    """Else most of what a life of many hours asks for would be pings."""
+    return Wiring(timeout_ms=2_000, warm_every_s=600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class Stand:
         reach = Reach(
             self.clock,
             LOCAL_KEYS,
-            orders=Wiring(timeout_ms=2_000),
+            orders=seldom_warm(),
             options=CALM,
             wanted=WANTED.__getitem__,
             settings=self.settings,

@@ -21,7 +21,6 @@ from core.errors import StateError
 from core.exec.entering import Entering
 from core.sim.server.options import API_KEY, API_SECRET
 from core.types import Timeframe
-from core.venues.client import Wiring
 from core.venues.keys import Keys
 from graph.commands import live_run
 from graph.commands.drive import Driven
@@ -33,7 +32,7 @@ from graph.opening import entering_of, sizing_of
 from graph.session_dir import SessionDir
 from graph.sessions import Session, openings
 from tests.agents.making import ETH
-from tests.graph.live.kit import CALM, QUIET, WANTED, Stand, trade
+from tests.graph.live.kit import CALM, QUIET, WANTED, Stand, seldom_warm, trade
 from tests.graph.live.test_live_daemon import VENUE_ETH, rows, won
 from tests.graph.test_rerun import again
 from tests.support.simulation.world import Node
@@ -62,7 +61,7 @@ class Command:
             reach = Reach(
                 stand.clock,
                 Keys(API_KEY, API_SECRET),
-                orders=Wiring(timeout_ms=2_000),
+                orders=seldom_warm(),
                 options=CALM,
                 wanted=WANTED.__getitem__,
                 settings=QUIET,
