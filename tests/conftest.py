@@ -95,7 +95,10 @@ _UNTRACED = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, and tests of it would tell nothing
+    # Under nohup and in a background job they would be ignored by every command that is told to end by them.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "untraced: repeats at length what other tests run; not counted in the coverage")
 
 

@@ -244,8 +244,9 @@ class Screen:
         return self.end()
 
     def end(self) -> int:
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while self._read():
-            pass
+            assert time.monotonic() < deadline, ("it goes on", self.text)
         return self.child.wait(DEADLINE_SECONDS)
 
     def _read(self) -> bool:
