@@ -48,7 +48,7 @@ WANTED = dict.fromkeys(Timeframe, 1_440)
 
 def seldom_warm() -> Wiring:
     """Else most of what a life of many hours asks for would be pings."""
-    return Wiring(timeout_ms=2_000, warm_every_s=600.0)
+    return Wiring(timeout_ms=2_000, warm_every_s=60.0)
 
 
 @dataclass(frozen=True, slots=True)
