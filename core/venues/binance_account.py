@@ -169,8 +169,8 @@ class BinanceAccount:
             with suppress(Exception):  # whether the venue answers, or wants to be left alone, is others' care
                 await self._client.fapiPublicGetPing()
                 if age_s >= _RENEWED_AFTER_S:
-                    age_s = 0.0
                     await self._client.fapiPrivatePutListenKey()
+                    age_s = 0.0
 
     async def _until_connected(self) -> None:
         try:

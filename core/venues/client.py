@@ -53,10 +53,10 @@ class Wiring:
             answers True, ccxt does not.
         on_link: called with a stream's address and whether it stands now.
         on_error: called with every error that the venue has answered a request with, its number noted on it.
-        warm_every_s: a connection for orders is asked something that often. One on which nothing was asked for 15 s is let go of,
-            and to make another takes longer than to send an order.
         patient: requests wait while the venue wants to be left alone; else they are given up
             (:class:`core.venues.errors.LeftAlone`), except those that hold a stream, which nobody waits for.
+        warm_every_s: a connection for orders is asked something that often. One on which nothing was asked for 15 s is let go of,
+            and to make another takes longer than to send an order.
         resolver: where the venue's names lead (the local exchange); None: the system's.
         cafile: whom to trust beside it; None: the usual authorities.
         plain: ``http://host:port`` of a local exchange without TLS; addresses are rewritten then.

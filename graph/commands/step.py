@@ -47,19 +47,25 @@ def run_step(request: StepRequest, *, json: bool, color: str) -> int:
     console = Console(color=color, json=json)
     told: list[int] = []
 
-    async def step() -> Answer:
+    async def step(lines: Sequence[tuple[int, str]]) -> Answer:
         with _leaving_when_told(told):
-            return await _step(request, console)
+            return await _step(request, lines, console)
+
+    def body() -> Answer:
+        _check(request, console)
+        return asyncio.run(step(_lines(request.script)))
 
     try:
-        return run_command(console, SCHEMA, lambda: asyncio.run(step()), effect=EFFECT)
+        return run_command(console, SCHEMA, body, effect=EFFECT)
     except asyncio.CancelledError:
+        if not told:
+            raise
         raise SystemExit(128 + told[0]) from None
 
 
 @contextmanager
 def _leaving_when_told(told: list[int]) -> Iterator[None]:
-    """Let signals cancel the task, as asyncio lets Ctrl-C: all is put in order on the way out.
+    """Let a signal cancel the task, as asyncio lets Ctrl-C: all is put in order on the way out. A second one goes at once.
 
     What a handler raises comes up in whichever task happens to run, and who waits for that one would wait for ever.
     """
@@ -67,10 +73,11 @@ def _leaving_when_told(told: list[int]) -> Iterator[None]:
     assert task is not None  # noqa: S101 - only in a task
 
     def leave(number: int, _: FrameType | None) -> None:
-        if not told:
-            task.cancel()
-            loop.call_soon_threadsafe(lambda: None)  # it may be asleep
         told.append(number)
+        if len(told) > 1:  # the task does not hear: it waits in a write that nobody reads
+            raise SystemExit(128 + number)
+        task.cancel()
+        loop.call_soon_threadsafe(lambda: None)  # it may be asleep
 
     asking = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in asking}
@@ -81,14 +88,12 @@ def _leaving_when_told(told: list[int]) -> Iterator[None]:
             signal.signal(number, former)
 
 
-async def _step(request: StepRequest, console: Console) -> Answer:
+async def _step(request: StepRequest, lines: Sequence[tuple[int, str]], console: Console) -> Answer:
     from graph.other_code import check_code
     from graph.stepping.desk import Desk
     from graph.stepping.patience import Patience
     from graph.stepping.stepper import stepping
 
-    _check(request, console)
-    lines = _lines(request.script) if request.script is not None else ()
     session = find(request.session, request.state)
     with stepping(session, other_code=request.other_code) as stepper:
         other = check_code(stepper.record.openings, other_code=request.other_code, help_=_OTHER_CODE)
@@ -127,8 +132,10 @@ async def _stand(request: StepRequest, desk: Any) -> None:
         await stepper.stand(stepper.record.first_bar if request.bar is None else request.bar)
 
 
-def _lines(path: Path) -> tuple[tuple[int, str], ...]:
+def _lines(path: Path | None) -> tuple[tuple[int, str], ...]:
     """(number, command) of every line that is one; ``#`` begins a comment. ``-`` is the standard input."""
+    if path is None:
+        return ()
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -83,6 +83,8 @@ class Held:
         if self._bar is not None and not self._bar.done():
             self._bar.cancel()
             await asyncio.wait({self._bar})
+            if not self._bar.cancelled():
+                self._bar.result()
         self._bar = None
 
     async def _tell(self, order: Order) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import shutil
 import sys
 import termios
@@ -185,24 +184,32 @@ def _raw(out: TextIO) -> Iterator[None]:
 
 async def _key() -> str:
     """The next key, or a whole escape sequence; empty where there is nothing more to come."""
-    number, loop, pressed = sys.stdin.fileno(), asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(number, pressed.set)
+    key = await _read()
+    while key and key[0] >= 0xC0 and len(key) < _length(key[0]):
+        more = await _read()
+        if not more:
+            return ""
+        key += more
+    if key == b"\x1b":
+        while more := await _read(_ESCAPE_WAIT_SECONDS):
+            key += more
+            if key[-1:].isalpha() and key[1:2] != key[-1:]:
+                break
+    return key.decode("utf-8", "replace")
+
+
+async def _read(wait_s: float | None = None) -> bytes:
+    """The next byte; empty where nothing more is to come, or nothing comes within ``wait_s``."""
+    number, loop, there = sys.stdin.fileno(), asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(number, there.set)
     try:
-        await pressed.wait()
+        async with asyncio.timeout(wait_s):
+            await there.wait()
+        return os.read(number, 1)
+    except OSError:  # the other side of the terminal is gone, or the time is over
+        return b""
     finally:
         loop.remove_reader(number)
-    try:
-        first = os.read(number, 1)
-    except OSError:  # the other side of the terminal is gone
-        return ""
-    while first and first[0] >= 0xC0 and len(first) < _length(first[0]):
-        first += os.read(number, 1)
-    if first == b"\x1b":
-        while select.select([number], [], [], _ESCAPE_WAIT_SECONDS)[0]:
-            first += os.read(number, 1)
-            if first[-1:].isalpha() and first[1:2] != first[-1:]:
-                break
-    return first.decode("utf-8", "replace")
 
 
 def _length(lead: int) -> int:

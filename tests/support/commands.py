@@ -6,6 +6,7 @@ said.code, said.answer["data"]["trades"], said.err
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import io
@@ -212,13 +213,14 @@ def at_terminal(
     )
     os.close(theirs)
     shown, waiting = "", list(answers)
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode  # a read may end within a letter
     deadline = time.monotonic() + DEADLINE_SECONDS
     try:
         while True:
             assert time.monotonic() < deadline, shown
             if select.select([ours], [], [], 0.2)[0]:
                 try:
-                    shown += os.read(ours, 65536).decode("utf-8", "replace")
+                    shown += decode(os.read(ours, 65536))
                 except OSError:  # the other side is closed: Linux says so with an error
                     break
             if waiting and waiting[0][0] in shown:

@@ -12,6 +12,7 @@ from core.sim.local.values import IncomeState, NewOrder, OrderSide, OrderType
 from core.sim.server.faults import FaultKind as F
 from core.types import OrderSide as Side
 from core.venues import binance_account
+from core.venues.client import Wiring
 from core.venues.words import Ask, SymbolMode
 from tests.core.exec.live.kit import BTC, Bench, D, tell
 
@@ -140,6 +141,27 @@ def test_the_key_of_the_stream_is_kept_valid(monkeypatch):
         assert keys.expires == pytest.approx(before + 20_000, abs=500)
 
     tell(story)
+
+
+def test_a_key_whose_renewal_failed_is_renewed_at_the_next_look(monkeypatch):
+    """F4: another half hour later it would not be valid any more."""
+    monkeypatch.setattr(binance_account, "_RENEWED_AFTER_S", 20.0)
+
+    async def story(b: Bench):
+        keys = b.market.server._desk.keys
+        before = keys.expires
+        b.inject(F.REJECT, method="PUT", path="/fapi/v1/listenKey", code=-1008)
+        await asyncio.sleep(25.0)
+        assert keys.expires == before
+        await asyncio.sleep(10.0)
+        assert keys.expires == pytest.approx(before + 30_000, abs=3_000)
+
+    tell(story)
+
+
+def test_the_connection_for_orders_is_asked_before_it_is_let_go_of():
+    """aiohttp lets go of one on which nothing was asked for 15 s; another costs an order two round trips and the handshake."""
+    assert Wiring().warm_every_s < 15.0
 
 
 def test_before_anybody_listens_words_are_lost_and_harm_nothing():

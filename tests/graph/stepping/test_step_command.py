@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import pty
 import re
@@ -222,6 +223,7 @@ class Screen:
         )
         os.close(theirs)
         self.raw = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a read may end within a letter
 
     @property
     def text(self) -> str:
@@ -253,7 +255,7 @@ class Screen:
         if not select.select([self.ours], [], [], 0.2)[0]:
             return self.child.poll() is None
         try:
-            self.raw += os.read(self.ours, 65536).decode("utf-8", "replace")
+            self.raw += self._decode(os.read(self.ours, 65536))
         except OSError:  # the other side is closed: Linux says so with an error
             return False
         return True
@@ -352,6 +354,30 @@ def test_ctrl_c_leaves_a_command_that_is_being_typed(screen: Callable[..., Scree
     put_in_order(shown, tmp_path)
 
 
+@pytest.mark.parametrize("part", [b"\xe4", b"\x1b["], ids=["half a letter", "half a sequence"])
+def test_a_key_that_comes_in_part_holds_nothing(screen: Callable[..., Screen], tmp_path: Path, part: bytes) -> None:
+    shown = screen()
+    os.write(shown.ours, part)
+    time.sleep(0.2)
+    shown.child.terminate()
+    assert shown.end() == 143
+    put_in_order(shown, tmp_path)
+
+
+def test_a_terminal_that_goes_away_within_a_sequence_ends_it(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    shown = screen()
+    os.write(shown.ours, b"\x1b")
+    os.close(shown.ours)
+    assert shown.child.wait(DEADLINE_SECONDS) in {0, 129}
+    assert list(tmp_path.glob("brain-*")) == []
+    shown.ours = os.open(os.devnull, os.O_RDONLY)
+
+
+def test_keys_that_come_at_once_are_all_taken(screen: Callable[..., Screen]) -> None:
+    shown = screen()
+    shown.press("nnN\x1b[Cp", "breakpoint before strategy_selection set")
+
+
 def test_a_table_is_left_by_its_keys_and_the_end_of_the_input_ends_it_all(screen: Callable[..., Screen], tmp_path: Path) -> None:
     shown = screen()
     shown.press("/score > 99\r", "nothing was found")
@@ -413,6 +439,57 @@ def test_a_script_is_printed_as_it_happens_and_sigterm_ends_it_too(session: Sess
     assert (child.returncode, err) == (143, b"")
     assert out.count(b"> bar") < 4000
     assert list(tmp_path.glob("brain-*")) == []
+
+
+def test_a_script_that_is_still_being_written_does_not_hold_it(session: Session, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        command("step", str(session.folder.root.resolve()), "--script", "-"),
+        stdin=subprocess.PIPE,
+        env=outside({"TMPDIR": str(tmp_path)}),
+        cwd=tempfile.gettempdir(),
+    )
+    assert child.stdin is not None
+    child.stdin.write(b"bar 3\n")
+    child.stdin.flush()
+    time.sleep(1.5)  # whether it has come to the read or not: it ends
+    child.terminate()
+    assert child.wait(DEADLINE_SECONDS) == -signal.SIGTERM
+    child.stdin.close()
+    assert list(tmp_path.glob("brain-*")) == []
+
+
+def test_a_second_signal_ends_it_where_nobody_reads_what_it_writes(session: Session, tmp_path: Path) -> None:
+    theirs, ours = os.pipe()
+    child = subprocess.Popen(
+        command("step", str(session.folder.root.resolve()), "--script", "-"),
+        stdin=subprocess.PIPE,
+        stdout=ours,
+        env=outside({"TMPDIR": str(tmp_path)}),
+        cwd=tempfile.gettempdir(),
+    )
+    os.close(ours)
+    assert child.stdin is not None
+    child.stdin.write(b"bar 3\n" + b"show\n" * 200)
+    child.stdin.close()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    held = -1
+    while (there := _readable(theirs)) != held or not held:
+        assert time.monotonic() < deadline
+        held = there
+        time.sleep(0.5)
+    child.terminate()
+    time.sleep(0.2)
+    child.terminate()
+    os.close(theirs)  # what it had not written yet is written on the way out, to nobody
+    assert child.wait(DEADLINE_SECONDS) == 128 + signal.SIGTERM
+    assert list(tmp_path.glob("brain-*")) == []
+
+
+def _readable(pipe: int) -> int:
+    """How many bytes wait in it."""
+    count = bytearray(4)
+    ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def test_a_signal_that_comes_while_a_bar_is_made_again_ends_it_too(session: Session, tmp_path: Path) -> None:
