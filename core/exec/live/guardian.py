@@ -107,14 +107,21 @@ class Guardian:
         self._desk, self._outbox, self._intake = desk, desk.outbox, intake
         self._sender, self._audit, self._stop_of = sender, audit, stop_of
         self._watches: dict[str, _Watch] = {}
-        # reached before this life began: it has had its time
-        working = (row for row in self._outbox.live() if row.standing not in (None, Standing.LIVE))
-        self._reached = frozenset((row.client_id, row.standing) for row in working)
+        self._reached: frozenset[tuple[str, Standing | None]] = frozenset()
         self._wake = asyncio.Event()
+        self.trust_no_reached()
 
     def changed(self, symbol: str) -> None:
         """A fill or a stop of ``symbol`` changed: look at once."""
         self._watches.setdefault(symbol, _Watch()).cleaned = False
+        self._wake.set()
+
+    def trust_no_reached(self) -> None:
+        """What is known to be reached was so before this life, or before its first question, and has had its time."""
+        working = (row for row in self._outbox.live() if row.standing not in (None, Standing.LIVE))
+        self._reached = frozenset((row.client_id, row.standing) for row in working)
+        for watch in self._watches.values():
+            watch.standing = {key: since for key, since in watch.standing.items() if key not in self._reached}
         self._wake.set()
 
     async def keep(self) -> None:

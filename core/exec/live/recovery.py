@@ -166,6 +166,7 @@ class Recoverer:
         """Cover what is open, before anything is asked that a stop does not need: the key's scope, a stream, the right time."""
         if self._reached and not self._audited:
             await self._compare()
+            self._guardian.trust_no_reached()
             self._keep_audit()
             await self._cover()
 

@@ -32,7 +32,7 @@ def test_a_life_that_ends_anywhere_loses_nothing(first):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [347, 576, 612, 708, 1208, 1637, 1903, 2017, 2636, 3373, 7870, 9531, 11694, 13137])
+@pytest.mark.parametrize("number", [347, 576, 612, 708, 1208, 1637, 1903, 2017, 2636, 3373, 7870, 9531, 11694, 13137, 20572])
 def test_a_life_in_which_something_was_lost_once_loses_nothing(number):
     """Each has shown another fault; the order path's own tests say which."""
     assert live_through(number).failure == ""

@@ -290,6 +290,26 @@ def test_a_fill_that_the_stream_lost_between_two_others_is_asked_for():
     tell(story)
 
 
+def test_a_stop_that_was_reached_while_the_bot_was_down_and_did_not_act_is_not_waited_for_again():
+    """Seen for the first time it was believed in for three seconds more, with nothing else under the position."""
+
+    async def story(b: Bench):
+        await b.enter()
+        await b.broker.place(b.stop())
+        await b.hear(1.0)
+        await b.broker.stop()
+        b.inject(F.STUCK_TRIGGER, times=0)
+        await b.market.play(b.market.trade("44400"), b.market.mark("44400"))
+        await asyncio.sleep(5.0)
+        assert b.held() == D("0.010")
+        starting = asyncio.create_task(b.start())
+        await b.until(lambda: b.held() == 0, 1.0)
+        await starting
+        assert b.broker.position_qty(BTC) == 0
+
+    tell(story)
+
+
 def test_what_the_books_heard_after_their_snapshot_is_told_again():
     async def story(b: Bench):
         saved = b.broker.snapshot()
