@@ -51,7 +51,7 @@ _TRADES_WINDOW_MS, _TRADES_KEPT_MS = 7 * 86_400_000, 180 * 86_400_000
 _PATIENCE_S = 15.0
 _RECONNECT_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 _RENEWED_AFTER_S = 1_800.0
-"""The key of the stream is valid for an hour."""
+"""The key of the stream is valid for an hour; it is renewed after half of it."""
 
 
 class BinanceAccount:
